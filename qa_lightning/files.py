@@ -11,19 +11,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from qa_lightning.errors import UserError
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON to a file by way of a temporary one beside it, so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    """Writes JSON to a file, whole or not at all."""
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file to write to, beside ``path``, which takes its place when the block ends without an error.
+
+    Raises:
+        UserError: Where it cannot be written.
+    """
+    unfinished = None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=2, ensure_ascii=False)
-            stream.write("\n")
-        _open_to_readers(unfinished)
-        Path(unfinished).replace(path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        os.close(handle)
+        unfinished = Path(name)
+        yield unfinished
+        _open_to_readers(name)
+        unfinished.replace(path)
+    except BaseException as error:
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
 
 

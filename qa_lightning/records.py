@@ -20,6 +20,8 @@ class Question:
         context: The text that answers are cut from.
         golds: The published answers; empty for an unanswerable question; None where they are not known.
         windows: How many windows it was cut into; it is answered when all of them were seen.
+        gold_spans: Where each of the golds stands in the context, in characters, end exclusive; None for one
+            that was not located; empty where golds are not known.
     """
 
     row: int
@@ -28,6 +30,7 @@ class Question:
     context: str
     golds: tuple[str, ...] | None
     windows: int
+    gold_spans: tuple[tuple[int, int] | None, ...] = ()
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class Batch:
         ids: The example's id of each window.
         name: Name of the evaluation set; empty where there is only one.
         offsets: Characters that each token covers, end exclusive; int64 ``[batch, length, 2]``.
-        questions: The question of each window.
+        questions: The question of each window; empty for a window that is evaluated elsewhere.
     """
 
     inputs: dict[str, Tensor]

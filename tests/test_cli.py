@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import yaml
 from qa_lightning.cli import main
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.per_question import questions_of
 from tests.conftest import ROOT
 from tests.tiny import SQUAD, fit_arguments, tiny_folder, write_squad
 
@@ -84,7 +84,8 @@ def read(path: Path) -> Any:
 def test_a_run_leaves_what_it_promises(finished: Path, files: dict[str, str]) -> None:
     kept = {
         *("config.yaml", "data.json", "logs", "checkpoints", "best_model"),
-        *("metrics.json", "predictions.json", "nbest_predictions.json", "null_odds.json"),
+        *("metrics.json", "predictions.json", "nbest_predictions.json", "null_odds.json", "na_prob.json"),
+        "per_question.parquet",
     }
     assert {path.name for path in finished.iterdir()} == kept
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
@@ -92,7 +93,7 @@ def test_a_run_leaves_what_it_promises(finished: Path, files: dict[str, str]) ->
         path.name for path in (finished / "best_model").iterdir()
     }
     ids = [qa["id"] for p in read(Path(files["v2"]))["data"][0]["paragraphs"] for qa in p["qas"]]
-    for name in ("predictions", "nbest_predictions", "null_odds"):
+    for name in ("predictions", "nbest_predictions", "null_odds", "na_prob"):
         assert list(read(finished / f"{name}.json")) == ids
     metrics = read(finished / "metrics.json")
     assert {"val/exact_match", "val/f1", "val/loss", "val/HasAns_f1", "val/NoAns_f1", "val/best_f1"} <= set(metrics)
@@ -104,8 +105,62 @@ def test_validating_the_best_checkpoint_repeats_the_scores_of_its_epoch(run: Pat
     for key in ("epoch", "step"):
         fitted.pop(key), validated.pop(key)
     assert validated == fitted
-    for name in ("predictions", "nbest_predictions", "null_odds"):
+    for name in ("predictions", "nbest_predictions", "null_odds", "na_prob"):
         assert read(run / f"validate/{name}.json") == read(run / f"{name}.json")
+    assert questions_of(run / "validate").equals(questions_of(run))
+
+
+def _answers_at(folder: Path, threshold: float) -> bool:
+    """Whether exactly the questions whose null odds exceed a threshold were left unanswered."""
+    odds, texts = read(folder / "null_odds.json"), read(folder / "predictions.json")
+    return all((texts[id_] == "") == (odds[id_] > threshold) for id_ in odds)
+
+
+def test_the_best_threshold_is_kept_and_used_on_other_data(
+    run: Path, files: dict[str, str], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    metrics = read(run / "metrics.json")
+    tuned = metrics["val/best_f1_thresh"]
+    assert tuned != 0
+    assert metrics["val/null_score_diff_threshold"] == 0
+    assert metrics["val/best_f1"] > metrics["val/f1"]
+    assert read(run / "best_model/qa_lightning.json")["null_score_diff_threshold"] == tuned
+
+    test = ["--data.test_file", files["v2"]]
+    assert main(["test", "--run_dir", str(run), *test]) == 0
+    held_out = read(run / "test/metrics.json")
+    assert held_out["test/null_score_diff_threshold"] == tuned
+    assert held_out["test/f1"] == pytest.approx(metrics["val/best_f1"])  # it is the same data here
+    shown = capsys.readouterr().out.splitlines()
+    assert any("test/f1" in line and f"{tuned:.2f}" in line for line in shown)
+    assert any("test/best_f1" in line and "the best for these questions" in line for line in shown)
+    assert main(["predict", "--run_dir", str(run), "--data.predict_file", files["v2"]]) == 0
+    assert _answers_at(run / "predict", tuned)
+
+    assert main(["test", "--run_dir", str(run), *test, "--model.null_score_diff_threshold", "-3"]) == 0
+    assert read(run / "test/metrics.json")["test/null_score_diff_threshold"] == -3
+    assert _answers_at(run / "test", -3)
+
+    # Validation and training go on at the threshold that the training had; the saved model is used at its own.
+    assert main(["validate", "--run_dir", str(run)]) == 0
+    assert read(run / "validate/metrics.json")["val/null_score_diff_threshold"] == 0
+    assert main(["fit", "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_epochs", "3"]) == 0
+    checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["qa_lightning"]
+    assert checkpoint["validation_threshold"] == 0
+    assert main(["validate", "--model.model_name_or_path", str(run / "best_model"), *_v2(files)]) == 0
+    (fresh,) = here.glob("runs/*/validate")
+    stored = read(run / "best_model/qa_lightning.json")["null_score_diff_threshold"]
+    assert read(fresh / "metrics.json")["val/null_score_diff_threshold"] == stored
+
+
+def test_a_threshold_that_was_given_is_not_tuned(here: Path, model: str, files: dict[str, str]) -> None:
+    arguments = [*fit_arguments(model, files["v2"], files["v2"]), "--data.version_2_with_negative", "true"]
+    assert main([*arguments, "--model.null_score_diff_threshold", "1.5", "--run_dir", "run"]) == 0
+    assert read(here / "run/metrics.json")["val/best_f1_thresh"] != 1.5
+    assert read(here / "run/best_model/qa_lightning.json")["null_score_diff_threshold"] == 1.5
+    assert main(["test", "--run_dir", "run", "--data.test_file", files["v2"]]) == 0
+    assert read(here / "run/test/metrics.json")["test/null_score_diff_threshold"] == 1.5
 
 
 def test_a_checkpoint_needs_neither_its_model_nor_its_tokenizer(
@@ -238,6 +293,7 @@ def test_everything_can_be_swapped_from_yaml(here: Path, model: str, files: dict
     assert main([*arguments, "--model.weight_decay", "0.5", "--run_dir", "run"]) == 0
     assert (here / "run/marked").exists()
     assert list(here.glob("mine/**/metrics.csv"))
+    assert list(here.glob("run/logs/**/metrics.csv"))  # the report needs it, whatever else there is
     state = torch.load(here / "run/checkpoints/last.ckpt", weights_only=True)
     groups = state["optimizer_states"][0]["param_groups"]
     assert "momentum" in groups[0]
@@ -283,21 +339,3 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     for command in ("fit", "validate", "test", "predict"):
         assert command in done.stdout or arguments == ["fit", "--help"]
-
-
-@pytest.mark.slow
-def test_two_processes_score_every_question_once(here: Path, model: str, tmp_path: Path) -> None:
-    data = str(write_squad(tmp_path / "odd.json", copies=3, impossible=True))
-    arguments = [*fit_arguments(model, data, data), "--data.version_2_with_negative", "true"]
-    devices = ["--trainer.strategy", "ddp", "--trainer.devices"]
-    scores, texts = [], []
-    for count in ("1", "2"):
-        command = [sys.executable, "-m", "qa_lightning", *arguments, "--run_dir", f"run{count}", *devices, count]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        subprocess.run([*command, "--model.learning_rate", "0"], check=True, env=environment, timeout=240)
-        scores.append(read(here / f"run{count}/metrics.json"))
-        texts.append(read(here / f"run{count}/predictions.json"))
-    assert texts[0] == texts[1]
-    for key in ("val/f1", "val/exact_match", "val/total", "val/NoAns_f1", "val/best_f1"):
-        assert scores[0][key] == scores[1][key]
-    assert scores[0]["val/loss"] == pytest.approx(scores[1]["val/loss"], abs=1e-5)

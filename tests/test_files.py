@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
 
 
@@ -111,3 +112,12 @@ def test_a_folder_is_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -
         (folder / "a").write_text("x")
     assert mode(tmp_path / "model") == 0o777 & ~umask
     assert mode(tmp_path / "model" / "a") == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("path", ["file/out.json", "folder"])
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"{path}: cannot be written: "):
+        write_json(tmp_path / path, {})
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]

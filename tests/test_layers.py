@@ -17,11 +17,13 @@ PACKAGE = Path(qa_lightning.__file__).parent
 
 LAYERS = (
     # 1: what crosses borders
-    ("errors",),
+    ("errors", "terminal"),
     ("records", "files"),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.*", "scoring.squad"),
-    ("scoring.metric",),
+    ("scoring.mlqa", "scoring.intervals", "question_types"),
+    ("scoring.metric", "per_question"),
+    ("comparison",),
     # 2-3: data, from rows to windows, and models
     ("data.folding", "data.values"),
     ("data.readers", "data.selection"),
@@ -31,16 +33,21 @@ LAYERS = (
     ("data.windows",),
     ("data.batching", "data.collate"),
     ("data.encode",),
-    ("data.splits",),
+    ("data.reach", "data.splits"),
+    ("data.inspection",),
     ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation"),
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: what is made of predictions
-    ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report"),
+    ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts"),
+    ("callbacks.prediction_files",),
     ("callbacks.results",),
     # 6: the command line
     ("parser",),
     ("runs",),
+    ("lightning_cli",),
+    ("commands.arguments",),
+    ("commands.score", "commands.compare", "commands.inspect"),
     ("cli",),
     ("__main__",),
 )

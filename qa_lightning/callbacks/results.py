@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pyarrow as pa
 import torch
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from qa_lightning.callbacks.parts import gather
+from qa_lightning.callbacks.prediction_files import write_predictions
 from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
-from qa_lightning.decoding.answers import to_nbest
+from qa_lightning.comparison import intervals_of
 from qa_lightning.files import write_json
 from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.per_question import FILE, tabulate, write_table
 from qa_lightning.records import Prediction
 
 
 class Results(pl.Callback):
     """Writes the files of the best evaluation, keeps its model, and shows its scores and some of its answers.
 
-    ``metrics.json``, ``predictions.json``, ``nbest_predictions.json`` and, where null may be predicted,
-    ``null_odds.json`` stand in the run's folder, those of a named evaluation set in a folder of its name;
-    ``best_model/`` is a plain transformers folder.
+    ``metrics.json`` stands in the run's folder; so do the files of `write_predictions` and the scores of each
+    question, ``per_question.parquet``, but those of a named evaluation set are in a folder of its name.
+    ``best_model/`` is a plain transformers folder. With several processes, the run's folder must be one that
+    all of them reach.
 
     Args:
         monitor: The score that decides which evaluation is the best.
@@ -37,7 +42,7 @@ class Results(pl.Callback):
         self.samples = samples
         self.best: float | None = None
         self._predictions: dict[str, dict[int, Prediction]] = {}
-        self._shown: tuple[dict[str, Any], list[Prediction]] | None = None
+        self._shown: tuple[dict[str, Any], pa.Table | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The best score, so that training that goes on does not take a worse one for it."""
@@ -68,21 +73,10 @@ class Results(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the predictions that the batch completed."""
-        self._keep(batch.name, outputs["predictions"])
+        predictions: Iterable[Prediction] = outputs["predictions"] if isinstance(outputs, Mapping) else outputs
+        self._predictions.setdefault(batch.name, {}).update((one.question.row, one) for one in predictions)
 
-    on_test_batch_end = on_validation_batch_end
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keeps the predictions that the batch completed."""
-        self._keep(batch.name, outputs)
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes everything where the evaluation is the best so far, or the only one."""
@@ -111,13 +105,11 @@ class Results(pl.Callback):
     def show(self) -> None:
         """Prints the scores and some answers of the evaluation whose files were written last."""
         if self._shown is not None:
-            metrics, samples = self._shown
+            metrics, watched = self._shown
             if metrics:
                 print_scores(metrics)
-            print_samples(samples)
-
-    def _keep(self, name: str, predictions: Iterable[Prediction]) -> None:
-        self._predictions.setdefault(name, {}).update((one.question.row, one) for one in predictions)
+            if watched is not None:
+                print_samples(_spread(watched, self.samples))
 
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, QALightningModule)
@@ -133,55 +125,36 @@ class Results(pl.Callback):
         return True
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str | None) -> None:
-        sets = self._gather(trainer)
+        assert isinstance(pl_module, QALightningModule)
+        folder = Path(trainer.default_root_dir)
+        tables = {
+            name: tabulate(list(predictions.values()), pl_module.evaluation.scorer(name))
+            for name, predictions in self._predictions.items()
+        }
+        tables = gather(tables, folder, trainer)
         if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir)
         metrics: dict[str, Any] = {}
         if stage is not None:
-            assert isinstance(pl_module, QALightningModule)
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
             for name, scores in pl_module.scores.items():
-                metrics |= {"/".join(filter(None, (stage, name, key))): value for key, value in scores.items()}
+                intervals = {f"{score}_ci95": list(limits) for score, limits in intervals_of(tables[name]).items()}
+                values = scores | intervals
+                metrics |= {"/".join(filter(None, (stage, name, key))): value for key, value in values.items()}
             write_json(folder / "metrics.json", metrics)
-        for name, predictions in sets.items():
-            write_predictions(folder / name, predictions)
-        watched = next(iter(sets.values()), [])
-        self._shown = (metrics, _spread(watched, self.samples))
+        for name, table in tables.items():
+            write_predictions(folder / name, table)
+            if stage is not None:
+                write_table(folder / name / FILE, table)
+        watched = next(iter(tables.values()), None)
+        self._shown = (metrics, watched)
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(
-                    "samples", columns=list(COLUMNS), data=sample_rows(_spread(watched, 10 * self.samples))
-                )
-
-    def _gather(self, trainer: pl.Trainer) -> dict[str, list[Prediction]]:
-        """The predictions of all processes on the first one, each question once, in the data's order."""
-        parts = [self._predictions]
-        if trainer.world_size > 1:
-            received: list[Any] = [None] * trainer.world_size
-            torch.distributed.gather_object(self._predictions, received if trainer.is_global_zero else None)
-            parts = received if trainer.is_global_zero else []
-        names = list(dict.fromkeys(name for part in parts for name in part))
-        merged = {name: {row: one for part in parts for row, one in part.get(name, {}).items()} for name in names}
-        return {name: [rows[row] for row in sorted(rows)] for name, rows in merged.items()}
+            if isinstance(logger, WandbLogger) and watched is not None:
+                samples = sample_rows(_spread(watched, 10 * self.samples))
+                logger.log_table("samples", columns=list(COLUMNS), data=samples)
 
 
-def _spread(predictions: list[Prediction], count: int) -> list[Prediction]:
-    """So many predictions, evenly over the data, since neighbours tell of the same passage."""
-    count = min(count, len(predictions))
-    return [predictions[i * len(predictions) // count] for i in range(count)]
-
-
-def write_predictions(folder: Path, predictions: list[Prediction]) -> None:
-    """Writes ``predictions.json``, ``nbest_predictions.json`` and ``null_odds.json`` in transformers' formats.
-
-    Args:
-        folder: Where to.
-        predictions: One for each question; the last file is there only where they have null odds.
-    """
-    write_json(folder / "predictions.json", {one.question.id: one.text for one in predictions})
-    write_json(folder / "nbest_predictions.json", {one.question.id: to_nbest(one) for one in predictions})
-    if any(one.null_odds is not None for one in predictions):
-        write_json(folder / "null_odds.json", {one.question.id: one.null_odds for one in predictions})
-    else:
-        (folder / "null_odds.json").unlink(missing_ok=True)
+def _spread(table: pa.Table, count: int) -> pa.Table:
+    """So many questions, evenly over the data, since neighbours tell of the same passage."""
+    count = min(count, len(table))
+    return table.take([i * len(table) // count for i in range(count)])

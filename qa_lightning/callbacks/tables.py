@@ -2,59 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from qa_lightning.records import Prediction
+import pyarrow as pa
+
+from qa_lightning.terminal import printable
 
 COLUMNS = ("id", "question", "prediction", "gold", "probability")
 """Columns of `sample_rows`."""
 
-
 _COUNTS = ("total", "epoch", "step")
+_INTERVAL = "_ci95"
+_THRESHOLD = "_thresh"
+_THRESHOLD_IN_USE = "null_score_diff_threshold"
+_BESIDE = (_INTERVAL, _THRESHOLD, _THRESHOLD_IN_USE)
+_WITHOUT_THRESHOLD = (*_COUNTS, "loss")
 
 
-def sample_rows(predictions: Sequence[Prediction]) -> list[list[Any]]:
-    """A row of plain values for each prediction, under `COLUMNS`."""
+def sample_rows(questions: pa.Table) -> list[list[Any]]:
+    """A row of plain values under `COLUMNS` for each row of a table of `per_question.tabulate`."""
     return [
         [
-            one.question.id,
-            one.question.question,
-            one.text,
-            None if one.question.golds is None else " | ".join(dict.fromkeys(one.question.golds)),
-            next((answer.probability for answer in one.answers if answer.text == one.text), None),
+            one["id"],
+            one["question"],
+            one["prediction"],
+            None if one["golds"] is None else " | ".join(dict.fromkeys(gold["text"] for gold in one["golds"])),
+            one["probability"],
         ]
-        for one in predictions
+        for one in questions.select(["id", "question", "prediction", "golds", "probability"]).to_pylist()
     ]
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:
-    """Prints scores in two columns."""
+    """Prints scores, each with its interval and the null threshold that it was taken at.
+
+    Args:
+        metrics: What stands in ``metrics.json``.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("score", "value", title="Scores")
+    table = Table("score", "value", "95 % interval", "null threshold", title="Scores")
     for name, value in metrics.items():
-        table.add_row(Text(_printable(name)), f"{value:,.0f}" if name.endswith(_COUNTS) else f"{value:.2f}")
+        if not name.endswith(_BESIDE):
+            shown = f"{value:,.0f}" if name.endswith(_COUNTS) else f"{value:.2f}"
+            low_high = " – ".join(f"{limit:.2f}" for limit in metrics.get(name + _INTERVAL, ()))
+            table.add_row(Text(printable(name)), shown, low_high, _threshold_of(name, metrics))
+    table.columns = [column for column in table.columns if any(column.cells)]
     Console().print(table)
 
 
-def print_samples(predictions: Sequence[Prediction]) -> None:
+def _threshold_of(name: str, metrics: Mapping[str, Any]) -> str:
+    tuned = metrics.get(name + _THRESHOLD)
+    if tuned is not None:
+        return f"{tuned:.2f}, the best for these questions"
+    used = metrics.get(f"{name.rpartition('/')[0]}/{_THRESHOLD_IN_USE}")
+    return "" if used is None or name.endswith(_WITHOUT_THRESHOLD) else f"{used:.2f}"
+
+
+def print_samples(questions: pa.Table) -> None:
     """Prints questions with the predicted and the gold answer, as text and nothing but text."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table("question", "predicted", "gold", title="Some answers")
-    for _, question, prediction, gold, _ in sample_rows(predictions):
+    for _, question, prediction, gold, _ in sample_rows(questions):
         unknown = "" if gold is None else "(no answer)"
         cells = (question, prediction or "(no answer)", gold or unknown)
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
-    if predictions:
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    if len(questions):
         Console().print(table)
-
-
-def _printable(text: str) -> str:
-    """Text without what a terminal would obey, such as escape sequences hidden in data."""
-    return "".join(character if character.isprintable() else " " for character in text)

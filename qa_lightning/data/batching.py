@@ -70,7 +70,9 @@ class TrainingBatches(Sampler[Rows]):
 class EvaluationBatches(Sampler[Rows]):
     """Every window of this process's questions once, longest questions first, a question's windows together.
 
-    Whole questions are dealt to processes, so that each can answer and score its own.
+    Whole questions are dealt to processes, so that each can answer and score its own. All processes make equally
+    many steps, since a step may be one that all take together (a forward pass under DDP or FSDP, a hook of
+    Lightning's): one that has no windows left asks for batches of none.
 
     Args:
         windows: The split's windows.
@@ -94,12 +96,14 @@ class EvaluationBatches(Sampler[Rows]):
         place = np.empty(examples, dtype=np.int64)
         place[np.lexsort((-np.bincount(windows.example, minlength=examples), -longest))] = np.arange(examples)
         order = np.argsort(place[windows.example], kind="stable")
-        self.rows = order[place[windows.example[order]] % world_size == rank]
+        owner = place[windows.example[order]] % world_size
+        self.rows = order[owner == rank]
         self.batch_size = batch_size
+        self.steps = -(-int(np.bincount(owner).max(initial=0)) // batch_size)
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return self.steps
 
     def __iter__(self) -> Iterator[Rows]:
-        for start in range(0, len(self.rows), self.batch_size):
+        for start in range(0, self.steps * self.batch_size, self.batch_size):
             yield self.rows[start : start + self.batch_size]

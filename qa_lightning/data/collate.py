@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,6 +47,9 @@ class Encoded:
 class WindowDataset(Dataset[Batch]):
     """Windows of one split. An item is a whole batch, asked for by the rows of its windows.
 
+    Asked for no rows, it gives a weightless batch: one window that has neither a label nor a question, for a
+    process that must take a step with the others and has nothing left to evaluate.
+
     Args:
         encoded: The split's tokens.
         windows: Its windows.
@@ -81,6 +84,9 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitem__(self, rows: Ints) -> Batch:
         """The batch of these windows (int ``[batch]``), padded to the longest among them."""
+        if not len(rows):
+            one = self[np.zeros(1, dtype=np.int64)]
+            return replace(one, starts=-torch.ones_like(one.starts), ends=-torch.ones_like(one.ends), questions=[])
         encoded, layout = self.encoded, self.encoded.layout
         windows = Windows(self.windows.example[rows], self.windows.first[rows], self.windows.last[rows])
         example = windows.example

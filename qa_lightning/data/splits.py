@@ -39,11 +39,13 @@ class Split:
 
     Attributes:
         dataset: Its windows.
+        table: The examples that the windows are cut from, with the schema ``alignment.ALIGNED``.
         report: What was read, repaired, cut and dropped, as plain data for a JSON file.
         summary: The same in a line or two for people.
     """
 
     dataset: WindowDataset
+    table: pa.Table
     report: dict[str, Any]
     summary: str
 
@@ -58,7 +60,7 @@ def build_split(
         tokenizer: A fast tokenizer of transformers.
         recipe: How.
         source: What messages call the split.
-        training: Whether to leave out what nothing can be learnt from, and to keep no texts for scoring.
+        training: Whether to leave out what nothing can be learnt from, and to make no questions for scoring.
         name: The evaluation set's name.
 
     Raises:
@@ -107,6 +109,7 @@ def build_split(
     }
     return Split(
         WindowDataset(encoded, windows, ids, questions, name),
+        table,
         report,
         _summary(source, counts, loaded, str(alignment)),
     )
@@ -128,7 +131,7 @@ def _questions(table: pa.Table, windows: Windows) -> list[Question]:
     contexts = table["context"].combine_chunks()
     texts = contexts.dictionary.to_pylist()
     count = np.bincount(windows.example, minlength=len(table)).tolist()
-    golds = table["gold_texts"].to_pylist()
+    golds, starts, ends = (table[name].to_pylist() for name in ("gold_texts", "span_starts", "span_ends"))
     rows = zip(table["id"].to_pylist(), table["question"].to_pylist(), contexts.indices.to_pylist(), strict=True)
     return [
         Question(
@@ -138,6 +141,10 @@ def _questions(table: pa.Table, windows: Windows) -> list[Question]:
             context=texts[context],
             golds=None if golds[row] is None else tuple(golds[row]),
             windows=count[row],
+            gold_spans=tuple(
+                None if start is None else (start, end)
+                for start, end in zip(starts[row] or (), ends[row] or (), strict=True)
+            ),
         )
         for row, (id_, question, context) in enumerate(rows)
     ]

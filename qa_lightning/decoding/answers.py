@@ -168,15 +168,3 @@ class AnswerCollector:
                 answered.append(prediction)
         return answered
 
-
-def to_nbest(prediction: Prediction) -> list[dict[str, str | float]]:
-    """A prediction's answers, best first, as transformers writes them to ``nbest_predictions.json``."""
-    return [
-        {
-            "text": answer.text,
-            "start_logit": answer.start_logit,
-            "end_logit": answer.end_logit,
-            "probability": answer.probability,
-        }
-        for answer in prediction.answers
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,8 +11,11 @@ from torchmetrics import MeanMetric
 
 from qa_lightning.decoding.answers import AnswerCollector
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
+from qa_lightning.errors import UserError
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
+from qa_lightning.scoring.mlqa import scorer
+from qa_lightning.scoring.squad import Scorer
 
 
 class Evaluation:
@@ -22,22 +25,46 @@ class Evaluation:
         n_best_size: Answers that are kept of each question.
         max_answer_length: Tokens of an answer at most.
         null_allowed: Whether a question may be left unanswered.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        language: By whose rule answers are scored, or that of each evaluation set by its name; see
+            `scoring.mlqa.scorer`.
     """
 
     def __init__(
-        self, n_best_size: int, max_answer_length: int, null_allowed: bool, null_score_diff_threshold: float
+        self,
+        n_best_size: int,
+        max_answer_length: int,
+        null_allowed: bool,
+        language: str | Mapping[str, str] | None = None,
     ) -> None:
         self.n_best_size = n_best_size
         self.max_answer_length = max_answer_length
-        self._new_collector = partial(AnswerCollector, n_best_size, null_allowed, null_score_diff_threshold)
+        self.null_allowed = null_allowed
+        self.language = language
+        self.null_score_diff_threshold = 0.0
         self._collectors: dict[str, AnswerCollector] = {}
         self._metrics: dict[str, tuple[MeanMetric, ExtractiveQA]] = {}
 
-    def reset(self) -> None:
-        """Forgets everything, also what an interrupted pass left."""
+    def begin(self, null_score_diff_threshold: float) -> None:
+        """Forgets everything, also what an interrupted pass left.
+
+        Args:
+            null_score_diff_threshold: By how much null must lead to be predicted in the pass that begins.
+        """
+        self.null_score_diff_threshold = null_score_diff_threshold
         self._collectors.clear()
         self._metrics.clear()
+
+    def scorer(self, name: str) -> Scorer:
+        """The rule by which the answers of the evaluation set with this name are scored.
+
+        Raises:
+            UserError: Where languages are told by set, and none for this one.
+        """
+        if not isinstance(self.language, Mapping):
+            return scorer(self.language)
+        if name not in self.language:
+            raise UserError(f"language tells none for the evaluation set {name!r}, only for {', '.join(self.language)}")
+        return scorer(self.language[name])
 
     def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
         """The predictions of the questions whose last window is in this batch.
@@ -47,11 +74,15 @@ class Evaluation:
             start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
             end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
         """
-        assert batch.questions is not None
+        if not batch.questions:
+            return []
         assert batch.offsets is not None
         spans = best_spans(start_logits, end_logits, batch.context_mask, self.n_best_size, self.max_answer_length)
-        collector = self._collectors.setdefault(batch.name, self._new_collector())
-        return collector.add(
+        if batch.name not in self._collectors:
+            self._collectors[batch.name] = AnswerCollector(
+                self.n_best_size, self.null_allowed, self.null_score_diff_threshold
+            )
+        return self._collectors[batch.name].add(
             batch.questions,
             *to_characters(spans, batch.offsets),
             spans.start_logits,
@@ -72,24 +103,19 @@ class Evaluation:
         loss.update(losses, labelled)
         metric.update(predictions)
 
-    def compute(self, device: torch.device) -> dict[str, dict[str, float]]:
+    def compute(self) -> dict[str, dict[str, float]]:
         """The figures of each evaluation set over all processes, the first set first; the only one's name is empty.
 
         Returns:
-            ``loss``, where there are labels, and what `ExtractiveQA` computes, by set.
+            ``loss``, where there are labels; what `ExtractiveQA` computes; and, where null is allowed, the
+            ``null_score_diff_threshold`` that the answers were taken at; by set.
         """
-        names = list(self._metrics)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # The first process has questions of every set; another may have none of a small one.
-            received = [names]
-            torch.distributed.broadcast_object_list(received)
-            names = received[0]
+        threshold = {"null_score_diff_threshold": self.null_score_diff_threshold} if self.null_allowed else {}
         figures = {}
-        for name in names:
-            self.score(name, [], *torch.empty(2, 0, device=device))  # which then has sums too: of nothing
-            loss, metric = self._of(name, device)
+        for name, (loss, metric) in self._metrics.items():
             mean = loss.compute().item()
-            figures[name] = ({} if math.isnan(mean) else {"loss": mean}) | metric.compute()
+            scores = metric.compute()
+            figures[name] = ({} if math.isnan(mean) else {"loss": mean}) | (scores and scores | threshold)
         return figures
 
     def _of(self, name: str, device: torch.device) -> tuple[MeanMetric, ExtractiveQA]:
@@ -97,5 +123,5 @@ class Evaluation:
             loss = MeanMetric().to(device)
             # Also where the weights, and with them torch's default, are in half precision.
             loss.set_dtype(torch.float32)
-            self._metrics[name] = (loss, ExtractiveQA().to(device))
+            self._metrics[name] = (loss, ExtractiveQA(self.scorer(name)).to(device))
         return self._metrics[name]

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -27,6 +28,7 @@ from qa_lightning.modeling.network import (
 from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
 from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, load_settings, load_tokenizer, tokenizer_files
 from qa_lightning.records import Batch, Prediction
+from qa_lightning.scoring.mlqa import has_own_rule
 
 
 class QALightningModule(pl.LightningModule):
@@ -48,7 +50,11 @@ class QALightningModule(pl.LightningModule):
         n_best_size: Answers that are kept of each question.
         max_answer_length: Tokens of an answer at most.
         null_score_diff_threshold: How far null must lead to be predicted; default: what the model was saved
-            with, else 0.
+            with, else 0. Where none is given, each validation of a training finds the one with the best F1,
+            which is saved with the model, and which ``test`` and ``predict`` take.
+        language: Scores answers as MLQA does in this language (en, es, de, ar, hi, vi, zh; of others, only case,
+            punctuation and white space are set aside), or each evaluation set by its name as in
+            ``{vi: vi, de: de}``; default: as SQuAD does.
         version_2_with_negative: Whether null may be predicted; linked to the data's.
         max_length: Tokens of a window at most; linked to the data's and kept with the model.
         doc_stride: Context tokens that windows share; linked and kept likewise.
@@ -75,6 +81,7 @@ class QALightningModule(pl.LightningModule):
         n_best_size: int = 20,
         max_answer_length: int = 30,
         null_score_diff_threshold: float | None = None,
+        language: str | dict[str, str] | None = None,
         version_2_with_negative: bool = False,
         max_length: int = 384,
         doc_stride: int = 128,
@@ -99,8 +106,11 @@ class QALightningModule(pl.LightningModule):
         self.warmup_steps = warmup_steps
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.threshold_is_given = null_score_diff_threshold is not None
         if null_score_diff_threshold is None:
             null_score_diff_threshold = load_settings(model_name_or_path).get("null_score_diff_threshold", 0.0)
+        # Stays for a whole training, whose epochs could not be compared otherwise.
+        self.validation_threshold = null_score_diff_threshold
         self.settings: dict[str, Any] = {
             "max_length": max_length,
             "doc_stride": doc_stride,
@@ -133,11 +143,15 @@ class QALightningModule(pl.LightningModule):
         if torch_compile:
             self.model.compile()
 
-        # Of a small evaluation set, a process among many may have no question.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.scores: dict[str, dict[str, float]] = {}
         """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
-        self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, null_score_diff_threshold)
+        self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
+        for code in {language} if isinstance(language, str | None) else set(language.values()):
+            if not has_own_rule(code):
+                rank_zero_warn(
+                    f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "
+                    "surplus white space only"
+                )
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> QALightningModule:
@@ -183,10 +197,14 @@ class QALightningModule(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets what an earlier, perhaps interrupted, evaluation left."""
-        self.evaluation.reset()
+        """Begins an evaluation at the threshold that this training has, or had."""
+        self.evaluation.begin(self.validation_threshold)
 
-    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self) -> None:
+        """Begins an evaluation at the threshold that is saved with the model."""
+        self.evaluation.begin(self.settings["null_score_diff_threshold"])
+
+    on_predict_epoch_start = on_test_epoch_start
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
         """Answers and scores the questions whose last window is in this batch."""
@@ -202,8 +220,13 @@ class QALightningModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
-        if not self.trainer.sanity_checking:
-            self._finish_evaluation("val")
+        if self.trainer.sanity_checking:
+            return
+        self._finish_evaluation("val")
+        watched = next(iter(self.scores.values()), {})
+        tuning = self.trainer.state.fn == TrainerFn.FITTING and not self.threshold_is_given
+        if tuning and "best_f1_thresh" in watched:
+            self.settings["null_score_diff_threshold"] = watched["best_f1_thresh"]
 
     def on_test_epoch_end(self) -> None:
         """Logs ``test/f1`` and the other scores."""
@@ -258,7 +281,15 @@ class QALightningModule(pl.LightningModule):
             "config": {**self.model.config.to_dict(), "model_type": self.model.config.model_type},
             "tokenizer": {} if self.tokenizer is None else tokenizer_files(self.tokenizer),
             "settings": self.settings,
+            "validation_threshold": self.validation_threshold,
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over the checkpoint's thresholds, unless one was given."""
+        if not self.threshold_is_given:
+            saved = checkpoint[CHECKPOINT_KEY]
+            self.validation_threshold = saved["validation_threshold"]
+            self.settings["null_score_diff_threshold"] = saved["settings"]["null_score_diff_threshold"]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
@@ -282,7 +313,7 @@ class QALightningModule(pl.LightningModule):
         return predictions
 
     def _finish_evaluation(self, stage: str) -> None:
-        self.scores = self.evaluation.compute(self.device)
+        self.scores = self.evaluation.compute()
         for i, (name, scores) in enumerate(self.scores.items()):
             for place in [f"{stage}/{name}/"] * bool(name) + [f"{stage}/"] * (i == 0):
                 for key, value in scores.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from qa_lightning.records import Prediction
-from qa_lightning.scoring.squad import best_threshold, score_question, summarize
+from qa_lightning.scoring.squad import Scorer, best_threshold, score_question, summarize
 
 # What is kept of a question: its row in the data; whether it is answerable; its null odds (NaN where not
 # known); the scores of the predicted text, of the best text that is not empty, and of the empty text (EM
@@ -23,14 +23,18 @@ class ExtractiveQA(Metric):
 
     Each question is one row of float64 numbers. The rows are kept and sent as the int64 that have the same
     bits, which no half precision around the metric rounds, and which devices without float64 hold as well.
+
+    Args:
+        score: The rule by which a prediction is scored.
     """
 
     full_state_update = False
     higher_is_better = True
     rows: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, score: Scorer = score_question) -> None:
         super().__init__()
+        self.score = score
         self.add_state("rows", default=[], dist_reduce_fx="cat")
         self.reset()
 
@@ -47,7 +51,7 @@ class ExtractiveQA(Metric):
 
     def update(self, predictions: Sequence[Prediction]) -> None:
         """Score some predictions; those whose golds are not known are left out."""
-        rows = [_row(prediction) for prediction in predictions if prediction.question.golds is not None]
+        rows = [_row(prediction, self.score) for prediction in predictions if prediction.question.golds is not None]
         if rows:
             self.rows.append(torch.from_numpy(np.array(rows, dtype=np.float64).view(np.int64)).to(self.device))
 
@@ -81,7 +85,7 @@ class ExtractiveQA(Metric):
         return {key: float(value) for key, value in figures.items()}
 
 
-def _row(prediction: Prediction) -> tuple[float, ...]:
+def _row(prediction: Prediction, score: Scorer) -> tuple[float, ...]:
     golds = prediction.question.golds or ()
     span = next((answer.text for answer in prediction.answers if answer.text), "")
     null_odds = np.nan if prediction.null_odds is None else prediction.null_odds
@@ -89,7 +93,7 @@ def _row(prediction: Prediction) -> tuple[float, ...]:
         prediction.question.row,
         len(golds) > 0,
         null_odds,
-        *score_question(prediction.text, golds),
-        *score_question(span, golds),
-        score_question("", golds)[0],
+        *score(prediction.text, golds),
+        *score(span, golds),
+        score("", golds)[0],
     )

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,20 @@ from qa_lightning.errors import UserError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+Scorer = Callable[[str, Sequence[str]], tuple[float, float]]
+"""EM and F1, 0 to 1, of a prediction by a question's golds: `score_question`, or another language's."""
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = string.punctuation.encode()
 
 
 # The golds come back at every epoch, and most predictions do: each text is normalised once.
 @lru_cache(maxsize=1 << 17)
 def normalize(text: str) -> str:
     """A text in lower case without ASCII punctuation, English articles and surplus whitespace."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split())
+    # As UTF-8, whose longer characters hold no ASCII byte: bytes lose theirs several times as fast as text.
+    encoded = text.lower().encode("utf-8", "surrogatepass").translate(None, _PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", encoded.decode("utf-8", "surrogatepass")).split())
 
 
 def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
@@ -53,11 +58,16 @@ def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]
     wanted = {normalize(gold) for gold in golds} - {""} or {""}
     if predicted in wanted:
         return 1.0, 1.0
-    return 0.0, max(_token_f1(predicted.split(), gold.split()) for gold in wanted)
+    return 0.0, max(token_f1(predicted.split(), gold.split()) for gold in wanted)
 
 
-def _token_f1(predicted: list[str], gold: list[str]) -> float:
-    shared = sum((Counter(predicted) & Counter(gold)).values())
+def token_f1(predicted: list[str], gold: list[str]) -> float:
+    """F1, 0 to 1, over two bags of tokens; 0 where either is empty."""
+    rest = gold.copy()
+    for token in predicted:
+        if token in rest:
+            rest.remove(token)
+    shared = len(gold) - len(rest)
     if shared == 0:
         return 0.0
     precision = shared / len(predicted)
@@ -86,37 +96,30 @@ def summarize(exact: Floats, f1: Floats, has_answer: Bools) -> dict[str, float]:
     return figures
 
 
-def apply_threshold(scores: Floats, has_answer: Bools, na_scores: Floats, threshold: float) -> Floats:
-    """Scores when the questions above a threshold are left unanswered; all ``[questions]``.
-
-    Such a question scores 1 where it is unanswerable and 0 where it is not; the others keep their score.
-    """
-    return np.where(na_scores > threshold, (~has_answer).astype(np.float64), scores)
+def apply_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats, threshold: float) -> Floats:
+    """Scores when the questions above a threshold are left unanswered; all ``[questions]``."""
+    return np.where(na_scores > threshold, if_null, if_answered)
 
 
-def official_best_threshold(
-    scores: Floats, has_answer: Bools, answered: Bools, na_scores: Floats
-) -> tuple[float, float]:
+def official_best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[float, float]:
     """The best mean score that a threshold could reach, as the script's ``find_best_thresh`` reckons it.
 
     The script walks through the questions in the order of their no-answer scores, and takes the first of
     several maxima. It may stop between two questions with the same no-answer score, which no threshold can
-    part; and answering an unanswerable question costs a point even where the text normalises to nothing. For
-    a threshold to be used, see `best_threshold`.
+    part. For a threshold to be used, see `best_threshold`.
 
     Args:
-        scores: EM or F1 of the predicted texts; ``[questions]``, sorted by `na_scores`.
-        has_answer: Whether the question is answerable; ``[questions]``.
-        answered: Whether the predicted text is not the empty string; ``[questions]``.
+        if_answered: Score of each question where it is answered; ``[questions]``, sorted by `na_scores`.
+        if_null: Score of each question where it is left unanswered; ``[questions]``.
         na_scores: The no-answer scores, ascending; ``[questions]``.
 
     Returns:
         The mean score (0 to 100), and the no-answer score of the last question that is answered, or 0.0 where
         it is best to answer none.
     """
-    totals = _running_totals(np.where(has_answer, scores, ~answered), ~has_answer)
+    totals = _running_totals(if_answered, if_null)
     best = int(totals.argmax())
-    return 100 * float(totals[best]) / len(scores), float(na_scores[best - 1]) if best else 0.0
+    return 100 * float(totals[best]) / len(if_answered), float(na_scores[best - 1]) if best else 0.0
 
 
 def best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[float, float]:
@@ -149,9 +152,8 @@ def best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> t
     return 100 * float(totals[best]) / len(ordered), min(threshold, math.nextafter(above, -math.inf))
 
 
-def _running_totals(if_answered: Floats | Bools, if_null: Floats | Bools) -> Floats:
+def _running_totals(if_answered: Floats, if_null: Floats) -> Floats:
     """Sums of the scores when the first 0, 1, … all questions are answered; ``[questions + 1]``."""
-    if_null = if_null.astype(np.float64)
     return np.concatenate(([if_null.sum()], if_answered - if_null)).cumsum()
 
 
@@ -182,55 +184,76 @@ def evaluate(
     predictions: Mapping[str, str],
     na_scores: Mapping[str, float] | None = None,
     na_threshold: float = 1.0,
+    score: Scorer = score_question,
 ) -> dict[str, float]:
     """Every figure that the official script prints.
 
+    A question without a prediction scores 0, answerable or not, whatever the threshold, and counts in every
+    total. (The script leaves such questions out of some totals and fails at others.)
+
     Args:
         golds: The published answers of each question by its id, empty for an unanswerable one.
-        predictions: The predicted text of each of these questions, empty for "no answer".
-        na_scores: The no-answer score of each question, as of ``--na-prob-file``. Of equal scores, the one
-            that comes first here counts as lower, as in the script.
+        predictions: The predicted texts by id, empty for "no answer"; those of other questions do not matter.
+        na_scores: The no-answer score of each predicted question, finite, as of ``--na-prob-file``. Of equal
+            scores, the one that comes first here counts as lower, as in the script.
         na_threshold: Questions with a higher no-answer score are counted as left unanswered.
+        score: The rule by which a text is scored.
 
     Returns:
         The figures of `summarize`; with no-answer scores also ``best_exact``, ``best_exact_thresh``,
         ``best_f1``, ``best_f1_thresh``, and where any question is answerable ``pr_exact_ap``, ``pr_f1_ap``,
-        ``pr_oracle_ap``, which the script prints when it is given ``--out-image-dir``.
+        ``pr_oracle_ap``, which the script prints when it is given ``--out-image-dir``. Where predictions are
+        missing, also how many: ``missing``.
 
     Raises:
-        UserError: There is no question, or one without a prediction or without a no-answer score.
+        UserError: There is no question, or predicted ones have no no-answer score.
     """
     if not golds:
         raise UserError("there is no question to score")
-    _require(golds, predictions, "prediction")
-    if na_scores is None:
-        keys = list(golds)
-    else:
-        _require(golds, na_scores, "no-answer score")
-        keys = [key for key in sorted(na_scores, key=na_scores.__getitem__) if key in golds]
-    pairs = [score_question(predictions[key], golds[key]) for key in keys]
-    exact, f1 = np.array(pairs, dtype=np.float64).T
+    predicted = [key for key in golds if key in predictions]
+    if na_scores is not None:
+        predicted = _by_na_score(predicted, na_scores)
+    missing = [key for key in golds if key not in predictions]
+    keys = predicted + missing
+    pairs = chain((score(predictions[key], golds[key]) for key in predicted), repeat((0.0, 0.0), len(missing)))
+    exact, f1 = np.fromiter(chain.from_iterable(pairs), np.float64).reshape(-1, 2).T
     has_answer = np.array([len(golds[key]) > 0 for key in keys])
+    counted = {"missing": len(missing)} if missing else {}
     if na_scores is None:
-        return summarize(exact, f1, has_answer)
+        return summarize(exact, f1, has_answer) | counted
 
-    answered = np.array([predictions[key] != "" for key in keys])
-    na = np.array([na_scores[key] for key in keys], dtype=np.float64)
+    # Those without a prediction come last in every curve, where they can neither gain nor lose anything.
+    has_prediction = np.arange(len(keys)) < len(predicted)
+    na = np.array([na_scores[key] for key in predicted] + [math.inf] * len(missing), dtype=np.float64)
+    if_null = np.where(has_answer, 0.0, has_prediction)
     figures = summarize(
-        apply_threshold(exact, has_answer, na, na_threshold),
-        apply_threshold(f1, has_answer, na, na_threshold),
+        apply_threshold(exact, if_null, na, na_threshold),
+        apply_threshold(f1, if_null, na, na_threshold),
         has_answer,
     )
+    # For its best thresholds the script looks at the text itself: answering an unanswerable question costs a
+    # point even where the text normalises to nothing.
+    says_nothing = np.array([key in predictions and not predictions[key] for key in keys])
     for name, scores in (("exact", exact), ("f1", f1)):
-        best, threshold = official_best_threshold(scores, has_answer, answered, na)
+        best, threshold = official_best_threshold(np.where(has_answer, scores, says_nothing), if_null, na)
         figures |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
     if has_answer.any():
-        for name, scores in (("exact", exact), ("f1", f1), ("oracle", np.ones_like(exact))):
+        for name, scores in (("exact", exact), ("f1", f1), ("oracle", has_prediction.astype(np.float64))):
             figures[f"pr_{name}_ap"] = average_precision(scores, has_answer, na)
-    return figures
+    return figures | counted
 
 
-def _require(golds: Mapping[str, Sequence[str]], given: Mapping[str, object], what: str) -> None:
-    for key in golds:
-        if key not in given:
-            raise UserError(f"question {key!r} has no {what}: give one for every question of the data")
+def _by_na_score(keys: list[str], na_scores: Mapping[str, float]) -> list[str]:
+    """The keys, the lowest no-answer score first; of equal scores, the one that comes first in `na_scores`."""
+    lacking = [key for key in keys if key not in na_scores]
+    if lacking:
+        raise UserError(
+            f"{len(lacking)} of {len(keys)} predictions have no no-answer score ({first_ids(lacking)}); give each one"
+        )
+    wanted = set(keys)
+    return sorted((key for key in na_scores if key in wanted), key=na_scores.__getitem__)
+
+
+def first_ids(ids: Sequence[str]) -> str:
+    """The first three of some ids, as messages name them."""
+    return ", ".join([*(f"{name!r:.80}" for name in ids[:3]), *(["…"] if len(ids) > 3 else [])])

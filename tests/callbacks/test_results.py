@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from lightning.pytorch.loggers import WandbLogger
 from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
-from qa_lightning.callbacks.results import Results, write_predictions
+from qa_lightning.callbacks.results import Results
+from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.records import Answer, Prediction, Question
+from qa_lightning.per_question import FILE, read_table
 from tests.tiny import tiny_folder
 from tests.training import make_data, make_module, make_trainer, script_scores, trains, write_long
 
 pytestmark = trains
 
-FILES = ["metrics.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
+FILES = ["metrics.json", "na_prob.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +182,12 @@ def test_a_validation_writes_its_figures_in_full(model: Path, squad: Path, run: 
     make_trainer(run, Results()).validate(module, data, verbose=False)
     assert json_files(run) == FILES
     assert not (run / "best_model").exists()
-    metrics = read(run / "metrics.json")
-    assert {
-        key.removeprefix("val/"): value for key, value in metrics.items() if key.startswith("val/")
-    } == module.scores[""]
+    metrics = {key.removeprefix("val/"): value for key, value in read(run / "metrics.json").items()}
+    assert module.scores[""].items() <= metrics.items()
+    assert metrics.keys() - module.scores[""] == {
+        *("epoch", "step", "exact_match_ci95", "f1_ci95"),
+        *("HasAns_exact_ci95", "HasAns_f1_ci95", "NoAns_exact_ci95", "NoAns_f1_ci95"),
+    }
     ids = [qa["id"] for qa in read(squad)["data"][0]["paragraphs"][0]["qas"]]
     for name in ("predictions", "nbest_predictions", "null_odds"):
         assert list(read(run / f"{name}.json")) == ids  # in the data's order
@@ -201,7 +205,7 @@ def test_where_null_is_not_allowed_there_are_no_null_odds(model: Path, squad: Pa
     module = make_module(model, version_2_with_negative=False)
     data = make_data(model, validation_file=str(answerable), version_2_with_negative=False)
     make_trainer(run, Results()).validate(module, data, verbose=False)
-    assert json_files(run) == [name for name in FILES if name != "null_odds.json"]
+    assert json_files(run) == ["metrics.json", "nbest_predictions.json", "predictions.json"]
 
 
 def test_named_sets_have_folders_of_their_own(model: Path, squad: Path, run: Path) -> None:
@@ -230,22 +234,55 @@ def test_predict_writes_answers_and_no_scores(model: Path, squad: Path, run: Pat
     make_trainer(run, Results()).predict(make_module(model), data, return_predictions=False)
     assert json_files(run) == FILES[1:]
     assert len(read(run / "predictions.json")) == 7
+    assert not (run / FILE).exists()  # there are no scores
 
 
-def test_prediction_files_by_hand(tmp_path: Path) -> None:
-    def predict(row: int, text: str, odds: float | None) -> Prediction:
-        answers = (Answer("Ünï", 0, 3, 1.5, 2.5, 0.75), Answer("", 0, 0, -1.0, -2.0, 0.25))
-        return Prediction(Question(row, f"q{row}", "?", "Ünï", None, 1), text, answers, odds)
+def test_the_scores_of_each_question_have_the_scores_of_all_as_their_means(model: Path, squad: Path, run: Path) -> None:
+    module = make_module(model)
+    make_trainer(run, Results()).validate(module, make_data(model, validation_file=str(squad)), verbose=False)
+    table, scores = read_table(run / FILE), module.scores[""]
+    assert table["row"].to_pylist() == list(range(7))
+    assert dict(zip(table["id"].to_pylist(), table["prediction"].to_pylist(), strict=True)) == read(
+        run / "predictions.json"
+    )
+    for name in ("exact_match", "f1"):
+        assert statistics.fmean(table[name].to_pylist()) == pytest.approx(scores[name], abs=1e-9)
+    answerable = [bool(golds) for golds in table["golds"].to_pylist()]
+    spans = [f1 for f1, known in zip(table["span_f1"].to_pylist(), answerable, strict=True) if known]
+    assert statistics.fmean(spans) >= scores["HasAns_f1"]
+    # Where golds stand came with the questions.
+    for golds, context in zip(table["golds"].to_pylist(), table["context"].to_pylist(), strict=True):
+        assert [context[gold["start"] : gold["end"]] for gold in golds] == [gold["text"] for gold in golds]
 
-    write_predictions(tmp_path, [predict(0, "Ünï", -7.0), predict(1, "", 3.25)])
-    assert read(tmp_path / "predictions.json") == {"q0": "Ünï", "q1": ""}
-    assert read(tmp_path / "null_odds.json") == {"q0": -7.0, "q1": 3.25}
-    assert read(tmp_path / "nbest_predictions.json")["q1"] == [
-        {"text": "Ünï", "start_logit": 1.5, "end_logit": 2.5, "probability": 0.75},
-        {"text": "", "start_logit": -1.0, "end_logit": -2.0, "probability": 0.25},
-    ]
-    write_predictions(tmp_path, [predict(0, "Ünï", None)])
-    assert json_files(tmp_path) == ["nbest_predictions.json", "predictions.json"]
+
+def test_answers_are_scored_by_the_rule_of_the_language(model: Path, squad: Path, run: Path) -> None:
+    options: dict[str, Any] = {"version_2_with_negative": False}
+
+    def scores(files: Any, language: Any) -> dict[str, dict[str, float]]:
+        module = make_module(model, language=language, **options)
+        make_trainer(run, Results()).validate(module, make_data(model, validation_file=files, **options), verbose=False)
+        return module.scores
+
+    document = read(squad)
+    qas = document["data"][0]["paragraphs"][0]["qas"]
+    qas.pop()
+    german = run.with_name("german.json")
+    german.write_text(json.dumps(document))
+    scores(str(german), None)
+    for qa in qas:  # in German, "der" is an article
+        qa["answers"][0]["text"] = "der " + read(run / "predictions.json")[qa["id"]]
+    german.write_text(json.dumps(document))
+
+    assert scores(str(german), None)[""]["exact_match"] == 0
+    assert scores(str(german), "en")[""]["exact_match"] == 0
+    assert scores(str(german), "de")[""]["exact_match"] == 100
+    assert read_table(run / FILE)["exact_match"].to_pylist() == [100] * 6
+    named = scores({"a": str(german), "b": str(german)}, {"b": "de", "a": "en"})
+    assert (named["a"]["exact_match"], named["b"]["exact_match"]) == (0, 100)
+    with pytest.warns(match="no rule for the language 'xx'"):
+        make_module(model, language="xx")
+    with pytest.raises(UserError, match=r"none for the evaluation set ''"):
+        scores(str(german), {"a": "de"})
 
 
 # What is shown
@@ -279,25 +316,3 @@ def test_a_table_of_answers_goes_to_wandb(model: Path, squad: Path, run: Path, m
     assert table["key"] == "samples"
     assert table["columns"][:3] == ["id", "question", "prediction"]
     assert [row[0] for row in table["data"]] == [f"0-{i}" for i in range(7)]
-
-
-# Several processes
-
-
-@pytest.mark.slow
-def test_two_processes_write_the_files_that_one_does(model: Path, squad: Path, run: Path) -> None:
-    document = read(squad)
-    document["data"][0]["paragraphs"][0]["qas"] = document["data"][0]["paragraphs"][0]["qas"][:1]
-    single = run.with_name("single.json")  # a set of which the second process has no question
-    single.write_text(json.dumps(document))
-    for processes in (1, 2):
-        data = make_data(model, validation_file={"all": str(squad), "single": str(single)}, eval_batch_size=3)
-        options = {"devices": 2, "strategy": "ddp_spawn"} if processes == 2 else {}
-        trainer = make_trainer(run / str(processes), Results(), **options)
-        trainer.validate(make_module(model), data, verbose=False)
-    one, two = run / "1", run / "2"
-    assert read(two / "metrics.json") == pytest.approx(read(one / "metrics.json"), rel=1e-6)
-    for name in ("all", "single"):
-        assert read(two / name / "predictions.json") == read(one / name / "predictions.json")
-        assert list(read(two / name / "null_odds.json")) == list(read(one / name / "null_odds.json"))
-        assert read(two / name / "null_odds.json") == pytest.approx(read(one / name / "null_odds.json"), abs=1e-4)

@@ -109,12 +109,16 @@ def test_every_window_once_whole_questions_together(counts: list[int], batch_siz
     windows = cut_into(counts)
     lengths = np.random.default_rng(len(windows)).integers(5, 30, len(windows))
     everything = []
+    steps = set()
     for rank in range(world_size):
         sampler = EvaluationBatches(windows, lengths, batch_size, rank, world_size)
         batches = list(sampler)
+        steps.add(len(batches))
         assert len(batches) == len(sampler)
-        assert all(len(rows) == batch_size for rows in batches[:-1])
-        rows = np.concatenate(batches) if batches else np.zeros(0, dtype=np.int64)
+        sizes = [len(rows) for rows in batches]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sum(0 < size < batch_size for size in sizes) <= 1
+        rows = np.concatenate(batches)
         examples = windows.example[rows].tolist()
         # A question's windows follow each other, in their order, and are all here.
         changes = [examples[0], *(b for a, b in pairwise(examples) if a != b)] if examples else []
@@ -123,6 +127,7 @@ def test_every_window_once_whole_questions_together(counts: list[int], batch_siz
         assert all(a < b for a, b in pairwise(rows.tolist()) if windows.example[a] == windows.example[b])
         everything += rows.tolist()
     assert sorted(everything) == list(range(len(windows)))
+    assert len(steps) == 1
 
 
 def test_evaluation_by_hand() -> None:
@@ -133,13 +138,13 @@ def test_evaluation_by_hand() -> None:
     assert np.concatenate(list(EvaluationBatches(windows, lengths, 3))).tolist() == order
     assert [rows.tolist() for rows in EvaluationBatches(windows, lengths, 3)] == [[3, 4, 5], [1, 2, 7], [6, 0]]
     dealt = [[rows.tolist() for rows in EvaluationBatches(windows, lengths, 4, rank, 2)] for rank in (0, 1)]
-    assert dealt == [[[3, 4, 5, 7], [0]], [[1, 2, 6]]]
+    assert dealt == [[[3, 4, 5, 7], [0]], [[1, 2, 6], []]]
 
 
 def test_evaluation_of_fewer_questions_than_processes() -> None:
     windows = cut_into([2])
     found = [list(EvaluationBatches(windows, np.array([5, 4]), 8, rank, 3)) for rank in range(3)]
-    assert [len(batches) for batches in found] == [1, 0, 0]
+    assert [[rows.tolist() for rows in batches] for batches in found] == [[[0, 1]], [[]], [[]]]
     assert list(EvaluationBatches(cut_into([]), np.zeros(0, dtype=np.int64), 8)) == []
 
 

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import asdict
 from random import Random
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.decoding.answers import AnswerCollector, Window, answer_question, to_nbest
+from qa_lightning.decoding.answers import AnswerCollector, Window, answer_question
 from qa_lightning.records import Answer, Prediction, Question
 
 INF = float("inf")
@@ -123,7 +124,6 @@ def test_nothing_found() -> None:
     assert prediction.answers == (Answer("", 0, 0, -3, -3, 1.0),)
     assert prediction.null_odds == torch.finfo(torch.float32).max
     assert answer(nothing, null=False) == Prediction(question(), "", (), None)
-    assert to_nbest(answer(nothing, null=False)) == []
 
 
 def test_probabilities_of_huge_scores() -> None:
@@ -228,12 +228,4 @@ def test_numbers_stay_finite_and_fit_into_json(null: float) -> None:
     collector = AnswerCollector(n_best_size=20, null_allowed=True, null_score_diff_threshold=0.0)
     (prediction,) = add(collector, [(question(), window({OSLO: (1.0, 1.0)}, (null, null)))])
     assert prediction.text == ("" if null == INF else "Oslo")
-    json.dumps([to_nbest(prediction), prediction.null_odds], allow_nan=False)
-
-
-def test_to_nbest_has_the_keys_that_transformers_writes() -> None:
-    prediction = answer(window({OSLO: (1.0, 2.0)}, null=(0.0, 3.0)))
-    assert to_nbest(prediction) == [
-        {"text": "Oslo", "start_logit": 1.0, "end_logit": 2.0, "probability": 0.5},
-        {"text": "", "start_logit": 0.0, "end_logit": 3.0, "probability": 0.5},
-    ]
+    json.dumps([[asdict(one) for one in prediction.answers], prediction.null_odds], allow_nan=False)

@@ -540,7 +540,7 @@ def test_a_checkpoint_needs_nothing_else(trained: tuple[QALightningModule, pl.Tr
 def test_a_checkpoint_holds_plain_data_only(trained: tuple[QALightningModule, pl.Trainer], tmp_path: Path) -> None:
     trained[1].save_checkpoint(tmp_path / "x.ckpt")
     checkpoint = torch.load(tmp_path / "x.ckpt", weights_only=True)
-    assert {"config", "tokenizer", "settings"} == set(checkpoint["qa_lightning"])
+    assert {"config", "tokenizer", "settings", "validation_threshold"} == set(checkpoint["qa_lightning"])
 
 
 def test_a_checkpoint_that_hides_code_is_not_run(trained: tuple[QALightningModule, pl.Trainer], tmp_path: Path) -> None:

@@ -17,16 +17,8 @@ from qa_lightning.scoring.squad import (
     score_question,
     summarize,
 )
-
-
-def read_golds(path: Path) -> dict[str, list[str]]:
-    articles = json.loads(path.read_text())["data"]
-    return {
-        qa["id"]: [answer["text"] for answer in qa["answers"]]
-        for article in articles
-        for paragraph in article["paragraphs"]
-        for qa in paragraph["qas"]
-    }
+from tests.scoring import reference
+from tests.scoring.reference import DataSet, data_sets, read_golds, texts
 
 
 @pytest.mark.parametrize(
@@ -80,18 +72,36 @@ def test_score_question(prediction: str, golds: Sequence[str], em: float, f1: fl
     ],
 )
 def test_figures_equal_those_of_the_official_script(shared: Path, name: str, data: str) -> None:
+    golds = read_golds(shared / f"data/{data}.json")
     predictions = json.loads((shared / f"golden/{name}.predictions.json").read_text())
     official = json.loads((shared / f"golden/{name}.official.json").read_text())
     na_file = shared / f"golden/{name}.na_prob.json"
     na_scores = json.loads(na_file.read_text()) if na_file.exists() else None
 
-    figures = evaluate(read_golds(shared / f"data/{data}.json"), predictions, na_scores)
+    found = evaluate(golds, predictions, na_scores)
 
     expected = set(official)
     if na_scores is not None:  # the script prints them where it is asked for curves; ours always does
         expected |= {"pr_exact_ap", "pr_f1_ap", "pr_oracle_ap"}
-    assert set(figures) == expected
-    assert {key: figures[key] for key in official} == pytest.approx(official, rel=0, abs=1e-9)
+    assert set(found) == expected
+    assert {key: found[key] for key in official} == pytest.approx(official, rel=0, abs=1e-9)
+    slow = reference.figures(golds, predictions, na_scores, 1.0, reference.squad_rule)
+    assert found == pytest.approx(slow, rel=0, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(data_sets())
+def test_figures_equal_those_of_the_slow_reference(drawn: DataSet) -> None:
+    golds, predictions, na_scores, threshold = drawn
+    for scores in (None, na_scores):
+        slow = reference.figures(golds, predictions, scores, threshold, reference.squad_rule)
+        assert evaluate(golds, predictions, scores, threshold) == pytest.approx(slow, rel=0, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(texts())
+def test_normalising_equals_the_slow_reference(text: str) -> None:
+    assert normalize(text) == reference.squad_normal(text)
 
 
 GOLDS = {"q1": ["red car"], "q2": ["blue"], "q3": [], "q4": []}
@@ -150,17 +160,55 @@ def test_predictions_and_scores_of_other_questions_are_ignored() -> None:
     assert evaluate({"q": ["x"]}, {"q": "x", "other": "y"}, {"q": 0, "other": 1})["total"] == 1
 
 
-@pytest.mark.parametrize(
-    ("golds", "predictions", "na_scores", "message"),
-    [
-        ({}, {}, None, "no question to score"),
-        ({"q7": ["x"]}, {"q8": "x"}, None, "question 'q7' has no prediction"),
-        ({"q7": ["x"]}, {"q7": "x"}, {"q8": 0.5}, "question 'q7' has no no-answer score"),
-    ],
-)
-def test_what_is_missing_is_named(golds: dict, predictions: dict, na_scores: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        evaluate(golds, predictions, na_scores)
+def test_missing_predictions_score_nothing_and_count() -> None:
+    figures = evaluate(GOLDS, {"q2": "blue", "q4": ""})
+    assert (figures["exact"], figures["f1"], figures["total"], figures["missing"]) == (50, 50, 4, 2)
+    assert (figures["HasAns_exact"], figures["HasAns_f1"], figures["HasAns_total"]) == (50, 50, 2)
+    assert (figures["NoAns_exact"], figures["NoAns_f1"], figures["NoAns_total"]) == (50, 50, 2)
+
+
+def test_missing_predictions_gain_nothing_at_any_threshold() -> None:
+    # q1 is answerable and q3 is not; their no-answer scores would make them the first and the last answered.
+    na_scores = {"q1": 0.1, "q2": 0.3, "q3": 0.9, "q4": 0.5}
+    figures = evaluate(GOLDS, {"q2": "blue", "q4": "x"}, na_scores, na_threshold=0.4)
+    assert (figures["exact"], figures["HasAns_f1"], figures["NoAns_f1"], figures["missing"]) == (50, 50, 50, 2)
+    assert (figures["best_exact"], figures["best_exact_thresh"]) == (50, 0.3)
+    # One of two answerable questions can be found, and is found first.
+    assert figures["pr_exact_ap"] == figures["pr_oracle_ap"] == 50
+    assert evaluate(GOLDS, {"q2": "blue", "q4": "x"}, {"q2": 0.3, "q4": 0.5}, 0.4) == figures
+
+
+def test_best_thresholds_look_at_the_text_and_not_at_what_is_left_of_it() -> None:
+    golds: Mapping[str, list[str]] = {"none": [], "some": ["x"]}
+    na_scores = {"none": 0.25, "some": 0.5}
+    assert evaluate(golds, {"none": "", "some": "x"}, na_scores)["best_f1"] == 100
+    figures = evaluate(golds, {"none": "the", "some": "x"}, na_scores)
+    assert (figures["f1"], figures["best_f1"], figures["best_f1_thresh"]) == (100, 50, 0)
+
+
+def test_no_prediction_at_all() -> None:
+    figures = evaluate(GOLDS, {}, {})
+    assert figures["missing"] == figures["total"] == 4
+    assert not any(value for key, value in figures.items() if not key.endswith(("total", "missing")))
+
+
+def test_another_rule() -> None:
+    figures = evaluate({"q": ["x"], "r": ["y"]}, {"q": "x", "r": "y"}, score=lambda text, golds: (0.0, 0.25))
+    assert (figures["exact"], figures["f1"]) == (0, 25)
+
+
+def test_no_question_is_refused() -> None:
+    with pytest.raises(UserError, match="no question to score"):
+        evaluate({}, {})
+
+
+def test_predictions_without_a_no_answer_score_are_counted_and_named() -> None:
+    golds = {f"q{number}": ["x"] for number in range(6)}
+    predictions = dict.fromkeys(list(golds)[1:], "x")
+    with pytest.raises(UserError, match=r"^4 of 5 predictions have no no-answer score \('q1', 'q2', 'q3', …\); give"):
+        evaluate(golds, predictions, {"q0": 0.5, "q4": 0.5})
+    with pytest.raises(UserError, match=r"^1 of 5 predictions have no no-answer score \('q5'\); give"):
+        evaluate(golds, predictions, dict.fromkeys(list(golds)[:5], 0.5))
 
 
 # A few values only, so that ties are common; all sums of them are exact.
@@ -188,7 +236,8 @@ def test_official_best_threshold_is_the_walk_of_the_script(rows: list) -> None:
             best, threshold = current, na
     has_answer, score, answered, na = map(np.array, zip(*rows, strict=True))
     expected = (100 * best / len(rows), threshold)
-    assert official_best_threshold(score, has_answer, answered, na) == expected
+    found = official_best_threshold(np.where(has_answer, score, ~answered), (~has_answer).astype(float), na)
+    assert found == expected
 
 
 @settings(deadline=None)
@@ -224,7 +273,7 @@ def test_best_threshold_by_hand(answered: list, null: list, odds: list, best: fl
 def test_apply_threshold_keeps_a_score_at_the_threshold() -> None:
     scores = apply_threshold(
         np.array([0.5, 0.5, 0.5, 0.0]),
-        np.array([True, True, False, False]),
+        np.array([0.0, 0.0, 1.0, 1.0]),
         np.array([1.0, 1.1, 1.1, 1.0]),
         threshold=1.0,
     )

@@ -1,0 +1,161 @@
+"""How long scoring takes, beside torchmetrics' own SQuAD metric: ``python -m benchmarks.scoring``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torchmetrics.functional.text.squad import squad
+
+from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.scoring.squad import evaluate, normalize
+
+SHARED = Path(__file__).parents[2] / "shared"
+SIZES = {"full": 10_570, "small": 200}
+"""Numbers of questions; the full one is that of SQuAD 1.1's development set."""
+
+REPEATS = 10
+BAR = 10
+"""How many times faster than torchmetrics scoring has to be."""
+
+
+class Scored(NamedTuple):
+    """A question's golds, at least one, and the predicted text."""
+
+    golds: list[str]
+    prediction: str
+
+
+class Result(NamedTuple):
+    """Scores, 0 to 100, and the seconds of the fastest repeat."""
+
+    exact: float
+    f1: float
+    seconds: float
+
+
+def real_questions() -> list[Scored]:
+    """XQuAD in English with the predictions whose scores are known; empty where those files are absent."""
+    data, predictions = SHARED / "data/xquad.en.json", SHARED / "golden/xquad.en.predictions.json"
+    if not (data.is_file() and predictions.is_file()):
+        return []
+    texts = json.loads(predictions.read_text(encoding="utf-8"))
+    return [
+        Scored([answer["text"] for answer in question["answers"]], texts[question["id"]])
+        for article in json.loads(data.read_text(encoding="utf-8"))["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+
+
+def made_questions() -> list[Scored]:
+    """Questions of the package's own corpus; a third each is answered right, nearly right and wrong."""
+    rows = SyntheticCorpus(train_passages=500).rows("train")
+    golds = [row["answers"]["text"] for row in rows if row["answers"]["text"]]
+    makers: tuple[Callable[[str, str], str], ...] = (
+        lambda gold, other: f"The {gold}.",
+        lambda gold, other: f"a {gold.split()[0]} and more",
+        lambda gold, other: other,
+    )
+    return [
+        Scored(gold, makers[number % 3](gold[0], other[0]))
+        for number, (gold, other) in enumerate(zip(golds, golds[1:] + golds[:1], strict=True))
+    ]
+
+
+def repeated(questions: list[Scored], size: int) -> dict[str, Scored]:
+    """As many questions as wanted, by id. No text returns in a repeat, so that remembering texts gains nothing."""
+
+    def endless() -> Iterator[tuple[str, Scored]]:
+        for round_ in count():
+            for number, (golds, prediction) in enumerate(questions):
+                marked = Scored([f"{gold} {round_}" for gold in golds], f"{prediction} {round_}")
+                yield f"{round_}-{number}", marked
+
+    return dict(islice(endless(), size))
+
+
+def ours(questions: dict[str, Scored]) -> Callable[[], tuple[float, float]]:
+    """Scoring by `evaluate`, ready to run; it gives EM and F1."""
+    golds = {name: question.golds for name, question in questions.items()}
+    predictions = {name: question.prediction for name, question in questions.items()}
+
+    def run() -> tuple[float, float]:
+        figures = evaluate(golds, predictions)
+        return figures["exact"], figures["f1"]
+
+    return run
+
+
+def peer(questions: dict[str, Scored]) -> Callable[[], tuple[float, float]]:
+    """Scoring by torchmetrics, ready to run; it gives EM and F1."""
+    texts = [{"id": name, "prediction_text": question.prediction} for name, question in questions.items()]
+    golds: list[dict[str, Any]] = [
+        {"id": name, "answers": {"text": question.golds, "answer_start": [0] * len(question.golds)}}
+        for name, question in questions.items()
+    ]
+
+    def run() -> tuple[float, float]:
+        figures = squad(texts, golds)
+        return float(figures["exact_match"]), float(figures["f1"])
+
+    return run
+
+
+def race(*runs: Callable[[], tuple[float, float]]) -> list[Result]:
+    """Times each by turns, so that a busy moment of the machine meets all; nothing is remembered between turns."""
+    times: list[list[float]] = [[] for _ in runs]
+    scores = [(0.0, 0.0)] * len(runs)
+    for _ in range(REPEATS):
+        for number, run in enumerate(runs):
+            normalize.cache_clear()
+            start = time.perf_counter()
+            scores[number] = run()
+            times[number].append(time.perf_counter() - start)
+    return [Result(*score, min(seconds)) for score, seconds in zip(scores, times, strict=True)]
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Torch's default dtype, until the block ends."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prints both times and whether ours meets the bar.
+
+    Raises:
+        AssertionError: The two do not give the same scores.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    size = SIZES[parser.parse_args(arguments).size]
+    questions = repeated(real_questions() or made_questions(), size)
+    with default_dtype(torch.float64):  # torchmetrics sums in the default type; in float32 it loses digits
+        mine, theirs = race(ours(questions), peer(questions))
+    print(f"{size} predictions, best of {REPEATS}")
+    print(f"{'':14}{'exact':>10}{'f1':>10}{'seconds':>10}")
+    for name, result in (("qa_lightning", mine), ("torchmetrics", theirs)):
+        print(f"{name:14}{result.exact:>10.4f}{result.f1:>10.4f}{result.seconds:>10.4f}")
+    assert math.isclose(mine.exact, theirs.exact, abs_tol=1e-9), "the two differ in EM"
+    assert math.isclose(mine.f1, theirs.f1, abs_tol=1e-9), "the two differ in F1"
+    ratio = theirs.seconds / mine.seconds
+    line = {"figure": mine.seconds, "peer": theirs.seconds, "ratio": ratio, "bar": BAR, "met": ratio >= BAR}
+    print(json.dumps({"benchmark": "scoring", **line}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What the processes know of their questions, brought together on the first of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qa_lightning.per_question import read_table, write_table
+
+
+def gather(tables: Mapping[str, pa.Table], folder: Path, trainer: pl.Trainer) -> dict[str, pa.Table]:
+    """The tables of all processes on the first one, each question once, in the data's order.
+
+    Each process writes its part into a folder that is gone afterwards; neither logits nor texts go over the
+    network. All processes must call this.
+
+    Args:
+        tables: This process's questions by evaluation set, the same sets on every process, in the same order;
+            with the columns of `per_question.SCHEMA`.
+        folder: The run's folder, which all processes must see.
+        trainer: Knows the processes.
+
+    Returns:
+        The tables by evaluation set on the first process; nothing on the others.
+    """
+    if trainer.world_size == 1:
+        return dict(tables)
+    parts = folder / ".parts"
+    for number, table in enumerate(tables.values()):
+        write_table(parts / f"{number}-{trainer.global_rank}.parquet", table)
+    trainer.strategy.barrier("every process has written its part")
+    joined = {}
+    if trainer.is_global_zero:
+        for number, name in enumerate(tables):
+            files = [parts / f"{number}-{rank}.parquet" for rank in range(trainer.world_size)]
+            joined[name] = _join([read_table(file) for file in files])
+        shutil.rmtree(parts)
+    trainer.strategy.barrier("the first process has read the parts")
+    return joined
+
+
+def _join(tables: list[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    return table.take(pc.sort_indices(table["row"]))

@@ -1,0 +1,25 @@
+"""The parser of the verbs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+
+class VerbParser(argparse.ArgumentParser):
+    """argparse's parser, which takes no half-written flags and ends a user's mistake in one line.
+
+    Args:
+        verb: The verb.
+        description: What it does, shown above the options.
+    """
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(prog=f"python -m qa_lightning {verb}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong with the arguments; status 2."""
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        self.exit(2)
+        raise AssertionError("exit returns to nobody")

@@ -1,0 +1,175 @@
+"""Scores of the predictions in a file, by any official scorer, without a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qa_lightning.commands.arguments import VerbParser
+from qa_lightning.data.readers import first_line
+from qa_lightning.data.sources import read_examples
+from qa_lightning.data.values import describe
+from qa_lightning.errors import UserError
+from qa_lightning.files import write_json
+from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule, scorer
+from qa_lightning.scoring.squad import evaluate, first_ids
+
+
+def run(arguments: list[str]) -> None:
+    """Prints the scores, and writes them where ``--output`` says.
+
+    Raises:
+        UserError: A file is missing or of the wrong form, or the predictions are for other questions.
+    """
+    options = _options(arguments)
+    golds = _read_golds(options.data)
+    predictions = _read_predictions(options.predictions)
+    na_probs = None if options.na_prob is None else _read_probabilities(options.na_prob)
+    _compare_ids(golds, predictions, options)
+    if not has_own_rule(options.language):
+        _note(
+            f"the language {options.language!r:.80} has no scorer of its own ({', '.join(LANGUAGES)} have): "
+            "scored in lower case and without punctuation, by white space, articles kept"
+        )
+    threshold = 1.0 if options.na_prob_thresh is None else options.na_prob_thresh
+    figures = evaluate(golds, predictions, na_probs, threshold, scorer(options.language))
+    if options.output is not None:
+        write_json(Path(options.output), figures)
+    _print_figures(figures)
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = VerbParser("score", "Scores predictions as the official scorers of SQuAD and MLQA do, without a model.")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="questions with their golds, in any format that training reads",
+    )
+    parser.add_argument(
+        "--predictions",
+        required=True,
+        metavar="FILE",
+        help="JSON: id → predicted text, empty for no answer, as a run's predictions.json; missing ones score 0",
+    )
+    parser.add_argument(
+        "--na_prob",
+        metavar="FILE",
+        help="JSON: id → probability that there is no answer, as a run's na_prob.json; adds best_* and pr_*",
+    )
+    parser.add_argument(
+        "--na_prob_thresh",
+        type=probability,
+        metavar="P",
+        help="questions with a higher probability count as left unanswered; default: 1.0",
+    )
+    parser.add_argument(
+        "--language",
+        help=f"score by MLQA's rule for this language ({', '.join(LANGUAGES)}); default: by SQuAD's",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write the scores, with all their digits, as JSON")
+    options = parser.parse_args(arguments)
+    if options.na_prob_thresh is not None and options.na_prob is None:
+        parser.error("--na_prob_thresh is a threshold on the probabilities of --na_prob, which is not given")
+    return options
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1, for argparse, which names this function where there is none.
+
+    Raises:
+        ValueError: It is none.
+    """
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def _read_golds(file: str) -> dict[str, list[str]]:
+    table = read_examples(split="validation", files=file, training=False, version_2_with_negative=True).table
+    return dict(zip(table["id"].to_pylist(), table["gold_texts"].to_pylist(), strict=True))
+
+
+def _read_predictions(file: str) -> dict[str, str]:
+    predictions = _read_object(file, "id → text")
+    for name, value in predictions.items():
+        if isinstance(value, list):
+            raise UserError(
+                f"{file}: {name!r:.80} has {describe(value)}, not one text; n-best files cannot be scored: "
+                "give the predictions.json beside it"
+            )
+        if not isinstance(value, str):
+            raise UserError(f"{file}: {name!r:.80} has {describe(value)}, not a text; expected id → text")
+    return predictions
+
+
+def _read_probabilities(file: str) -> dict[str, float]:
+    probabilities = _read_object(file, "id → probability")
+    for name, value in probabilities.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise UserError(
+                f"{file}: {name!r:.80} has {describe(value)}, not a probability from 0 to 1; "
+                "null_odds.json is on another scale: give the na_prob.json beside it"
+            )
+    return probabilities
+
+
+def _read_object(file: str, content: str) -> dict[str, Any]:
+    path = Path(file).expanduser()
+    if not path.exists():
+        raise UserError(f"{file}: no such file")
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not JSON: {first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: expected an object of {content}, found {describe(value)}")
+    return value
+
+
+def _compare_ids(golds: Mapping[str, Any], predictions: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Says which questions lack a prediction, and which predictions a question; refuses where none match."""
+    missing = [name for name in golds if name not in predictions]
+    unknown = [name for name in predictions if name not in golds]
+    found = "; ".join(
+        [
+            *_count(missing, len(golds), "questions have no prediction, which scores 0"),
+            *_count(unknown, len(predictions), "predictions are for unknown ids"),
+        ]
+    )
+    if len(missing) == len(golds):
+        raise UserError(f"{options.predictions}: no prediction for any question of {options.data}: {found}")
+    if found:
+        _note(found)
+
+
+def _count(ids: Sequence[str], total: int, what: str) -> list[str]:
+    return [f"{len(ids)} of {total} {what} ({first_ids(ids)})"] if ids else []
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+def _print_figures(figures: Mapping[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("score", "value", title="Scores")
+    for name, value in figures.items():
+        table.add_row(name, _digits(name, value))
+    Console().print(table)
+
+
+def _digits(name: str, value: float) -> str:
+    """Counts as whole numbers, thresholds to the last digit, since they are to be used, and scores rounded."""
+    if name.endswith("total") or name == "missing":
+        return f"{value:,}"
+    return repr(value) if name.endswith("_thresh") else f"{value:.2f}"

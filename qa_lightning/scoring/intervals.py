@@ -1,0 +1,86 @@
+"""How far a mean score could be off: bootstrap intervals over whole clusters of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_lightning.scoring.squad import Floats
+
+Ints = NDArray[np.integer]
+
+# Resamples are drawn as many at a time as hold this many draws: arrays of 2 MB, which a cache holds.
+_DRAWS = 1 << 18
+
+
+def bootstrap_intervals(
+    scores: Mapping[str, Floats],
+    clusters: Ints,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of mean scores, by the cluster bootstrap.
+
+    Questions on one paragraph are not independent, so whole clusters are drawn, with replacement, as many as
+    there are (Field and Welsh, "Bootstrapping clustered data", 2007); the mean of a resample is its sum of
+    scores over its number of questions, which is not always the same. The interval is between two
+    percentiles of these means (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+    All scores see the same resamples. For the difference of two systems, give the differences as a score.
+
+    Args:
+        scores: Each score's value for each question, NaN for a question that it does not concern, which then
+            counts in neither sum; ``[questions]``, at least one of them not NaN.
+        clusters: The cluster that each question belongs to, as any number; ``[questions]``.
+        resamples: How many resamples are drawn. One that holds no question of a score is left out for it.
+        seed: What the draws start from.
+        confidence: The share of the means that an interval holds.
+
+    Returns:
+        The lower and the upper end for each score, on the scores' own scale.
+    """
+    columns = np.array(list(scores.values()), dtype=np.float64)
+    counted = ~np.isnan(columns)
+    sums = cluster_sums(np.where(counted, columns, 0.0), clusters)
+    sizes = cluster_sums(counted.astype(np.float64), clusters)
+    drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
+    percentiles = (50 * (1 - confidence), 50 * (1 + confidence))
+    intervals = {}
+    for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True):
+        low, high = np.percentile(total[size > 0] / size[size > 0], percentiles)
+        intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def cluster_sums(columns: Floats, clusters: Ints) -> Floats:
+    """The sum of each column over the questions of each cluster, the lowest number first.
+
+    Args:
+        columns: ``[columns, questions]``.
+        clusters: The cluster of each question; ``[questions]``.
+
+    Returns:
+        ``[columns, clusters]``.
+    """
+    numbers, places = np.unique(clusters, return_inverse=True)
+    sums = [np.bincount(places, weights=column, minlength=len(numbers)) for column in columns]
+    return np.array(sums, dtype=np.float64).reshape(len(columns), len(numbers))
+
+
+def _resample(per_cluster: Floats, resamples: int, seed: int) -> Floats:
+    """Sums over clusters drawn with replacement: ``[columns, clusters]`` to ``[columns, resamples]``."""
+    generator = np.random.default_rng(seed)
+    clusters = per_cluster.shape[1]
+    at_once = max(1, _DRAWS // clusters)
+    parts = []
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        drawn = generator.integers(clusters, size=(rows, clusters))
+        # How often each cluster was drawn in each row: the rows are counted as one, each in a range of its own.
+        drawn += clusters * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        parts.append(per_cluster @ times.T.astype(np.float64))
+    return np.concatenate(parts, axis=1)

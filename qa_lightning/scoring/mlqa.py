@@ -1,0 +1,93 @@
+"""EM and F1 as the official MLQA evaluation script computes them, for seven languages.
+
+The script is ``mlqa_evaluation_v1.py`` of Lewis, Oğuz, Rinott, Riedel and Schwenk, "MLQA: Evaluating Cross-lingual
+Extractive Question Answering" (2020). It takes off each language's own articles and Unicode's punctuation, and
+takes every Chinese character as a token. It knows no unanswerable questions; those are scored as SQuAD 2.0 does.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache, partial
+
+from qa_lightning.scoring import squad
+
+LANGUAGES = ("en", "es", "de", "ar", "hi", "vi", "zh")
+"""Codes of the languages that have a rule; every other one takes the plain rule."""
+
+_ARTICLES = {
+    "en": re.compile(r"\b(?:a|an|the)\b"),
+    "es": re.compile(r"\b(?:un|una|unos|unas|el|la|los|las)\b"),
+    "de": re.compile(r"\b(?:ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
+    "ar": re.compile("ال"),  # wherever it stands in a word, as in the script
+    "vi": re.compile(r"\b(?:của|là|cái|chiếc|những)\b"),
+}
+_CHINESE = re.compile(r"([\u4e00-\u9fa5])")
+
+
+class _WithoutPunctuation(dict[int, str | None]):
+    """A table for ``str.translate``, filled as characters are met: Unicode has a million, texts use few."""
+
+    def __missing__(self, code: int) -> str | None:
+        character = chr(code)
+        punctuation = character in string.punctuation or unicodedata.category(character).startswith("P")
+        self[code] = None if punctuation else character
+        return self[code]
+
+
+_WITHOUT_PUNCTUATION = _WithoutPunctuation()
+
+
+@lru_cache(maxsize=1 << 17)
+def normalize(text: str, language: str) -> str:
+    """A text in lower case without punctuation, articles and surplus white space; tokens parted by one space.
+
+    Args:
+        text: Any text.
+        language: A code, in lower case. One that is not of `LANGUAGES` has no articles.
+    """
+    text = text.lower().translate(_WITHOUT_PUNCTUATION)
+    if language in _ARTICLES:
+        text = _ARTICLES[language].sub(" ", text)
+    elif language == "zh":
+        text = _CHINESE.sub(r" \1 ", text)
+    return " ".join(text.split())
+
+
+def score_question(prediction: str, golds: Sequence[str], language: str) -> tuple[float, float]:
+    """EM and F1 of one prediction, each the maximum over its golds.
+
+    A gold that normalises to nothing is one like any other: EM is 1 where the prediction does too, and F1 is 0,
+    since no token is shared.
+
+    Args:
+        prediction: The predicted text; empty for "no answer".
+        golds: The published answers; empty for an unanswerable question, where a prediction that normalises to
+            nothing is right and every other one is wrong.
+        language: A code, as `normalize` takes it.
+
+    Returns:
+        Exact match, 0.0 or 1.0, and F1 over bags of tokens, 0.0 to 1.0.
+    """
+    predicted = normalize(prediction, language)
+    if not golds:
+        return (0.0, 0.0) if predicted else (1.0, 1.0)
+    wanted = {normalize(gold, language) for gold in golds}
+    return float(predicted in wanted), max(squad.token_f1(predicted.split(), gold.split()) for gold in wanted)
+
+
+def scorer(language: str | None) -> squad.Scorer:
+    """The rule by which answers in a language are scored.
+
+    Args:
+        language: A code in any case; None: the rule of SQuAD, which is not that of ``en``.
+    """
+    return squad.score_question if language is None else partial(score_question, language=language.lower())
+
+
+def has_own_rule(language: str | None) -> bool:
+    """Whether `scorer` has a rule made for this language; where not, whoever asks for scores should be told."""
+    return language is None or language.lower() in LANGUAGES

@@ -1,0 +1,284 @@
+"""The verb that scores files: the official figures, and what a user is told who gives it the wrong ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import scoring as benchmark
+from qa_lightning.cli import main
+from qa_lightning.scoring.mlqa import LANGUAGES
+from tests.conftest import ROOT
+
+MADE = {"q1": ["red car"], "q2": ["blue", "navy"], "q3": [], "q4": []}
+PREDICTIONS = {"q1": "car", "q2": "the blue", "q3": "", "q4": "green"}
+PROBABILITIES = {"q1": 0.25, "q2": 0.5, "q3": 1, "q4": 0.75}
+
+
+def write(path: Path, value: Any) -> str:
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """Four questions as flat rows, two of them unanswerable."""
+    rows = [{"id": key, "question": "?", "context": "c", "answers": golds} for key, golds in MADE.items()]
+    return write(tmp_path / "data.json", rows)
+
+
+def score(
+    capsys: pytest.CaptureFixture[str], data: str, predictions: str, *flags: str
+) -> tuple[dict[str, float], dict[str, str], str]:
+    """What the verb writes, what it prints as a table, and what it says beside it."""
+    output = Path(predictions).name + ".scores.json"
+    arguments = ["score", "--data", data, "--predictions", predictions, "--output", output, *flags]
+    assert main(arguments) == 0
+    printed, told = capsys.readouterr()
+    return json.loads(Path(output).read_text()), dict(re.findall(r"^│ (\w+) +│ (\S+) +│$", printed, re.M)), told
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("xquad.en.bert-ensemble", "xquad.en"),
+        ("xquad.en.v2.dev", "xquad.en.v2.dev"),
+        ("policyqa.dev", "policyqa.dev"),
+        ("policyqa.v2.dev", "policyqa.v2.dev"),
+    ],
+)
+def test_squad_figures(shared: Path, capsys: pytest.CaptureFixture[str], name: str, data: str) -> None:
+    golden = shared / "golden"
+    official = json.loads((golden / f"{name}.official.json").read_text())
+    na_prob = golden / f"{name}.na_prob.json"
+    flags = ["--na_prob", str(na_prob)] if na_prob.exists() else []
+    written, printed, told = score(
+        capsys, str(shared / f"data/{data}.json"), str(golden / f"{name}.predictions.json"), *flags
+    )
+    assert {key: written[key] for key in official} == pytest.approx(official, rel=0, abs=1e-9)
+    assert set(written) - set(official) <= {"pr_exact_ap", "pr_f1_ap", "pr_oracle_ap"}
+    assert list(printed) == list(written)
+    for key, value in written.items():
+        shown = float(printed[key].replace(",", ""))
+        assert shown == (value if key.endswith(("total", "thresh")) else pytest.approx(value, rel=0, abs=0.005001))
+    assert told == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_mlqa_figures(shared: Path, capsys: pytest.CaptureFixture[str], language: str) -> None:
+    official = json.loads((shared / f"golden/xquad.{language}.mlqa-official.json").read_text())
+    files = (shared / f"data/xquad.{language}.json", shared / f"golden/xquad.{language}.predictions.json")
+    written, printed, told = score(capsys, *map(str, files), "--language", language)
+    expected = (official["exact_match"], official["f1"])
+    assert (written["exact"], written["f1"]) == pytest.approx(expected, rel=0, abs=1e-9)
+    assert (printed["exact"], printed["f1"]) == tuple(f"{value:.2f}" for value in expected)
+    assert told == ""
+
+
+def test_made_figures(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "p.json", "\ufeff" + json.dumps(PREDICTIONS))  # as some editors save it
+    written, printed, _ = score(capsys, data, predictions)
+    assert printed == {
+        "exact": "50.00",
+        "f1": "66.67",
+        "total": "4",
+        "HasAns_exact": "50.00",
+        "HasAns_f1": "83.33",
+        "HasAns_total": "2",
+        "NoAns_exact": "50.00",
+        "NoAns_f1": "50.00",
+        "NoAns_total": "2",
+    }
+    assert written["f1"] == pytest.approx(200 / 3, abs=1e-13)
+
+
+def test_probabilities_and_their_threshold(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    files = (data, write(tmp_path / "p.json", PREDICTIONS), "--na_prob", write(tmp_path / "n.json", PROBABILITIES))
+    written, _, _ = score(capsys, *files)
+    assert (written["exact"], written["best_exact"], written["best_exact_thresh"]) == (50, 75, 0.5)
+    assert "pr_f1_ap" in written
+    written, printed, _ = score(capsys, *files, "--na_prob_thresh", "0.5")
+    assert (written["exact"], written["NoAns_exact"], written["HasAns_exact"]) == (75, 100, 50)
+    assert printed["best_f1_thresh"] == "0.5"
+
+
+def test_every_digit_of_a_threshold_is_shown(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    probabilities = write(tmp_path / "n.json", PROBABILITIES | {"q2": 0.1234567890123456})
+    predictions = write(tmp_path / "p.json", PREDICTIONS)
+    written, printed, _ = score(capsys, data, predictions, "--na_prob", probabilities)
+    assert printed["best_exact_thresh"] == "0.1234567890123456"
+    assert written["best_exact_thresh"] == 0.1234567890123456
+
+
+def test_a_language_without_a_rule_is_said_once(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "p.json", {**PREDICTIONS, "q2": "«Blue»"})
+    written, _, told = score(capsys, data, predictions, "--language", "fr")
+    assert written["HasAns_exact"] == 50
+    assert told.startswith("note: the language 'fr' has no scorer of its own (en, es, de, ar, hi, vi, zh have): ")
+    assert told.count("\n") == 1
+    assert score(capsys, data, predictions, "--language", "EN")[2] == ""
+
+
+def test_missing_and_unknown_predictions_are_counted(
+    capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path
+) -> None:
+    some = {"q2": "blue", "x1": "", "x2": "", "x3": "", "x4": "\x1b[31m"}
+    written, printed, told = score(capsys, data, write(tmp_path / "p.json", some))
+    assert told == (
+        "note: 3 of 4 questions have no prediction, which scores 0 ('q1', 'q3', 'q4'); "
+        "4 of 5 predictions are for unknown ids ('x1', 'x2', 'x3', …)\n"
+    )
+    assert (written["exact"], written["missing"], printed["missing"]) == (25, 3, "3")
+
+
+def test_other_probabilities_do_not_matter(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "p.json", {key: PREDICTIONS[key] for key in ("q1", "q2", "q3")})
+    probabilities = write(tmp_path / "n.json", {"q1": 0.25, "q2": 0.5, "q3": 1, "other": 0.1})
+    assert score(capsys, data, predictions, "--na_prob", probabilities)[0]["best_exact"] == 50
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        (None, "{p}: no such file"),
+        ("", "{p}: not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ('{"q1": "x",}', "{p}: not JSON: "),
+        ("[" * 100_000, "{p}: not JSON: "),
+        ([{"id": "q1", "prediction_text": "x"}], "{p}: expected an object of id → text, found a list"),
+        ({"q1": "x", "q2": 3}, "{p}: 'q2' has 3, not a text; expected id → text"),
+        ({"q1": "x", "q2": None}, "{p}: 'q2' has null or missing, not a text; expected id → text"),
+        (
+            {"q1": [{"text": "x", "probability": 1}]},
+            "{p}: 'q1' has a list, not one text; n-best files cannot be scored: give the predictions.json beside it",
+        ),
+        (
+            {"x1": "a", "x2": "b"},
+            "{p}: no prediction for any question of {d}: 4 of 4 questions have no prediction, which scores 0 "
+            "('q1', 'q2', 'q3', …); 2 of 2 predictions are for unknown ids ('x1', 'x2')",
+        ),
+        ({}, "{p}: no prediction for any question of {d}: 4 of 4 questions have no prediction"),
+    ],
+)
+def test_predictions_of_the_wrong_form(
+    capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path, predictions: Any, message: str
+) -> None:
+    path = tmp_path / "p.json"
+    if predictions is not None:
+        write(path, predictions)
+    refused(capsys, data, str(path), message=message.format(p=path, d=data))
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        ("nonsense", "{n}: not JSON: "),
+        ([0.5], "{n}: expected an object of id → probability, found a list"),
+        ({"q1": 0.5, "q2": "0.5"}, "{n}: 'q2' has a text, not a probability from 0 to 1; "),
+        ({"q1": True}, "{n}: 'q1' has a truth value, not a probability from 0 to 1; "),
+        ({"q1": None}, "{n}: 'q1' has null or missing, not a probability from 0 to 1; "),
+        ('{"q1": NaN}', "{n}: 'q1' has nan, not a probability from 0 to 1; "),
+        ('{"q1": Infinity}', "{n}: 'q1' has inf, not a probability from 0 to 1; "),
+        ('{"q1": 1e999}', "{n}: 'q1' has inf, not a probability from 0 to 1; "),
+        ('{"q1": 1' + "0" * 400 + "}", "{n}: 'q1' has 1000"),
+        ({"q1": 1.0000001}, "{n}: 'q1' has 1.0000001, not a probability from 0 to 1; "),
+        (
+            {"q1": 0.5, "q2": -3.25},
+            "{n}: 'q2' has -3.25, not a probability from 0 to 1; null_odds.json is on another scale: "
+            "give the na_prob.json beside it",
+        ),
+        ({"q2": 0.5}, "3 of 4 predictions have no no-answer score ('q1', 'q3', 'q4'); give each one"),
+    ],
+)
+def test_probabilities_of_the_wrong_form(
+    capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path, probabilities: Any, message: str
+) -> None:
+    predictions, path = write(tmp_path / "p.json", PREDICTIONS), write(tmp_path / "n.json", probabilities)
+    refused(capsys, data, predictions, "--na_prob", path, message=message.format(n=path))
+
+
+def test_data_that_cannot_be_read(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "p.json", PREDICTIONS)
+    refused(capsys, "nowhere.json", predictions, message="nowhere.json: no such file")
+    unlabelled = write(tmp_path / "u.json", [{"id": "q1", "question": "?", "context": "c"}])
+    refused(capsys, unlabelled, predictions, message=f"{unlabelled}: no column 'answers'")
+    refused(capsys, data, str(tmp_path), message=f"{tmp_path}: cannot be read: Is a directory")
+
+
+def test_an_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "p.json", PREDICTIONS)
+    refused(capsys, data, predictions, "--output", str(tmp_path), message=f"{tmp_path}: cannot be written: ")
+    assert {path.name for path in tmp_path.iterdir()} == {"data.json", "p.json"}
+
+
+def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *flags: str, message: str) -> None:
+    """Checks that files end in one line that starts so, and in nothing else."""
+    assert main(["score", "--data", data, "--predictions", predictions, *flags]) == 1
+    printed, told = capsys.readouterr()
+    assert printed == ""
+    assert told.startswith(f"error: {message}")
+    assert told.count("\n") == 1
+    assert told[:-1].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "the following arguments are required: --data, --predictions"),
+        (["--data", "d", "--predictions", "p", "--na_prob_thresh", "0.5"], "--na_prob, which is not given"),
+        (["--data", "d", "--predictions", "p", "--na_prob_thresh", "-3.25"], "invalid probability value: '-3.25'"),
+        (["--data", "d", "--predictions", "p", "--na_prob_thresh", "nan"], "invalid probability value: 'nan'"),
+        (["--data", "d", "--predictions", "p", "--na-prob", "n"], "unrecognized arguments: --na-prob n"),
+    ],
+)
+def test_wrong_flags(capsys: pytest.CaptureFixture[str], flags: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["score", *flags])
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_scoring_waits_for_no_framework(data: str, tmp_path: Path) -> None:
+    predictions = write(tmp_path / "p.json", PREDICTIONS)
+    code = (
+        "import sys\nfrom qa_lightning.cli import main\n"
+        f"assert main(['score', '--data', {data!r}, '--predictions', {predictions!r}]) == 0\n"
+        "assert not {'torch', 'lightning', 'transformers', 'datasets', 'torchmetrics'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_the_benchmark_scores_as_torchmetrics_does(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, real: bool
+) -> None:
+    """It is a program: how long it takes here says nothing, but it must come to its end, where both agree."""
+    if real:
+        request.getfixturevalue("shared")
+        assert benchmark.real_questions()
+    else:
+        monkeypatch.setattr(benchmark, "SHARED", Path("nowhere"))
+    benchmark.main(["--size", "small"])
+    *_, first, second, last = capsys.readouterr().out.splitlines()
+    assert first.split()[1:3] == second.split()[1:3]
+    assert 20 < float(first.split()[1]) < float(first.split()[2]) < 90
+    line = json.loads(last)
+    assert line["ratio"] == line["peer"] / line["figure"]
+    assert line["met"] == (line["ratio"] >= line["bar"] == 10)
+
+
+def test_the_benchmark_fails_where_the_scores_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "evaluate", lambda golds, predictions: {"exact": 1.0, "f1": 2.0})
+    with pytest.raises(AssertionError, match="EM"):
+        benchmark.main(["--size", "small"])

@@ -5,14 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from qa_lightning.commands import VERBS
 from qa_lightning.errors import UserError
-
-VERBS = {
-    "score": "score predictions in a file, without a model",
-    "compare": "say whether runs differ, question by question",
-    "inspect": "look at data before training",
-}
-"""What can be asked for besides Lightning's subcommands: modules of `qa_lightning.commands`, and what each does."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.results import Results
+from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
@@ -74,6 +75,7 @@ class QACLI(LightningCLI):
 
     def __init__(self, arguments: list[str], stack: ExitStack) -> None:
         self._stack = stack
+        verbs = ", ".join(f"{verb} ({what})" for verb, what in VERBS.items())
         super().__init__(
             QALightningModule,
             QADataModule,
@@ -82,6 +84,7 @@ class QACLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_callback=SaveConfig,
             parser_class=Parser,
+            parser_kwargs={"epilog": f"Other verbs, each with its own --help: {verbs}."},
             trainer_defaults={"use_distributed_sampler": False, "max_epochs": 3},
             seed_everything_default=0,
             args=arguments,

@@ -22,12 +22,14 @@ class OfflineRun:
         history: The rows of logged values, by name.
         artifacts: Type, aliases and file names of each logged artifact.
         tables: The logged tables, by name, as ``columns`` and ``data``.
+        images: The files of the logged images, by name.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[tuple[str, set[str], set[str]]] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def read_offline_run(folder: Path) -> OfflineRun:
@@ -43,8 +45,12 @@ def read_offline_run(folder: Path) -> OfflineRun:
             files = {entry.path for entry in record.artifact.manifest.contents}
             run.artifacts.append((record.artifact.type, set(record.artifact.aliases), files))
     for row in run.history:
-        for name in {key.split("/")[0] for key in row if key.endswith("/path")}:
-            run.tables[name] = json.loads((path.parent / "files" / row[f"{name}/path"]).read_text())
+        for key, kind in row.items():
+            name = key.removesuffix("/_type")
+            if kind == "table-file":
+                run.tables[name] = json.loads((path.parent / "files" / row[f"{name}/path"]).read_text())
+            elif kind == "images/separated":
+                run.images[name] = [path.parent / "files" / file for file in row[f"{name}/filenames"]]
     return run
 
 

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from qa_lightning.cli import main
+from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.per_question import questions_of
@@ -337,5 +338,12 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("fit", "validate", "test", "predict"):
+    for command in ("fit", "validate", "test", "predict", *VERBS):
         assert command in done.stdout or arguments == ["fit", "--help"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([verb, "--help"])
+    assert f"python -m qa_lightning {verb}" in capsys.readouterr().out

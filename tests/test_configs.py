@@ -238,6 +238,10 @@ def test_wandb_gets_config_scores_samples_and_the_model(shared: Path, build: Bui
     assert len(table["data"]) == 50
     assert all(predictions[id_] == prediction for id_, _, prediction, _, _ in table["data"])
 
+    assert {"report/question_type", "report/threshold", "report/reliability"} <= set(logged.images)
+    for pictures in logged.images.values():
+        assert [path.read_bytes()[:8] for path in pictures] == [b"\x89PNG\r\n\x1a\n"]
+
     models = [(aliases, paths) for kind, aliases, paths in logged.artifacts if kind == "model"]
     assert any("best" in aliases and paths == {"model.ckpt"} for aliases, paths in models)
 

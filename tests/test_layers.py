@@ -39,15 +39,19 @@ LAYERS = (
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: what is made of predictions
+    ("report.analysis",),
+    ("report.drawing", "report.browser", "report.run_files"),
+    ("report.figures",),
+    ("report.page",),
     ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts"),
-    ("callbacks.prediction_files",),
+    ("callbacks.pictures", "callbacks.prediction_files"),
     ("callbacks.results",),
     # 6: the command line
-    ("parser",),
+    ("parser", "commands"),
     ("runs",),
     ("lightning_cli",),
     ("commands.arguments",),
-    ("commands.score", "commands.compare", "commands.inspect"),
+    ("commands.score", "commands.compare", "commands.inspect", "commands.report"),
     ("cli",),
     ("__main__",),
 )

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from qa_lightning.callbacks.parts import gather
+from qa_lightning.callbacks.pictures import log_pictures
 from qa_lightning.callbacks.prediction_files import write_predictions
 from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
 from qa_lightning.comparison import intervals_of
@@ -43,6 +44,7 @@ class Results(pl.Callback):
         self.best: float | None = None
         self._predictions: dict[str, dict[int, Prediction]] = {}
         self._shown: tuple[dict[str, Any], pa.Table | None] | None = None
+        self._watched: Path | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The best score, so that training that goes on does not take a worse one for it."""
@@ -86,19 +88,23 @@ class Results(pl.Callback):
         if fitting and not self._is_best(trainer.callback_metrics.get(self.monitor)):
             return
         self._write(trainer, pl_module, "val")
-        if fitting and trainer.is_global_zero:
+        if not fitting:
+            self._log_pictures(trainer)
+        elif trainer.is_global_zero:
             self._keep_model(trainer, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the test's files."""
         self._write(trainer, pl_module, "test")
+        self._log_pictures(trainer)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the answers."""
         self._write(trainer, pl_module, None)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where nothing was validated, keeps the model as it is in the end."""
+        """Logs the best evaluation's pictures; where nothing was validated, keeps the model as it is in the end."""
+        self._log_pictures(trainer)
         if self.best is None and trainer.is_global_zero:
             self._keep_model(trainer, pl_module)
 
@@ -114,6 +120,10 @@ class Results(pl.Callback):
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, QALightningModule)
         pl_module.save_pretrained(Path(trainer.default_root_dir, "best_model"))
+
+    def _log_pictures(self, trainer: pl.Trainer) -> None:
+        if self._watched is not None:
+            log_pictures(trainer, self._watched)
 
     def _is_best(self, value: torch.Tensor | None) -> bool:
         if value is None:
@@ -146,6 +156,7 @@ class Results(pl.Callback):
             write_predictions(folder / name, table)
             if stage is not None:
                 write_table(folder / name / FILE, table)
+                self._watched = self._watched or folder / name
         watched = next(iter(tables.values()), None)
         self._shown = (metrics, watched)
         for logger in trainer.loggers:

@@ -1,1 +1,9 @@
 """Verbs of the command line besides Lightning's: each module has ``run(arguments)`` and a parser of its own."""
+
+VERBS = {
+    "inspect": "look at data before training",
+    "score": "score predictions in a file, without a model",
+    "compare": "say whether runs differ, question by question",
+    "report": "write a page that shows a run's scores and answers",
+}
+"""The verbs, which are the names of modules here, and what each does."""

@@ -167,4 +167,3 @@ class AnswerCollector:
                 )
                 answered.append(prediction)
         return answered
-

@@ -1,0 +1,39 @@
+"""The report's pictures, for loggers that show pictures."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import WandbLogger
+
+from qa_lightning.per_question import questions_of
+
+
+def log_pictures(trainer: pl.Trainer, folder: Path) -> None:
+    """Gives the pictures of an evaluation to Weights & Biases, where it is a logger, under ``report/NAME``.
+
+    Args:
+        trainer: Has the loggers.
+        folder: Where the evaluation's files are.
+    """
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    if not loggers:
+        return
+    from PIL import Image
+
+    from qa_lightning.report.figures import draw_figures
+    from qa_lightning.report.run_files import curves_of, scores_of
+
+    for logger in trainer.loggers:
+        logger.save()  # the learning curves are drawn from a logger's file
+    for name, figure in draw_figures(questions_of(folder), scores_of(folder), curves_of(folder)).items():
+        file = io.BytesIO()
+        with warnings.catch_warnings():
+            # The font that comes with matplotlib lacks some scripts, and shows boxes for their letters.
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            figure.savefig(file, format="png", dpi=150)
+        for logger in loggers:
+            logger.log_image(f"report/{name}", [Image.open(file)])

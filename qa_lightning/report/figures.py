@@ -1,0 +1,222 @@
+"""Which charts a run has: what each shows, its picture, and its numbers in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.figure import Figure
+
+from qa_lightning.report.analysis import (
+    Bools,
+    Floats,
+    Group,
+    by_size,
+    by_tenth,
+    by_type,
+    calibration,
+    precision_recall,
+    threshold_curve,
+)
+from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
+from qa_lightning.scoring.squad import average_precision, best_threshold
+
+Curve = tuple[Floats, Floats]
+
+_SCORES = (("F1", "f1", ACCENT, "-"), ("EM", "exact_match", INK, "--"))
+"""What is drawn of both scores: name, column, colour, line style."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture and what is said of it.
+
+    Attributes:
+        name: Its key: ``question_type``.
+        part: The part of the page where it stands: ``learning``, ``groups`` or ``confidence``.
+        title: Its heading.
+        note: What to know in order to read it.
+        words: Its numbers in words, for those who cannot see it.
+        figure: The picture.
+    """
+
+    name: str
+    part: str
+    title: str
+    note: str
+    words: str
+    figure: Figure
+
+
+def draw_figures(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> dict[str, Figure]:
+    """The pictures of an evaluation by name; one that has no data is left out.
+
+    Args:
+        table: The questions, as `qa_lightning.per_question.tabulate` makes them.
+        metrics: The evaluation set's scores by plain name, of which ``null_score_diff_threshold`` is marked.
+        curves: Steps and values by name, ``train/loss``, ``val/loss``, ``val/f1``, ``val/exact_match``;
+            ``[points]`` each.
+    """
+    return {chart.name: chart.figure for chart in draw_charts(table, metrics, curves)}
+
+
+def draw_charts(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Chart]:
+    """The same pictures with all that is said of them."""
+    known = table.filter(pc.is_valid(table["exact_match"]))
+    return [*_learning(metrics, curves), *_groups(known), *_no_answer(known, metrics), *_confidence(known)]
+
+
+def _learning(metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Chart]:
+    marks = [(metrics["step"], "the model kept", ":")] if "step" in metrics else []
+    charts = []
+    for name, title, axis, columns in (
+        ("loss", "Loss", "loss", {"train/loss": "training", "val/loss": "validation"}),
+        ("scores", "Scores on the validation data", "score", {"val/f1": "F1", "val/exact_match": "EM"}),
+    ):
+        lines = [
+            Line(label, *curves[column], color=color, dashes=dashes, marker="o" if column.startswith("val/") else "")
+            for (column, label), color, dashes in zip(columns.items(), (ACCENT, INK), ("-", "--"), strict=True)
+            if column in curves
+        ]
+        if any(len(line.x) > 1 for line in lines):
+            words = "; ".join(f"{line.label}: from {line.y[0]:.2f} to {line.y[-1]:.2f}" for line in lines)
+            figure = line_chart(lines, "step", axis, marks, percent=name == "scores")
+            charts.append(Chart(name, "learning", title, "", words, figure))
+    return charts
+
+
+def _groups(known: pa.Table) -> list[Chart]:
+    if not len(known):
+        return []
+    exact, f1 = _numbers(known, "exact_match"), _numbers(known, "f1")
+    answer, windows = _numbers(known, "answer_length"), _numbers(known, "windows")
+    position = _gold_positions(known)
+    has_answer, located = np.isfinite(answer), np.isfinite(position)
+    wanted: list[tuple[str, str, str, list[Group]]] = [
+        ("question_type", "Question type", "", by_type(known["question_type"].to_pylist(), exact, f1)),
+        (
+            "answer_length",
+            "Answer length",
+            "Characters of the first gold answer; answerable questions.",
+            by_size(answer[has_answer].astype(np.int64), exact[has_answer], f1[has_answer]),
+        ),
+        (
+            "answer_position",
+            "Position of the answer",
+            "Where in the context the first gold that was located begins.",
+            by_tenth(position[located], exact[located], f1[located]) if located.any() else [],
+        ),
+        (
+            "context_length",
+            "Context length",
+            "Characters.",
+            by_size(_numbers(known, "context_length").astype(np.int64), exact, f1),
+        ),
+    ]
+    if windows.max() > 1:
+        title, note = "Number of windows", "Pieces that question and context were cut into for the model."
+        wanted.append(("windows", title, note, by_size(windows.astype(np.int64), exact, f1)))
+    return [
+        Chart(name, "groups", title, note, _in_words(groups), bar_chart(groups))
+        for name, title, note, groups in wanted
+        if groups
+    ]
+
+
+def _no_answer(known: pa.Table, metrics: Mapping[str, Any]) -> list[Chart]:
+    known = known.filter(pc.is_valid(known["null_odds"]))
+    has_answer = pc.greater(pc.list_value_length(known["golds"]), 0).to_numpy(zero_copy_only=False)
+    if has_answer.all():
+        return []
+    na_scores = _numbers(known, "null_odds")
+    charts = [_threshold_chart(known, has_answer, na_scores, metrics)]
+    if has_answer.any():
+        charts.append(_precision_recall_chart(known, has_answer, na_scores))
+    return charts
+
+
+def _threshold_chart(known: pa.Table, has_answer: Bools, na_scores: Floats, metrics: Mapping[str, Any]) -> Chart:
+    left_out = pc.equal(known["prediction"], "").to_numpy(zero_copy_only=False)
+    lines, marks, said = [], [], []
+    if "null_score_diff_threshold" in metrics:
+        used = metrics["null_score_diff_threshold"]
+        marks.append((used, f"in use: {signed(used)}", "-"))
+    for name, key, color, dashes in _SCORES:
+        if_answered = _numbers(known, f"span_{key}")
+        # Where the null rule left a question out, its score tells what that is worth, whatever the rule of scoring.
+        if_null = np.where(left_out, _numbers(known, key), 100.0 * ~has_answer)
+        best, threshold = best_threshold(if_answered / 100, if_null / 100, na_scores)
+        said.append(f"best {name}: {best:.2f} at {signed(threshold)}")
+        if key == "f1":
+            marks.append((threshold, f"best for F1: {signed(threshold)}", ":"))
+        x, y = threshold_curve(if_answered, if_null, na_scores)
+        # Answering nothing holds for all thresholds below the first score, of which the picture shows some.
+        x[0] = x[1] - (0.02 * (x[-1] - x[1]) or 1.0)
+        lines.append(Line(name, x, y, color, dashes, "steps-post"))
+    note = (
+        "A question is left unanswered where its null odds, the null score minus the best other score, "
+        "are above the threshold."
+    )
+    figure = line_chart(lines, "threshold on the null odds", "score", marks, percent=True)
+    return Chart("threshold", "confidence", "Scores at every threshold", note, "; ".join(said), figure)
+
+
+def _precision_recall_chart(known: pa.Table, has_answer: Bools, na_scores: Floats) -> Chart:
+    order = np.argsort(na_scores, kind="stable")
+    curves = [(name, _numbers(known, f"span_{key}"), color, dashes) for name, key, color, dashes in _SCORES]
+    curves.append(("oracle", np.full(len(known), 100.0), MUTED, ":"))
+    lines, said = [], []
+    for name, scores, color, dashes in curves:
+        area = average_precision(scores[order] / 100, has_answer[order], na_scores[order])
+        said.append(f"average precision of {name}: {area:.2f}")
+        recall, precision = precision_recall(scores, has_answer, na_scores)
+        lines.append(Line(f"{name}, {area:.1f}", recall, precision, color, dashes, "steps-pre"))
+    note = (
+        "Answering ever more questions, the lowest null odds first. Beside each name its average precision; "
+        "the oracle finds every answer that there is."
+    )
+    figure = line_chart(lines, "recall (%)", "precision (%)", percent=True)
+    return Chart("precision_recall", "confidence", "Precision and recall", note, "; ".join(said), figure)
+
+
+def _confidence(known: pa.Table) -> list[Chart]:
+    known = known.filter(pc.is_valid(known["probability"]))
+    if not len(known):
+        return []
+    bins = calibration(_numbers(known, "probability"), _numbers(known, "exact_match") == 100)
+    error = f"Expected calibration error: {100 * bins.error:.1f} %"
+    note = f"{error}, over {len(known):,} answers in ten bins of equal width. Right means an exact match."
+    words = "; ".join(
+        f"{10 * i} to {10 * i + 10} %: {100 * right:.0f} % of {count:,} answers right"
+        for i, (right, count) in enumerate(zip(bins.accuracy, bins.counts, strict=True))
+        if count
+    )
+    title = "Reliability"
+    return [Chart("reliability", "confidence", title, note, f"{error}; {words}", reliability_diagram(bins))]
+
+
+def _numbers(table: pa.Table, column: str) -> Floats:
+    """A column as float64, nan where it is null; ``[questions]``."""
+    return table[column].to_numpy().astype(np.float64)
+
+
+def _gold_positions(table: pa.Table) -> Floats:
+    """Where the first located gold begins, as a share of the context; nan where there is none; ``[questions]``."""
+    starts = [
+        next((gold["start"] for gold in golds if gold["start"] is not None), math.nan)
+        for golds in table["golds"].to_pylist()
+    ]
+    return np.array(starts) / np.maximum(_numbers(table, "context_length"), 1)
+
+
+def _in_words(groups: Sequence[Group]) -> str:
+    return "; ".join(
+        f"{group.label}: F1 {group.f1:.1f}, EM {group.exact_match:.1f}, {group.count:,} questions"
+        for group in groups
+        if group.count
+    )

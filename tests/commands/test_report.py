@@ -1,0 +1,59 @@
+"""``report`` as it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qa_lightning.cli import main
+from tests.report.runs import make_run, write_log
+
+
+def test_the_report_stands_in_the_runs_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "my run", val__f1=80.5, val__exact_match=70.25)
+    write_log(run, 0, "epoch,step,train/loss,val/f1\n0,1,2.0,\n0,2,1.0,\n0,2,,80.5\n")
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out == f"The report is in {run / 'report.html'}\n"
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<title>my run</title>" in page
+    assert "80.50" in page
+    assert 'id="chart-loss"' in page
+
+
+def test_another_file_may_be_named(tmp_path: Path) -> None:
+    run, output = make_run(tmp_path / "run"), tmp_path / "new/page.html"
+    assert main(["report", str(run), "--output", str(output), "--questions", "2", "--n_best", "1"]) == 0
+    assert "the first 2 of 6 questions" in output.read_text(encoding="utf-8")
+    assert not (run / "report.html").exists()
+
+
+def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    try:
+        status = main(["report", *arguments])
+    except SystemExit as stopped:
+        status = int(stopped.code or 0)
+    written = capsys.readouterr()
+    assert status != 0
+    assert written.out == ""
+    assert written.err.startswith("error: ")
+    assert written.err.count("\n") == 1
+    return written.err
+
+
+def test_a_run_without_questions_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no per-question scores there" in error_of([str(tmp_path / "none")], capsys)
+    make_run(tmp_path / "vi")
+    assert "vi" in error_of([str(tmp_path)], capsys)
+
+
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run")
+    (tmp_path / "file").touch()
+    assert "cannot be written" in error_of([str(run), "--output", str(tmp_path / "file/page.html")], capsys)
+    assert "cannot be written" in error_of([str(run), "--output", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize("flag", ["--questions", "--n_best"])
+def test_numbers_below_one_are_refused(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"{flag} must be at least 1, not 0" in error_of([str(make_run(tmp_path)), flag, "0"], capsys)

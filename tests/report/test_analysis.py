@@ -1,0 +1,160 @@
+"""Groups, curves and calibration, against numbers worked out by hand and the obvious loops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qa_lightning.report.analysis import (
+    OUTCOMES,
+    Group,
+    by_size,
+    by_tenth,
+    by_type,
+    calibration,
+    outcome,
+    precision_recall,
+    threshold_curve,
+)
+from qa_lightning.scoring.squad import average_precision, best_threshold
+
+NA_SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0])
+SCORES = st.sampled_from([0.0, 25.0, 50.0, 100.0])
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((100.0, 100.0, True, True), "right"),
+        ((100.0, 100.0, False, False), "right"),
+        ((100.0, 100.0, False, True), "right"),  # such as "the", which the scorer takes for nothing
+        ((0.0, 66.7, True, True), "partly right"),
+        ((0.0, 0.0, True, True), "wrong"),
+        ((0.0, 0.0, True, False), "false null"),
+        ((0.0, 0.0, False, True), "false answer"),
+        ((None, None, False, True), "not scored"),
+    ],
+)
+def test_every_question_has_one_outcome(arguments: tuple, name: str) -> None:
+    assert OUTCOMES[outcome(*arguments)] == name
+
+
+def test_types_are_ordered_by_frequency_and_the_rare_ones_put_together() -> None:
+    types = ["who", "what", "what", "", "when", "what", "who"]
+    exact, f1 = floats(0, 100, 0, 0, 100, 0, 100), floats(50, 100, 0, 0, 100, 20, 100)
+    assert by_type(types, exact, f1, most=2) == [
+        Group("what", 3, pytest.approx(100 / 3), 40.0),
+        Group("who", 2, 50.0, 75.0),
+        Group("other", 2, 50.0, 50.0),
+    ]
+    assert [group.label for group in by_type(types, exact, f1)] == ["what", "who", "(no word)", "when"]
+
+
+def test_sizes_are_cut_where_questions_are_not_where_numbers_are() -> None:
+    sizes = np.array([1, 1, 1, 1, 2, 3, 4, 1000])
+    exact, f1 = floats(0, 0, 0, 100, 100, 0, 0, 100), floats(0, 0, 0, 100, 100, 50, 50, 100)
+    assert by_size(sizes, exact, f1, most=4) == [
+        Group("1", 4, 25.0, 25.0),
+        Group("2–3", 2, 50.0, 75.0),
+        Group("4–1,000", 2, 50.0, 75.0),
+    ]
+    assert by_size(np.array([], dtype=np.int64), floats(), floats()) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), SCORES), min_size=1, max_size=60), st.integers(1, 9))
+def test_sizes_are_each_in_the_one_group_that_names_them(rows: list, most: int) -> None:
+    sizes, scores = np.array([size for size, _ in rows]), floats(*(score for _, score in rows))
+    groups = by_size(sizes, scores, scores, most)
+    assert 1 <= len(groups) <= most
+    edges = [[int(edge) for edge in group.label.split("–")] for group in groups]
+    for group, edge in zip(groups, edges, strict=True):
+        inside = [score for size, score in rows if edge[0] <= size <= edge[-1]]
+        assert group.count == len(inside) > 0
+        assert group.f1 == pytest.approx(sum(inside) / len(inside))
+    assert sum(group.count for group in groups) == len(rows)
+
+
+def test_tenths_hold_their_lower_edge_and_the_last_one_the_end() -> None:
+    groups = by_tenth(floats(0.0, 0.05, 0.1, 0.95, 1.0), floats(100, 0, 0, 0, 0), floats(100, 50, 10, 0, 40))
+    assert len(groups) == 10
+    assert groups[0] == Group("0–10 %", 2, 50.0, 75.0)
+    assert (groups[1].count, groups[1].f1) == (1, 10.0)
+    assert (groups[9].label, groups[9].count, groups[9].f1) == ("90–100 %", 2, 20.0)
+    assert groups[5].count == 0
+    assert math.isnan(groups[5].f1)
+
+
+def test_the_threshold_curve_by_hand() -> None:
+    # Two share a score, so no threshold parts them.
+    thresholds, scores = threshold_curve(
+        if_answered=floats(100, 0, 50, 0), if_null=floats(0, 100, 0, 100), na_scores=floats(-1, 2, 0, 0)
+    )
+    assert thresholds.tolist() == [-math.inf, -1.0, 0.0, 2.0]
+    assert scores.tolist() == [50.0, 75.0, 62.5, 37.5]
+
+
+@given(st.lists(st.tuples(SCORES, SCORES, NA_SCORES), min_size=1, max_size=30))
+def test_the_threshold_curve_is_the_mean_score_at_each_threshold(rows: list) -> None:
+    answered, null, na_scores = (floats(*column) for column in zip(*rows, strict=True))
+    thresholds, scores = threshold_curve(answered, null, na_scores)
+    assert thresholds.tolist() == [-math.inf, *sorted(set(na_scores.tolist()))]
+    for threshold, score in zip(thresholds, scores, strict=True):
+        slowly = [a if na <= threshold else n for a, n, na in rows]
+        assert score == pytest.approx(sum(slowly) / len(slowly))
+    assert scores.max() == pytest.approx(best_threshold(answered / 100, null / 100, na_scores)[0])
+
+
+@given(st.lists(st.tuples(SCORES, st.booleans(), NA_SCORES), min_size=1, max_size=30))
+def test_precision_and_recall_at_each_threshold(rows: list) -> None:
+    has_answer = np.array([answerable for _, answerable, _ in rows])
+    if not has_answer.any():
+        return
+    scores, na_scores = floats(*(score for score, _, _ in rows)), floats(*(na for _, _, na in rows))
+    recall, precision = precision_recall(scores, has_answer, na_scores)
+    for i, threshold in enumerate(sorted(set(na_scores.tolist()))):
+        taken = [(score, answerable) for score, answerable, na in rows if na <= threshold]
+        found = sum(score for score, answerable in taken if answerable)
+        assert precision[i] == pytest.approx(found / len(taken))
+        assert recall[i] == pytest.approx(found / has_answer.sum())
+    order = np.argsort(na_scores, kind="stable")
+    area = (precision * np.diff(recall, prepend=0.0)).sum() / 100
+    assert area == pytest.approx(average_precision(scores[order] / 100, has_answer[order], na_scores[order]))
+
+
+def test_calibration_by_hand() -> None:
+    # (0, 0.5]: two answers, mean confidence 0.4, one right; (0.5, 1]: two, 0.9, both right.
+    bins = calibration(floats(0.3, 0.5, 0.8, 1.0), np.array([False, True, True, True]), bins=2)
+    assert bins.counts.tolist() == [2, 2]
+    assert bins.confidence.tolist() == pytest.approx([0.4, 0.9])
+    assert bins.accuracy.tolist() == [0.5, 1.0]
+    assert bins.error == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
+
+
+def test_a_bin_holds_its_upper_edge_and_the_first_one_zero() -> None:
+    edges = floats(0.0, *(tenth / 10 for tenth in range(1, 11)))
+    bins = calibration(edges, np.ones(11, dtype=bool))
+    assert bins.counts.tolist() == [2, *([1] * 9)]
+    empty = calibration(floats(0.95), np.array([True]))
+    assert empty.error == pytest.approx(0.05)
+    assert np.isnan(empty.accuracy[:9]).all()
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
+def test_calibration_error_is_that_of_the_obvious_loop(rows: list) -> None:
+    error = 0.0
+    for m in range(1, 11):
+        inside = [(p, right) for p, right in rows if (m - 1) / 10 < p <= m / 10 or (m == 1 and p == 0)]
+        if inside:
+            confidence = sum(p for p, _ in inside) / len(inside)
+            accuracy = sum(right for _, right in inside) / len(inside)
+            error += len(inside) / len(rows) * abs(accuracy - confidence)
+    found = calibration(floats(*(p for p, _ in rows)), np.array([right for _, right in rows]))
+    assert found.error == pytest.approx(error, abs=1e-12)

@@ -135,7 +135,7 @@ def test_the_best_threshold_is_kept_and_used_on_other_data(
     assert held_out["test/f1"] == pytest.approx(metrics["val/best_f1"])  # it is the same data here
     shown = capsys.readouterr().out.splitlines()
     assert any("test/f1" in line and f"{tuned:.2f}" in line for line in shown)
-    assert any("test/best_f1" in line and "the best for these questions" in line for line in shown)
+    assert any("test/best_f1" in line and "tuned here" in line for line in shown)
     assert main(["predict", "--run_dir", str(run), "--data.predict_file", files["v2"]]) == 0
     assert _answers_at(run / "predict", tuned)
 

@@ -57,7 +57,7 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
 def _threshold_of(name: str, metrics: Mapping[str, Any]) -> str:
     tuned = metrics.get(name + _THRESHOLD)
     if tuned is not None:
-        return f"{tuned:.2f}, the best for these questions"
+        return f"{tuned:.2f}, tuned here"
     used = metrics.get(f"{name.rpartition('/')[0]}/{_THRESHOLD_IN_USE}")
     return "" if used is None or name.endswith(_WITHOUT_THRESHOLD) else f"{used:.2f}"
 

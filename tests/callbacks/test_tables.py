@@ -64,7 +64,7 @@ def test_scores_are_printed_with_their_thresholds_and_intervals(capsys: pytest.C
     assert "3.00" not in rows["val/loss"]
     assert "65.12 – 74.50" in rows["val/f1"]
     assert "3.00" in rows["val/f1"]
-    assert "-1.25, the best for these questions" in rows["val/best_f1"]
+    assert "-1.25, tuned here" in rows["val/best_f1"]
 
 
 def test_columns_without_anything_in_them_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

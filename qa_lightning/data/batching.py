@@ -43,10 +43,18 @@ class TrainingBatches(Sampler[Rows]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self._trained = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning tells the epoch here before it is drawn."""
         self.epoch = epoch
+
+    def skip(self, epoch: int, trained: int) -> None:
+        """Begins in an epoch in which training was interrupted, after the batches that were trained."""
+        # At an epoch's end, where the next one begins.
+        self._trained = (epoch, trained) if trained < len(self) else (epoch + 1, 0)
+        # Worker processes begin to load before Lightning tells the epoch.
+        self.epoch = self._trained[0]
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // (self.batch_size * self.world_size))
@@ -62,7 +70,8 @@ class TrainingBatches(Sampler[Rows]):
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         # Processes work side by side on batches next to each other here, which are alike in length.
         steps = [batches[i : i + self.world_size] for i in range(0, len(batches), self.world_size)]
-        for step in random.permutation(len(self)):
+        epoch, trained = self._trained
+        for step in random.permutation(len(self))[trained if epoch == self.epoch else 0 :]:
             group = steps[step]
             yield group[self.rank] if self.rank < len(group) else batches[self.rank % len(batches)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -140,6 +141,19 @@ class QADataModule(pl.LightningDataModule):
             cache_dir=self.cache_dir,
         )
         self.splits: dict[str, list[Split]] = {}
+        self._trained: dict[str, int] | None = None
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and how many of its batches were trained (worker processes may have loaded more)."""
+        assert self.trainer is not None
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {"epoch": self.trainer.current_epoch, "trained": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Has training go on with the batch that is next."""
+        self._trained = dict(state_dict)
+        # Lightning looks for a loader that is resumed by itself; it has this one made before it would resume it.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
 
     def prepare_data(self) -> None:
         """Fills the token cache, on one process of each machine, so that the others only read it."""
@@ -171,9 +185,11 @@ class QADataModule(pl.LightningDataModule):
         """Batches of windows of like length, in an order of its own each epoch."""
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        return self._loader(
-            dataset, TrainingBatches(dataset.lengths, self.batch_size, seed, *self._place_among_processes())
-        )
+        batches = TrainingBatches(dataset.lengths, self.batch_size, seed, *self._place_among_processes())
+        if self._trained is not None:
+            batches.skip(**self._trained)
+            self._trained = None
+        return self._loader(dataset, batches)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """A loader for each validation set, the watched one first."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.plugins import MixedPrecision
@@ -179,6 +181,16 @@ class QALightningModule(pl.LightningModule):
             inputs["global_attention_mask"] = batch.question_mask.long() | is_null
         output = self.model(**inputs)
         return output.start_logits, output.end_logits
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Draws what is random in a step, such as dropout, from the seed and the step alone.
+
+        Training that was interrupted goes on exactly as it would have, on any number of processes.
+        """
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        if seed is not None:
+            step = (int(seed), self.current_epoch, batch_idx, self.global_rank)
+            torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch's windows.

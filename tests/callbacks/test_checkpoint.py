@@ -29,7 +29,7 @@ from tests.training import StopAt, make_data, make_module, make_trainer, script_
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+DROPOUT = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3}
 STEPS = 5
 """Of an epoch."""
 
@@ -64,15 +64,16 @@ class Training:
     ) -> QALightningModule:
         """Trains two epochs, or as long as told."""
         pl.seed_everything(0, verbose=False)
-        module = make_module(self.model, learning_rate=1e-3, config_overrides=NO_DROPOUT)
+        module = make_module(self.model, learning_rate=1e-3, config_overrides=DROPOUT)
         if f1:
             script_scores(module, *f1)
         validation = {} if options.pop("validate", True) is False else {"validation_file": str(self.squad)}
+        workers = options.pop("num_workers", 0)
         if not any(isinstance(callback, RunCheckpoint) for callback in callbacks):
             callbacks = (*callbacks, RunCheckpoint())
         trainer = make_trainer(self.run, *callbacks, **{"max_epochs": 2, "num_sanity_val_steps": 0} | options)
         path = self.checkpoints / "last.ckpt" if resume is True else resume or None
-        data = make_data(self.model, train=self.squad, batch_size=4, **validation)
+        data = make_data(self.model, train=self.squad, batch_size=4, num_workers=workers, **validation)
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
         return module
 
@@ -247,6 +248,61 @@ def test_training_that_goes_on_ends_where_one_in_one_go_does(
             training.fit(Failure(), max_epochs=3)
     assert training.step("last") == 2 * STEPS
     assert same(training.fit(resume=True, max_epochs=3), straight)
+
+
+class Batches(pl.Callback):
+    """The ids of every batch that was trained."""
+
+    def __init__(self) -> None:
+        self.ids: list[list[str]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        self.ids.append(batch.ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("saved", "killed", "options"),
+    [
+        (1, 2, {}),
+        (2, 3, {}),
+        (STEPS + 2, STEPS + 4, {}),
+        (STEPS + 1, 2 * STEPS, {"validate": False}),
+        (2, 3, {"val_check_interval": 2}),
+        (2 * STEPS, 2 * STEPS + 1, {}),
+        (1, 2, {"accumulate_grad_batches": 2}),
+        (STEPS + 2, STEPS + 4, {"num_workers": 1}),
+        (2 * STEPS, 2 * STEPS + 1, {"num_workers": 1}),
+    ],
+)
+def test_training_goes_on_in_mid_epoch(
+    model: Path, squad: Path, tmp_path: Path, saved: int, killed: int, options: dict[str, Any]
+) -> None:
+    """Batches and weights are those of a training in one go, though the process was killed without a warning."""
+    whole, before, after = Batches(), Batches(), Batches()
+    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=3, **options)
+    training = Training(model, squad, tmp_path / "run")
+    with pytest.raises(ValueError, match="killed"):
+        training.fit(
+            before,
+            RunCheckpoint(every_n_train_steps=saved),
+            StopAt(ValueError("killed"), killed),
+            max_epochs=3,
+            **options,
+        )
+    assert training.step("last") in (saved, killed)
+    assert same(training.fit(after, resume=True, max_epochs=3, **options), straight)
+    assert len(whole.ids) == 3 * STEPS
+    assert whole.ids == whole.ids[: -len(after.ids)] + after.ids
+    assert before.ids == whole.ids[: len(before.ids)]
+
+
+def test_training_goes_on_from_the_best_epoch(training: Training) -> None:
+    """Which was saved in an epoch's last validation, when all its batches were trained."""
+    whole, after = Batches(), Batches()
+    training.fit(whole, f1=(10.0, 20.0, 5.0), max_epochs=3)
+    training.fit(after, f1=(30.0,), max_epochs=3, resume=training.checkpoints / "best.ckpt")
+    assert after.ids == whole.ids[2 * STEPS :]
 
 
 def test_training_with_early_stopping_goes_on(training: Training) -> None:

@@ -95,6 +95,21 @@ def test_processes_work_on_batches_of_like_length() -> None:
     assert np.abs(longest[0] - longest[1]).mean() < 15
 
 
+def test_an_interrupted_epoch_goes_on_where_it_was() -> None:
+    lengths = np.arange(40) % 7 + 5
+    straight, resumed = (TrainingBatches(lengths, 4, seed=1) for _ in range(2))
+    resumed.skip(2, 7)
+    assert resumed.epoch == 2  # before Lightning tells it
+    assert len(resumed) == 10
+    for epoch, skipped in ((2, 7), (3, 0), (2, 7)):
+        straight.set_epoch(epoch)
+        resumed.set_epoch(epoch)
+        assert [rows.tolist() for rows in resumed] == [rows.tolist() for rows in straight][skipped:]
+    resumed.skip(2, 10)
+    assert resumed.epoch == 3
+    assert len(list(resumed)) == 10
+
+
 # Evaluation
 
 

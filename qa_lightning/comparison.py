@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lightning.errors import UserError
+from qa_lightning.per_question import scored_by
 from qa_lightning.scoring.intervals import Ints, bootstrap_intervals, cluster_sums
 from qa_lightning.scoring.squad import Bools, Floats
 
@@ -195,6 +196,11 @@ def _by_id(table: pa.Table) -> pa.Table:
 
 
 def _require_same_data(name_a: str, a: pa.Table, name_b: str, b: pa.Table) -> None:
+    if scored_by(a) != scored_by(b):
+        raise UserError(
+            f"{name_b} was scored by the rule of {scored_by(b)}, {name_a} by that of {scored_by(a)}; "
+            "validate one of them with the other's language"
+        )
     data_a, data_b = _data(a), _data(b)
     if data_a == data_b:
         return

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_file
 from qa_lightning.question_types import question_type
+from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import Scorer
 
 if TYPE_CHECKING:  # the verbs that read a table need no torch
@@ -50,9 +51,11 @@ SCHEMA = pa.schema(
         # Scores of the prediction, 0 to 100; null where golds are not known.
         pa.field("exact_match", pa.float64()),
         pa.field("f1", pa.float64()),
-        # Scores of the best text that is not empty, whatever the null rule made of it; null likewise.
+        # Scores of the best text that is not empty, and of no answer, whatever was predicted; null likewise.
         pa.field("span_exact_match", pa.float64()),
         pa.field("span_f1", pa.float64()),
+        pa.field("null_exact_match", pa.float64()),
+        pa.field("null_f1", pa.float64()),
         # Null score minus the best other score, and the softmax probability of null among the answers kept;
         # null where the model could not leave a question unanswered.
         pa.field("null_odds", pa.float64()),
@@ -73,16 +76,24 @@ SCHEMA = pa.schema(
 )
 """The columns of the table."""
 
+_RULE = b"rule"
 
-def tabulate(predictions: Sequence[Prediction], score: Scorer) -> pa.Table:
+
+def tabulate(predictions: Sequence[Prediction], rule: str | None) -> pa.Table:
     """A row with the columns of ``SCHEMA`` for each prediction, in the data's order.
 
     Args:
         predictions: What the model says, in any order.
-        score: By which rule.
+        rule: The rule to score by, as `scoring.rules.rule_of` names it; None: they are not scored.
     """
+    score = None if rule is None else scorer(rule)
     rows = [_row(prediction, score) for prediction in sorted(predictions, key=lambda one: one.question.row)]
-    return pa.Table.from_pylist(rows, SCHEMA)
+    return pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata({} if rule is None else {_RULE: rule})
+
+
+def scored_by(table: pa.Table) -> str:
+    """The rule by which a table's questions were scored; empty where it does not tell."""
+    return (table.schema.metadata or {}).get(_RULE, b"").decode()
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -92,8 +103,16 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(path: Path) -> pa.Table:
-    """Reads what `write_table` wrote; each column is one chunk."""
-    table = pq.read_table(path, schema=SCHEMA)
+    """Reads what `write_table` wrote; each column is one chunk.
+
+    Raises:
+        UserError: Where a column is not there.
+    """
+    table = pq.read_table(path)
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise UserError(f"{path}: not a table of per-question scores: it has no column {', '.join(missing)}")
+    table = table.select(SCHEMA.names).cast(SCHEMA.with_metadata(table.schema.metadata))
     return table.unify_dictionaries().combine_chunks()
 
 
@@ -117,17 +136,16 @@ def questions_of(run: str | Path) -> pa.Table:
         raise UserError(f"{path}: not a table of per-question scores: {str(error).splitlines()[0]}") from error
 
 
-def _row(prediction: Prediction, score: Scorer) -> dict[str, object]:
+def _row(prediction: Prediction, score: Scorer | None) -> dict[str, object]:
     question = prediction.question
     golds = question.golds
     span = next((answer for answer in prediction.answers if answer.text), None)
     null = next((answer for answer in prediction.answers if not answer.text), None)
     chosen = next((answer for answer in prediction.answers if answer.text == prediction.text), None)
-    exact, f1, span_exact, span_f1 = (
-        (None,) * 4
-        if golds is None
-        else (100 * value for text in (prediction.text, span.text if span else "") for value in score(text, golds))
-    )
+    texts = (prediction.text, span.text if span else "", "")
+    scores: list[tuple[float | None, float | None]] = [(None, None)] * len(texts)
+    if golds is not None and score is not None:
+        scores = [(100 * exact, 100 * f1) for exact, f1 in (score(text, golds) for text in texts)]
     return {
         "row": question.row,
         "id": question.id,
@@ -136,10 +154,11 @@ def _row(prediction: Prediction, score: Scorer) -> dict[str, object]:
         "context": question.context,
         "golds": None if golds is None else [_gold(*gold) for gold in zip(golds, question.gold_spans, strict=True)],
         "prediction": prediction.text,
-        "exact_match": exact,
-        "f1": f1,
-        "span_exact_match": span_exact,
-        "span_f1": span_f1,
+        **{
+            f"{of}{name}": value
+            for of, values in zip(("", "span_", "null_"), scores, strict=True)
+            for name, value in zip(("exact_match", "f1"), values, strict=True)
+        },
         "null_odds": prediction.null_odds,
         "na_prob": None if null is None else null.probability,
         "score": None if chosen is None else chosen.score,

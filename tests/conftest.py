@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-# Before anything imports huggingface_hub, which reads it once.
+# Before anything imports huggingface_hub and torch, which read them once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share the cores, and models are tiny
 
 ROOT = Path(__file__).parents[1]
 

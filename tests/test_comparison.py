@@ -337,3 +337,9 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], abs=1e-15)
     assert holm([0.7, 0.6]) == [1.0, 1.0]
     assert holm([0.2]) == [0.2]
+
+
+def test_runs_that_were_scored_by_different_rules_are_not_compared():
+    a = table_of([100, 0], [1, 2])
+    with pytest.raises(UserError, match=r"^B was scored by the rule of de, A by that of vi; validate one of them"):
+        compare_two(a.replace_schema_metadata({"rule": "vi"}), a.replace_schema_metadata({"rule": "de"}))

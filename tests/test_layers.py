@@ -22,7 +22,8 @@ LAYERS = (
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.*", "scoring.squad"),
     ("scoring.mlqa", "scoring.intervals", "question_types"),
-    ("scoring.metric", "per_question"),
+    ("scoring.rules", "scoring.metric"),
+    ("per_question",),
     ("comparison",),
     # 2-3: data, from rows to windows, and models
     ("data.folding", "data.values"),

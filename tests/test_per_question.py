@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from qa_lightning.errors import UserError
-from qa_lightning.per_question import FILE, SCHEMA, questions_of, read_table, tabulate, write_table
+from qa_lightning.per_question import FILE, SCHEMA, questions_of, read_table, scored_by, tabulate, write_table
 from qa_lightning.records import Answer, Prediction, Question
-from qa_lightning.scoring.squad import score_question
+from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada wrote the first program in London."
 LONDON = Answer("in London", 28, 37, 1.0, 2.0, 0.5)
@@ -18,13 +20,13 @@ NULL = Answer("", 0, 0, 2.0, 2.5, 0.375)
 
 
 def predict(row: int, text: str, golds: tuple[str, ...] | None, **options: object) -> Prediction:
-    spans = tuple((CONTEXT.index(gold), CONTEXT.index(gold) + len(gold)) for gold in golds or ())
+    spans = tuple((CONTEXT.find(gold), CONTEXT.find(gold) + len(gold)) for gold in golds or ())
     question = Question(row, f"q{row}", "Where did Ada write?", CONTEXT, golds, 2, spans)
     return Prediction(question, text, **{"answers": (LONDON, NULL), "null_odds": 1.5} | options)
 
 
 def test_a_row_by_hand() -> None:
-    table = tabulate([predict(0, "", ("London", "program"))], score_question)
+    table = tabulate([predict(0, "", ("London", "program"))], SQUAD_V2)
     assert table.schema == SCHEMA
     (row,) = table.to_pylist()
     assert row == {
@@ -39,6 +41,8 @@ def test_a_row_by_hand() -> None:
         "f1": 0.0,
         "span_exact_match": 0.0,
         "span_f1": pytest.approx(200 / 3),
+        "null_exact_match": 0.0,
+        "null_f1": 0.0,
         "null_odds": 1.5,
         "na_prob": 0.375,
         "score": 4.5,
@@ -57,32 +61,42 @@ def test_a_row_by_hand() -> None:
 def test_what_is_not_known_is_null() -> None:
     unanswerable = predict(0, "in London", ())
     unknown = predict(1, "", None, answers=(), null_odds=None)
-    first, second = tabulate([unknown, unanswerable], score_question).to_pylist()
+    first, second = tabulate([unknown, unanswerable], SQUAD_V2).to_pylist()
     assert (first["golds"], first["answer_length"], first["f1"], first["span_f1"]) == ([], None, 0, 0)
     assert (first["score"], first["probability"]) == (3, 0.5)
-    nothing = ("golds", "exact_match", "f1", "span_exact_match", "span_f1", "null_odds", "na_prob", "score")
-    assert [second[name] for name in (*nothing, "probability", "answer_length")] == [None] * 10
+    nothing = ("golds", "exact_match", "f1", "span_exact_match", "span_f1", "null_exact_match", "null_f1")
+    nothing += ("null_odds", "na_prob", "score", "probability", "answer_length")
+    assert {second[name] for name in nothing} == {None}
+
+
+def test_answers_are_scored_by_the_rule_or_not_at_all() -> None:
+    one = predict(0, "in London", ("der in London",))
+    assert tabulate([one], "de")["exact_match"].to_pylist() == [100]
+    assert tabulate([one], SQUAD_V2)["exact_match"].to_pylist() == [0]
+    assert tabulate([one], None)["exact_match"].to_pylist() == [None]
+    assert [scored_by(tabulate([one], rule)) for rule in ("de", SQUAD_V2, None)] == ["de", SQUAD_V2, ""]
 
 
 def test_a_gold_that_was_not_located_has_no_span() -> None:
     question = Question(0, "q", "?", CONTEXT, ("Paris", "Ada"), 1, (None, (0, 3)))
-    (row,) = tabulate([Prediction(question, "", (), None)], score_question).to_pylist()
+    (row,) = tabulate([Prediction(question, "", (), None)], SQUAD_V2).to_pylist()
     assert row["golds"] == [{"text": "Paris", "start": None, "end": None}, {"text": "Ada", "start": 0, "end": 3}]
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_a_table_is_read_as_it_was_written(tmp_path: Path, count: int) -> None:
     predictions = [predict(row, "in London", ("Ada",)) for row in range(count)]
-    table = tabulate(predictions[::-1], score_question)
+    table = tabulate(predictions[::-1], SQUAD_V2)
     assert table["row"].to_pylist() == list(range(count))
     write_table(tmp_path / "run" / FILE, table)
     assert read_table(tmp_path / "run" / FILE).equals(table)
+    assert scored_by(read_table(tmp_path / "run" / FILE)) == SQUAD_V2
     assert questions_of(tmp_path / "run").equals(table)
     assert os.listdir(tmp_path / "run") == [FILE]
 
 
 def test_every_context_is_kept_once(tmp_path: Path) -> None:
-    table = tabulate([predict(row, "in London", ("Ada",)) for row in range(30)], score_question)
+    table = tabulate([predict(row, "in London", ("Ada",)) for row in range(30)], SQUAD_V2)
     write_table(tmp_path / FILE, table)
     (context,) = read_table(tmp_path / FILE)["context"].chunks
     assert context.dictionary.to_pylist() == [CONTEXT]
@@ -91,7 +105,7 @@ def test_every_context_is_kept_once(tmp_path: Path) -> None:
 def test_a_run_without_scores_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no per-question scores there .*run validate or test first"):
         questions_of(tmp_path)
-    write_table(tmp_path / "vi" / FILE, tabulate([], score_question))
+    write_table(tmp_path / "vi" / FILE, tabulate([], SQUAD_V2))
     with pytest.raises(UserError, match="its folders vi have some: name one of these"):
         questions_of(tmp_path)
 
@@ -103,10 +117,16 @@ def test_a_file_of_another_form_is_told(tmp_path: Path, content: bytes) -> None:
         questions_of(tmp_path)
 
 
-def test_a_table_of_other_columns_is_told(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+@pytest.mark.parametrize("missing", SCHEMA.names)
+def test_a_table_that_lacks_a_column_is_told(tmp_path: Path, missing: str) -> None:
+    pq.write_table(tabulate([predict(0, "", ("Ada",))], SQUAD_V2).drop_columns(missing), tmp_path / FILE)
+    with pytest.raises(UserError, match=f"{FILE}: not a table of per-question scores: it has no column {missing}"):
+        questions_of(tmp_path)
 
-    pq.write_table(pa.table({"id": ["a"]}), tmp_path / FILE)
+
+def test_a_column_of_another_type_is_told(tmp_path: Path) -> None:
+    table = tabulate([predict(0, "", ("Ada",))], SQUAD_V2)
+    place = table.column_names.index("f1")
+    pq.write_table(table.set_column(place, "f1", pa.array(["high"])), tmp_path / FILE)
     with pytest.raises(UserError, match=f"{FILE}: not a table of per-question scores: "):
         questions_of(tmp_path)

@@ -74,12 +74,13 @@ def runs(model: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathF
             *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", *quiet, *devices),
         )
         command("validate", "--data.validation_file", str(files["two"]), *devices)
+        command("test", "--data.test_file", str(files["many"]), *devices, "--trainer.use_distributed_sampler", "true")
         command("predict", "--data.predict_file", str(files["two"]), *devices)
         found[count] = run
     return found
 
 
-FOLDERS = ("many", "two", "validate", "predict")
+FOLDERS = {"many": MANY, "two": 2, "validate": 2, "test": MANY, "predict": 2}
 
 
 def test_scores_are_those_of_one_process(runs: dict[int, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +114,7 @@ def test_answers_are_those_of_one_process(runs: dict[int, Path], folder: str, co
     assert sorted(path.name for path in several.iterdir()) == sorted(path.name for path in one.iterdir())
     texts = read(several / "predictions.json")
     assert list(texts.items()) == list(read(one / "predictions.json").items())  # in the data's order, too
-    assert len(texts) == (MANY if folder == "many" else 2)
+    assert len(texts) == FOLDERS[folder]
     for name in ("null_odds", "na_prob"):
         assert read(several / f"{name}.json") == pytest.approx(read(one / f"{name}.json"), abs=1e-5)
     for id_, answers in read(several / "nbest_predictions.json").items():
@@ -129,6 +130,19 @@ def test_the_table_of_questions_is_that_of_one_process(runs: dict[int, Path]) ->
         assert table["row"].to_pylist() == list(range(MANY))
         assert table.select(exact).equals(tables[1].select(exact))
     assert min(tables[1]["windows"].to_pylist()) > 1
+
+
+def test_the_first_process_says_which_epoch_is_the_best(model: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    """The loss of the last batch, which is watched here, is another on each process."""
+    settings = [item for name, value in SETTINGS.items() for item in (f"--data.{name}", str(value).lower())]
+    command(
+        *("fit", "--model.model_name_or_path", str(model), "--model.learning_rate", "0.02", *settings),
+        *("--data.train_file", str(files["many"]), "--data.validation_file", str(files["two"])),
+        *("--checkpoint.monitor", "train/loss", "--checkpoint.mode", "min", "--trainer.max_epochs", "6"),
+        *("--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--trainer.devices", "2"),
+        *("--trainer.enable_progress_bar", "false", "--data.batch_size", "16", "--run_dir", str(tmp_path / "run")),
+    )
+    assert len(read(tmp_path / "run/predictions.json")) == 2
 
 
 def test_nothing_is_left_of_the_processes(runs: dict[int, Path]) -> None:

@@ -31,6 +31,9 @@ def gather(tables: Mapping[str, pa.Table], folder: Path, trainer: pl.Trainer) ->
     if trainer.world_size == 1:
         return dict(tables)
     parts = folder / ".parts"
+    if trainer.is_global_zero:
+        shutil.rmtree(parts, ignore_errors=True)  # of an evaluation that was interrupted here
+    trainer.strategy.barrier("there are no parts")
     for number, table in enumerate(tables.values()):
         write_table(parts / f"{number}-{trainer.global_rank}.parquet", table)
     trainer.strategy.barrier("every process has written its part")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pyarrow as pa
-import torch
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from qa_lightning.callbacks.parts import gather
 from qa_lightning.callbacks.pictures import log_pictures
-from qa_lightning.callbacks.prediction_files import write_predictions
+from qa_lightning.callbacks.prediction_files import METRICS, remove_evaluation, write_predictions
 from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
 from qa_lightning.comparison import intervals_of
 from qa_lightning.files import write_json
@@ -56,7 +56,7 @@ class Results(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets a best score that was reached in another folder, where its files are."""
-        if not Path(trainer.default_root_dir, "metrics.json").is_file():
+        if not Path(trainer.default_root_dir, METRICS).is_file():
             self.best = None
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -85,7 +85,7 @@ class Results(pl.Callback):
         if trainer.sanity_checking:
             return
         fitting = trainer.state.fn == TrainerFn.FITTING
-        if fitting and not self._is_best(trainer.callback_metrics.get(self.monitor)):
+        if fitting and not self._is_best(trainer):
             return
         self._write(trainer, pl_module, "val")
         if not fitting:
@@ -125,10 +125,12 @@ class Results(pl.Callback):
         if self._watched is not None:
             log_pictures(trainer, self._watched)
 
-    def _is_best(self, value: torch.Tensor | None) -> bool:
-        if value is None:
+    def _is_best(self, trainer: pl.Trainer) -> bool:
+        """Whether this evaluation is the best so far, as the first process finds: another may have another loss."""
+        value = trainer.callback_metrics.get(self.monitor)
+        score = trainer.strategy.broadcast(math.nan if value is None else float(value))
+        if math.isnan(score):
             return False
-        score = float(value)
         if self.best is not None and not (score > self.best if self.mode == "max" else score < self.best):
             return False
         self.best = score
@@ -138,12 +140,17 @@ class Results(pl.Callback):
         assert isinstance(pl_module, QALightningModule)
         folder = Path(trainer.default_root_dir)
         tables = {
-            name: tabulate(list(predictions.values()), pl_module.evaluation.scorer(name))
+            name: tabulate(list(predictions.values()), None if stage is None else pl_module.evaluation.rule(name))
             for name, predictions in self._predictions.items()
         }
         tables = gather(tables, folder, trainer)
         if not trainer.is_global_zero:
             return
+        remove_evaluation(folder)
+        for name, table in tables.items():
+            write_predictions(folder / name, table)
+            if stage is not None:
+                write_table(folder / name / FILE, table)
         metrics: dict[str, Any] = {}
         if stage is not None:
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
@@ -151,12 +158,8 @@ class Results(pl.Callback):
                 intervals = {f"{score}_ci95": list(limits) for score, limits in intervals_of(tables[name]).items()}
                 values = scores | intervals
                 metrics |= {"/".join(filter(None, (stage, name, key))): value for key, value in values.items()}
-            write_json(folder / "metrics.json", metrics)
-        for name, table in tables.items():
-            write_predictions(folder / name, table)
-            if stage is not None:
-                write_table(folder / name / FILE, table)
-                self._watched = self._watched or folder / name
+            write_json(folder / METRICS, metrics)
+            self._watched = folder / next(iter(tables), "")
         watched = next(iter(tables.values()), None)
         self._shown = (metrics, watched)
         for logger in trainer.loggers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,11 +56,13 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
 
 
 def _threshold_of(name: str, metrics: Mapping[str, Any]) -> str:
-    tuned = metrics.get(name + _THRESHOLD)
-    if tuned is not None:
-        return f"{tuned:.2f}, tuned here"
-    used = metrics.get(f"{name.rpartition('/')[0]}/{_THRESHOLD_IN_USE}")
-    return "" if used is None or name.endswith(_WITHOUT_THRESHOLD) else f"{used:.2f}"
+    prefix = name.rpartition("/")[0]
+    threshold = metrics.get(name + _THRESHOLD, metrics.get(f"{prefix}/{_THRESHOLD_IN_USE}"))
+    if threshold is None or name.endswith(_WITHOUT_THRESHOLD):
+        return ""
+    # Also where it was tuned before, on the same questions; logits differ in the last digits.
+    best = [metrics[key] for key in (name + _THRESHOLD, f"{prefix}/best_f1{_THRESHOLD}") if key in metrics]
+    return f"{threshold:.2f}" + ", tuned here" * any(math.isclose(threshold, one, abs_tol=1e-4) for one in best)
 
 
 def print_samples(questions: pa.Table) -> None:

@@ -105,7 +105,11 @@ def run(arguments: list[str]) -> None:
     cli = DataCLI(arguments)
     config, data = cli.config, cli.data
     max_answer_length = config.model.init_args.get("max_answer_length", 30)
-    for name, value, least in (("max_answer_length", max_answer_length, 1), ("samples", config.samples, 0)):
+    for name, value, least in (
+        ("max_answer_length", max_answer_length, 1),
+        ("samples", config.samples, 0),
+        ("seed", config.seed, 0),
+    ):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
     page = config.html and Path(config.html)
@@ -211,8 +215,8 @@ def _figures(one: Inspection) -> dict[str, dict[str, str]]:
         "Within reach": {
             "golds that no window holds whole": share(one.never_whole, one.located),
             "golds above max_answer_length": share(one.too_long, one.located),
-            "best EM": f"{about}{ceiling.exact:.2f}",
-            "best F1": f"{about}{ceiling.f1:.2f}",
+            "best EM, by SQuAD's rule": f"{about}{ceiling.exact:.2f}",
+            "best F1, by SQuAD's rule": f"{about}{ceiling.f1:.2f}",
             "≈: hard questions searched": f"{ceiling.searched:,} of {ceiling.hard:,}" if about else "0",
         },
     }

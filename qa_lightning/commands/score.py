@@ -15,7 +15,8 @@ from qa_lightning.data.sources import read_examples
 from qa_lightning.data.values import describe
 from qa_lightning.errors import UserError
 from qa_lightning.files import write_json
-from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule, scorer
+from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule
+from qa_lightning.scoring.rules import rule_of, scorer
 from qa_lightning.scoring.squad import evaluate, first_ids
 
 
@@ -36,7 +37,8 @@ def run(arguments: list[str]) -> None:
             "scored in lower case and without punctuation, by white space, articles kept"
         )
     threshold = 1.0 if options.na_prob_thresh is None else options.na_prob_thresh
-    figures = evaluate(golds, predictions, na_probs, threshold, scorer(options.language))
+    rule = rule_of(options.language, null_allowed=not options.squad_v1)
+    figures = evaluate(golds, predictions, na_probs, threshold, scorer(rule))
     if options.output is not None:
         write_json(Path(options.output), figures)
     _print_figures(figures)
@@ -69,7 +71,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--language",
-        help=f"score by MLQA's rule for this language ({', '.join(LANGUAGES)}); default: by SQuAD's",
+        help=f"score by MLQA's rule for this language ({', '.join(LANGUAGES)}); default: by SQuAD 2.0's",
+    )
+    parser.add_argument(
+        "--squad_v1",
+        action="store_true",
+        help="score by the script for SQuAD 1.1, which differs only where a gold is nothing but articles and "
+        "punctuation",
     )
     parser.add_argument("--output", metavar="FILE", help="write the scores, with all their digits, as JSON")
     options = parser.parse_args(arguments)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, DistributedSampler
 
 from qa_lightning.data.windows import Windows
 
@@ -20,7 +21,17 @@ FEWEST_POOLS = 16
 contexts that happen to have one length."""
 
 
-class TrainingBatches(Sampler[Rows]):
+class _Dealt(DistributedSampler[Rows]):
+    """Batches that are dealt to processes here.
+
+    Lightning deals whatever a sampler gives once more, unless it is a DistributedSampler.
+    """
+
+    def __init__(self, windows: int, rank: int, world_size: int, seed: int = 0) -> None:
+        super().__init__(cast("Dataset[Any]", range(windows)), num_replicas=world_size, rank=rank, seed=seed)
+
+
+class TrainingBatches(_Dealt):
     """Every window once an epoch: shuffled, cut into pools, sorted by length within, batches shuffled.
 
     All processes draw the same order and take turns; the few windows that would give the last of them no
@@ -37,12 +48,10 @@ class TrainingBatches(Sampler[Rows]):
     def __init__(
         self, lengths: NDArray[np.int64], batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
+        super().__init__(len(lengths), rank, world_size, seed)
         self.lengths = lengths
         self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
         self._trained = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -76,7 +85,7 @@ class TrainingBatches(Sampler[Rows]):
             yield group[self.rank] if self.rank < len(group) else batches[self.rank % len(batches)]
 
 
-class EvaluationBatches(Sampler[Rows]):
+class EvaluationBatches(_Dealt):
     """Every window of this process's questions once, longest questions first, a question's windows together.
 
     Whole questions are dealt to processes, so that each can answer and score its own. All processes make equally
@@ -99,6 +108,7 @@ class EvaluationBatches(Sampler[Rows]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(len(windows), rank, world_size)
         examples = int(windows.example.max(initial=-1)) + 1
         longest = np.zeros(examples, dtype=np.int64)
         np.maximum.at(longest, windows.example, lengths)

@@ -26,6 +26,9 @@ from qa_lightning.records import Batch
 
 Files = str | list[str]
 
+_TAKEN = ("best_model", "checkpoints", "logs", "wandb", "validate", "test", "predict")
+"""Folders of a run that are no evaluation set's."""
+
 _SPLITS = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
@@ -108,6 +111,9 @@ class QADataModule(pl.LightningDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+        for name in validation_file if isinstance(validation_file, dict) else ():
+            if not name or Path(name).name != name or name in _TAKEN or name.startswith("."):
+                raise UserError(f"validation_file: no set can be called {name!r}, which must be a folder of its own")
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         self.dataset_name = dataset_name
         self.dataset_config_name = dataset_config_name

@@ -14,8 +14,7 @@ from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.errors import UserError
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
-from qa_lightning.scoring.mlqa import scorer
-from qa_lightning.scoring.squad import Scorer
+from qa_lightning.scoring.rules import rule_of, scorer
 
 
 class Evaluation:
@@ -26,7 +25,7 @@ class Evaluation:
         max_answer_length: Tokens of an answer at most.
         null_allowed: Whether a question may be left unanswered.
         language: By whose rule answers are scored, or that of each evaluation set by its name; see
-            `scoring.mlqa.scorer`.
+            `scoring.rules.rule_of`.
     """
 
     def __init__(
@@ -54,17 +53,17 @@ class Evaluation:
         self._collectors.clear()
         self._metrics.clear()
 
-    def scorer(self, name: str) -> Scorer:
+    def rule(self, name: str) -> str:
         """The rule by which the answers of the evaluation set with this name are scored.
 
         Raises:
             UserError: Where languages are told by set, and none for this one.
         """
         if not isinstance(self.language, Mapping):
-            return scorer(self.language)
+            return rule_of(self.language, null_allowed=self.null_allowed)
         if name not in self.language:
             raise UserError(f"language tells none for the evaluation set {name!r}, only for {', '.join(self.language)}")
-        return scorer(self.language[name])
+        return rule_of(self.language[name])
 
     def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
         """The predictions of the questions whose last window is in this batch.
@@ -123,5 +122,5 @@ class Evaluation:
             loss = MeanMetric().to(device)
             # Also where the weights, and with them torch's default, are in half precision.
             loss.set_dtype(torch.float32)
-            self._metrics[name] = (loss, ExtractiveQA(self.scorer(name)).to(device))
+            self._metrics[name] = (loss, ExtractiveQA(scorer(self.rule(name))).to(device))
         return self._metrics[name]

@@ -134,22 +134,19 @@ def _no_answer(known: pa.Table, metrics: Mapping[str, Any]) -> list[Chart]:
     if has_answer.all():
         return []
     na_scores = _numbers(known, "null_odds")
-    charts = [_threshold_chart(known, has_answer, na_scores, metrics)]
+    charts = [_threshold_chart(known, na_scores, metrics)]
     if has_answer.any():
         charts.append(_precision_recall_chart(known, has_answer, na_scores))
     return charts
 
 
-def _threshold_chart(known: pa.Table, has_answer: Bools, na_scores: Floats, metrics: Mapping[str, Any]) -> Chart:
-    left_out = pc.equal(known["prediction"], "").to_numpy(zero_copy_only=False)
+def _threshold_chart(known: pa.Table, na_scores: Floats, metrics: Mapping[str, Any]) -> Chart:
     lines, marks, said = [], [], []
     if "null_score_diff_threshold" in metrics:
         used = metrics["null_score_diff_threshold"]
         marks.append((used, f"in use: {signed(used)}", "-"))
     for name, key, color, dashes in _SCORES:
-        if_answered = _numbers(known, f"span_{key}")
-        # Where the null rule left a question out, its score tells what that is worth, whatever the rule of scoring.
-        if_null = np.where(left_out, _numbers(known, key), 100.0 * ~has_answer)
+        if_answered, if_null = _numbers(known, f"span_{key}"), _numbers(known, f"null_{key}")
         best, threshold = best_threshold(if_answered / 100, if_null / 100, na_scores)
         said.append(f"best {name}: {best:.2f} at {signed(threshold)}")
         if key == "f1":

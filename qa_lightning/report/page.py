@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -123,6 +124,10 @@ def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
         scores: Figures by plain name; those that are missing leave gaps.
     """
     used = _threshold(scores, "null_score_diff_threshold")
+    # Where the threshold in use is the best one here, it was tuned on these questions too.
+    tuned = used != "" and math.isclose(
+        scores["null_score_diff_threshold"], scores.get("best_f1_thresh", math.inf), abs_tol=1e-4
+    )
     rows = []
     for name, prefix, whole in (
         ("all", "", "exact_match"),
@@ -133,7 +138,7 @@ def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
         if exact in scores or f1 in scores:
             total = f"{scores[f'{prefix}total']:,.0f}" if f"{prefix}total" in scores else ""
             cells = (_figure(scores, exact), _interval(scores, exact), _figure(scores, f1), _interval(scores, f1))
-            rows.append(ScoreRow(name, total, *cells, used))
+            rows.append(ScoreRow(name, total, *cells, used, tuned))
     if "best_exact" in scores:
         threshold = _threshold(scores, "best_exact_thresh")
         rows.append(ScoreRow("all, best EM", exact=_figure(scores, "best_exact"), threshold=threshold, tuned=True))

@@ -95,8 +95,13 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_figure(key: str, value: object) -> bool:
-    numbers = value if isinstance(value, list) and key.endswith("_ci95") and len(value) == 2 else [value]
-    return all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in numbers)
+    if not key.endswith("_ci95"):
+        return _is_number(value)
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _version(path: Path) -> int | None:

@@ -13,9 +13,8 @@ from qa_lightning.records import Prediction
 from qa_lightning.scoring.squad import Scorer, best_threshold, score_question, summarize
 
 # What is kept of a question: its row in the data; whether it is answerable; its null odds (NaN where not
-# known); the scores of the predicted text, of the best text that is not empty, and of the empty text (EM
-# equals F1 there).
-_COLUMNS = 8
+# known); EM and F1 of the predicted text, of the best text that is not empty, and of the empty text.
+_COLUMNS = 9
 
 
 class ExtractiveQA(Metric):
@@ -72,14 +71,14 @@ class ExtractiveQA(Metric):
         _, first = np.unique(table[:, 0], return_index=True)
         if not len(first):
             return {}
-        _, answerable, null_odds, exact, f1, span_exact, span_f1, null = table[first].T
+        _, answerable, null_odds, exact, f1, span_exact, span_f1, null_exact, null_f1 = table[first].T
         has_answer = answerable == 1
         scores = summarize(exact, f1, has_answer)
         figures = {"exact_match": scores.pop("exact"), "f1": scores.pop("f1"), "total": scores.pop("total")}
         if not has_answer.all():
             figures |= scores
             if not np.isnan(null_odds).any():
-                for name, answered in (("exact", span_exact), ("f1", span_f1)):
+                for name, answered, null in (("exact", span_exact, null_exact), ("f1", span_f1, null_f1)):
                     best, threshold = best_threshold(answered, null, null_odds)
                     figures |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
         return {key: float(value) for key, value in figures.items()}
@@ -95,5 +94,5 @@ def _row(prediction: Prediction, score: Scorer) -> tuple[float, ...]:
         null_odds,
         *score(prediction.text, golds),
         *score(span, golds),
-        score("", golds)[0],
+        *score("", golds),
     )

@@ -72,22 +72,9 @@ def score_question(prediction: str, golds: Sequence[str], language: str) -> tupl
     Returns:
         Exact match, 0.0 or 1.0, and F1 over bags of tokens, 0.0 to 1.0.
     """
-    predicted = normalize(prediction, language)
-    if not golds:
-        return (0.0, 0.0) if predicted else (1.0, 1.0)
-    wanted = {normalize(gold, language) for gold in golds}
-    return float(predicted in wanted), max(squad.token_f1(predicted.split(), gold.split()) for gold in wanted)
-
-
-def scorer(language: str | None) -> squad.Scorer:
-    """The rule by which answers in a language are scored.
-
-    Args:
-        language: A code in any case; None: the rule of SQuAD, which is not that of ``en``.
-    """
-    return squad.score_question if language is None else partial(score_question, language=language.lower())
+    return squad.score_by(partial(normalize, language=language), prediction, golds)
 
 
 def has_own_rule(language: str | None) -> bool:
-    """Whether `scorer` has a rule made for this language; where not, whoever asks for scores should be told."""
+    """Whether a language has a rule made for it; where not, whoever asks for scores should be told."""
     return language is None or language.lower() in LANGUAGES

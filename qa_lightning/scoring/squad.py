@@ -1,8 +1,8 @@
-"""EM and F1 as the official SQuAD 2.0 evaluation script computes them.
+"""EM and F1 as the official SQuAD evaluation scripts compute them.
 
-The script is ``evaluate-v2.0.py`` of Rajpurkar, Jia and Liang, "Know What You Don't Know: Unanswerable
-Questions for SQuAD" (2018). On SQuAD 1.1 its ``exact`` and ``f1`` are those of the script for
-1.1, which differs only where a gold answer normalises to nothing.
+Where nothing else is said, the script is ``evaluate-v2.0.py`` of Rajpurkar, Jia and Liang, "Know What You Don't
+Know: Unanswerable Questions for SQuAD" (2018). That for SQuAD 1.1 differs only where a gold answer normalises
+to nothing.
 
 A *no-answer score* is any number that is higher the surer a model is that a question has no answer; a
 threshold on it answers a question where ``score <= threshold``. Figures are on a scale of 0 to 100.
@@ -59,6 +59,32 @@ def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]
     if predicted in wanted:
         return 1.0, 1.0
     return 0.0, max(token_f1(predicted.split(), gold.split()) for gold in wanted)
+
+
+def score_question_v1(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
+    """The same by the script for SQuAD 1.1 (``evaluate-v1.1.py``), whose rule `score_by` tells."""
+    return score_by(normalize, prediction, golds)
+
+
+def score_by(normalize: Callable[[str], str], prediction: str, golds: Sequence[str]) -> tuple[float, float]:
+    """EM and F1 where a gold that normalises to nothing is one like any other, as for SQuAD 1.1 and MLQA.
+
+    With such a gold, EM is 1 where the prediction normalises to nothing too, and F1 is 0, since no token is
+    shared. The scripts know no unanswerable questions, which are scored as `score_question` does.
+
+    Args:
+        normalize: What is done to texts before they are compared; parts tokens by white space.
+        prediction: The predicted text; empty for "no answer".
+        golds: The published answers; empty for an unanswerable question.
+
+    Returns:
+        Exact match, 0.0 or 1.0, and F1 over bags of tokens, 0.0 to 1.0.
+    """
+    predicted = normalize(prediction)
+    if not golds:
+        return (0.0, 0.0) if predicted else (1.0, 1.0)
+    wanted = {normalize(gold) for gold in golds}
+    return float(predicted in wanted), max(token_f1(predicted.split(), gold.split()) for gold in wanted)
 
 
 def token_f1(predicted: list[str], gold: list[str]) -> float:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qa_lightning.callbacks.prediction_files import write_predictions
-from qa_lightning.per_question import tabulate
+from qa_lightning.callbacks.prediction_files import remove_evaluation, write_predictions
+from qa_lightning.per_question import FILE, tabulate, write_table
 from qa_lightning.records import Answer, Prediction, Question
-from qa_lightning.scoring.squad import score_question
+from qa_lightning.scoring.rules import SQUAD_V2
 
 
 def read(path: Path) -> Any:
@@ -23,7 +23,7 @@ def predict(row: int, text: str, odds: float | None) -> Prediction:
 
 
 def test_by_hand(tmp_path: Path) -> None:
-    write_predictions(tmp_path, tabulate([predict(0, "Ünï", -7.0), predict(1, "", 3.25)], score_question))
+    write_predictions(tmp_path, tabulate([predict(0, "Ünï", -7.0), predict(1, "", 3.25)], SQUAD_V2))
     assert read(tmp_path / "predictions.json") == {"q0": "Ünï", "q1": ""}
     assert read(tmp_path / "null_odds.json") == {"q0": -7.0, "q1": 3.25}
     assert read(tmp_path / "na_prob.json") == {"q0": 0.25, "q1": 0.25}
@@ -33,7 +33,18 @@ def test_by_hand(tmp_path: Path) -> None:
     ]
 
 
-def test_null_files_of_an_earlier_evaluation_do_not_stay(tmp_path: Path) -> None:
-    write_predictions(tmp_path, tabulate([predict(0, "Ünï", -7.0)], score_question))
-    write_predictions(tmp_path, tabulate([predict(0, "Ünï", None)], score_question))
+def test_where_null_was_not_allowed_there_are_no_null_files(tmp_path: Path) -> None:
+    write_predictions(tmp_path, tabulate([predict(0, "Ünï", None)], SQUAD_V2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nbest_predictions.json", "predictions.json"]
+
+
+def test_files_of_an_earlier_evaluation_are_removed(tmp_path: Path) -> None:
+    for name in ("", "a", "validate", "test"):
+        write_predictions(tmp_path / name, tabulate([predict(0, "Ünï", -7.0)], SQUAD_V2))
+        write_table(tmp_path / name / FILE, tabulate([predict(0, "Ünï", -7.0)], SQUAD_V2))
+    for kept in ("validate/metrics.json", "test/config.yaml", "metrics.json", "a/mine.txt", "config.yaml"):
+        (tmp_path / kept).write_text("{}")
+    remove_evaluation(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path for path in left if not path.startswith(("validate", "test"))} == {"a/mine.txt", "config.yaml"}
+    assert len(left) == 2 + 2 * 6

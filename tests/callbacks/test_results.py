@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,27 @@ def test_named_sets_have_folders_of_their_own(model: Path, squad: Path, run: Pat
     metrics = read(run / "metrics.json")
     assert metrics["val/vi/f1"] == module.scores["vi"]["f1"]
     assert metrics["val/en/f1"] == module.scores["en"]["f1"]
+
+
+def test_files_of_sets_that_are_gone_do_not_stay(model: Path, squad: Path, run: Path) -> None:
+    module = make_module(model)
+    for files in (str(squad), {"vi": str(squad), "en": str(squad)}, {"vi": str(squad)}):
+        make_trainer(run, Results()).validate(module, make_data(model, validation_file=files), verbose=False)
+    assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.*")) == [
+        "metrics.json",
+        *(f"vi/{name}" for name in sorted([*FILES[1:], FILE])),
+    ]
+
+
+def test_predicting_needs_no_rule_of_scoring(model: Path, squad: Path, run: Path) -> None:
+    module = make_module(model, language={"vi": "vi"})
+    make_trainer(run, Results()).predict(module, make_data(model, predict_file=str(squad)), return_predictions=False)
+    assert len(read(run / "predictions.json")) == 7
+
+
+def test_a_score_that_is_not_a_number_is_no_best(model: Path, squad: Path, run: Path) -> None:
+    fit(model, squad, run, Results(), f1=(math.nan, 20.0, math.nan))
+    assert read(run / "metrics.json")["val/f1"] == 20.0
 
 
 def test_a_test_writes_scores_under_its_own_name(model: Path, squad: Path, run: Path) -> None:

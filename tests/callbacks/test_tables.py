@@ -8,7 +8,7 @@ import pytest
 from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
 from qa_lightning.per_question import tabulate
 from qa_lightning.records import Answer, Prediction, Question
-from qa_lightning.scoring.squad import score_question
+from qa_lightning.scoring.rules import SQUAD_V2
 
 ESCAPE = "\x1b[2J\x1b[31m"
 
@@ -30,7 +30,7 @@ def prediction(
 
 
 def table(*predictions: Prediction) -> pa.Table:
-    return tabulate(predictions, score_question)
+    return tabulate(predictions, SQUAD_V2)
 
 
 def answer(text: str, probability: float) -> Answer:
@@ -65,6 +65,14 @@ def test_scores_are_printed_with_their_thresholds_and_intervals(capsys: pytest.C
     assert "65.12 – 74.50" in rows["val/f1"]
     assert "3.00" in rows["val/f1"]
     assert "-1.25, tuned here" in rows["val/best_f1"]
+
+
+@pytest.mark.parametrize(("used", "said"), [(1.25, True), (1.250001, True), (1.3, False)])
+def test_a_threshold_that_was_tuned_on_the_same_questions_is_told(
+    capsys: pytest.CaptureFixture[str], used: float, said: bool
+) -> None:
+    print_scores({"test/f1": 70.0, "test/null_score_diff_threshold": used, "test/best_f1_thresh": 1.25})
+    assert ("tuned here" in capsys.readouterr().out) == said
 
 
 def test_columns_without_anything_in_them_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

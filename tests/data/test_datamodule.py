@@ -104,3 +104,9 @@ def test_settings_are_checked_before_the_data_is_looked_at(folder: Path) -> None
         data.setup("fit")
     with pytest.raises(UserError, match="no tokenizer"):
         QADataModule(train_file=str(folder / "train.json")).setup("fit")
+
+
+@pytest.mark.parametrize("name", ["best_model", "test", "../elsewhere", "a/b", "", ".", ".hidden"])
+def test_a_set_is_not_called_as_another_folder_of_the_run(folder: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"no set can be called '{name}'"):
+        module(folder, validation_file={"fine": "dev.json", name: "dev.json"})

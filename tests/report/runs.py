@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from qa_lightning.per_question import FILE, tabulate, write_table
 from qa_lightning.records import Answer, Prediction, Question
-from qa_lightning.scoring.squad import score_question
+from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada wrote the first program in London. Grace built a compiler in Paris."
 
@@ -62,7 +62,7 @@ def some() -> list[Prediction]:
 
 def table(predictions: Sequence[Prediction] | None = None) -> pa.Table:
     """Their table; default: that of `some`."""
-    return tabulate(some() if predictions is None else predictions, score_question)
+    return tabulate(some() if predictions is None else predictions, SQUAD_V2)
 
 
 def make_run(folder: Path, predictions: Sequence[Prediction] | None = None, **metrics: Any) -> Path:

@@ -86,6 +86,17 @@ def mlqa_rule(prediction: str, golds: Sequence[str], language: str) -> tuple[flo
     return max(exact), max(f1)
 
 
+def squad_v1_rule(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
+    predicted = squad_normal(prediction)
+    if not golds:
+        return float(predicted == ""), float(predicted == "")
+    exact, f1 = [], []
+    for gold in golds:
+        exact.append(float(predicted == squad_normal(gold)))
+        f1.append(bag_f1(predicted.split(), squad_normal(gold).split()))
+    return max(exact), max(f1)
+
+
 def figures(
     golds: Mapping[str, Sequence[str]],
     predictions: Mapping[str, str],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from qa_lightning.records import Answer, Prediction, Question
 from qa_lightning.scoring.metric import ExtractiveQA
+from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import best_threshold, evaluate, score_question
 
 BEST = {"best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"}
@@ -75,6 +76,15 @@ def test_tuning_uses_the_best_text_behind_a_null() -> None:
     figures = score([predict(0, ("x",), "x", null_odds=3.0), predict(1, (), "y", null_odds=6.0)])
     assert figures["f1"] == 50
     assert (figures["best_f1"], figures["best_f1_thresh"]) == (100, 4)
+
+
+def test_tuning_by_a_rule_where_no_answer_scores_another_f1_than_em() -> None:
+    """In MLQA's rule, a gold that normalises to nothing gives the empty text EM 1 and F1 0."""
+    metric = ExtractiveQA(scorer("vi"))
+    metric.update([predict(0, ("của",), "của x", null_odds=1.0), predict(1, (), "y", null_odds=2.0)])
+    figures = metric.compute()
+    assert figures["best_exact"] == 100
+    assert figures["best_f1"] == 50
 
 
 def test_no_tuning_without_null_odds() -> None:

@@ -1,5 +1,4 @@
 import json
-import pickle
 from functools import partial
 from pathlib import Path
 
@@ -7,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule, normalize, score_question, scorer
+from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule, normalize, score_question
+from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import evaluate
-from qa_lightning.scoring.squad import score_question as squad_score_question
 from tests.scoring import reference
 from tests.scoring.reference import DataSet, data_sets, read_golds, texts
 
@@ -87,15 +86,6 @@ def test_all_articles_of_a_language_go_and_no_others(language: str) -> None:
 )
 def test_score_question(prediction: str, golds: list[str], language: str, em: float, f1: float) -> None:
     assert score_question(prediction, golds, language) == (em, pytest.approx(f1, abs=1e-15))
-
-
-def test_which_rule_scores_which_language() -> None:
-    assert scorer(None) is squad_score_question
-    assert scorer("DE")("das Haus", ["Haus"]) == (1.0, 1.0)
-    assert scorer("fr")("la maison «x»", ["La maison, x"]) == (1.0, 1.0)
-    assert scorer("fr")("the x", ["x"])[0] == 0.0
-    assert scorer("en")("“x”", ["x"]) != scorer(None)("“x”", ["x"])
-    assert pickle.loads(pickle.dumps(scorer("vi")))("của x", ["x"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from qa_lightning.scoring.squad import (
     normalize,
     official_best_threshold,
     score_question,
+    score_question_v1,
     summarize,
 )
 from tests.scoring import reference
@@ -283,3 +284,28 @@ def test_apply_threshold_keeps_a_score_at_the_threshold() -> None:
 def test_summarize_is_in_float64() -> None:
     third = np.full(3, 1 / 3)
     assert summarize(third, third, np.ones(3, dtype=bool))["f1"] == pytest.approx(100 / 3, rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "golds", "em", "f1"),
+    [
+        ("the Eiffel Tower!", ["Eiffel tower"], 1, 1),
+        ("the", ["the", "x"], 1, 0),  # a gold that normalises to nothing is one like any other
+        ("", ["the"], 1, 0),
+        ("", ["x"], 0, 0),
+        ("", [], 1, 1),
+        ("x", [], 0, 0),
+    ],
+)
+def test_score_question_as_for_squad_v1(prediction: str, golds: Sequence[str], em: float, f1: float) -> None:
+    assert score_question_v1(prediction, golds) == (em, pytest.approx(f1, abs=1e-15))
+
+
+@settings(deadline=None, max_examples=200)
+@given(reference.data_sets())
+def test_figures_for_squad_v1_equal_those_of_the_slow_reference(drawn: reference.DataSet) -> None:
+    golds, predictions, na_scores, threshold = drawn
+    for scores in (None, na_scores):
+        slow = reference.figures(golds, predictions, scores, threshold, reference.squad_v1_rule)
+        figures = evaluate(golds, predictions, scores, threshold, score_question_v1)
+        assert figures == pytest.approx(slow, rel=0, abs=1e-9)

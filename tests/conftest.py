@@ -1,8 +1,9 @@
 """What several test modules share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared folder beside the project: real data and golden figures")
     return folder
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Prints a title and a text after all tests, on whichever core the test ran."""
+    return lambda title, text: record_property(f"show {title}", text)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, text in report.user_properties:
+            if name.startswith("show "):
+                terminalreporter.section(name.removeprefix("show "))
+                terminalreporter.write_line(text)

@@ -348,8 +348,9 @@ def test_training_that_goes_on_elsewhere_has_a_best_of_its_own(training: Trainin
 # A signal from outside
 
 SCRIPT = """
-import sys, warnings
+import signal, sys, warnings
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may have it ignored
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.results import Results
 from tests.training import make_data, make_module, make_trainer
@@ -375,6 +376,7 @@ def test_a_signal_leaves_a_usable_run(training: Training, number: signal.Signals
         process.wait(60)
     finally:
         process.kill()
+        process.wait()
     # Lightning's SIGTERMException is a SystemExit without a status, to which the command line gives one.
     assert process.returncode == (1 if number == signal.SIGINT else 0)
     assert training.names() == ["best.ckpt", "last.ckpt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _labels(split: Split) -> list[tuple[str, str]]:
     return list(texts.items())
 
 
-def test_repair_is_the_difference_between_learning_and_noise(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_repair_is_the_difference_between_learning_and_noise(shared: Path, show: Callable[[str, str], None]) -> None:
     """On machine-translated SQuAD: what one trains on by offsets alone, and what remains after repair."""
     files = str(shared / "data/squad-pt.train.json")
     loaded = read_examples(split="train", files=files, training=False)
@@ -107,11 +108,11 @@ def test_repair_is_the_difference_between_learning_and_noise(shared: Path, capsy
     split = prepare(loaded, build("bert-uncased", shared), max_length=512, max_question_length=128)
     labels = _labels(split)
     wrong = [(text, wanted[id_]) for id_, text in labels if normalize(text) != normalize(wanted[id_])]
-    with capsys.disabled():
-        print(
-            f"\nsquad-pt.train: of {len(wanted)} answers, offsets alone label {wrong_by_offset} wrongly; "
-            f"repair labels {len(labels)}, {len(wrong)} of them not exactly: {wrong[:5]}"
-        )
+    show(
+        "labels of squad-pt.train",
+        f"of {len(wanted)} answers, offsets alone label {wrong_by_offset} wrongly; "
+        f"repair labels {len(labels)}, {len(wrong)} of them not exactly: {wrong[:5]}",
+    )
     assert len(wanted) == 1987
     assert wrong_by_offset > 600
     assert len(labels) == 1444

@@ -1,1 +1,1 @@
-"""Measurements, each a program that prints a table and one line of JSON; no test depends on a time."""
+"""Measurements, each a program that prints a table and lines of JSON; no test depends on a time."""

@@ -1,25 +1,23 @@
-"""How long scoring takes, beside torchmetrics' own SQuAD metric: ``python -m benchmarks.scoring``."""
+"""How long scoring takes, beside torchmetrics' own SQuAD metric, with the same scores."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torchmetrics.functional.text.squad import squad
 
+from benchmarks.harness import SHARED, Row, Size, main, row
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.scoring.squad import evaluate, normalize
 
-SHARED = Path(__file__).parents[2] / "shared"
-SIZES = {"full": 10_570, "small": 200}
+QUESTIONS: dict[Size, int] = {"full": 10_570, "small": 200}
 """Numbers of questions; the full one is that of SQuAD 1.1's development set."""
 
 REPEATS = 10
@@ -134,28 +132,30 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(usual)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Prints both times and whether ours meets the bar.
+def run(size: Size) -> list[Row]:
+    """Seconds of both for the same predictions.
 
     Raises:
         AssertionError: The two do not give the same scores.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="full")
-    size = SIZES[parser.parse_args(arguments).size]
-    questions = repeated(real_questions() or made_questions(), size)
+    questions = repeated(real_questions() or made_questions(), QUESTIONS[size])
     with default_dtype(torch.float64):  # torchmetrics sums in the default type; in float32 it loses digits
         mine, theirs = race(ours(questions), peer(questions))
-    print(f"{size} predictions, best of {REPEATS}")
-    print(f"{'':14}{'exact':>10}{'f1':>10}{'seconds':>10}")
-    for name, result in (("qa_lightning", mine), ("torchmetrics", theirs)):
-        print(f"{name:14}{result.exact:>10.4f}{result.f1:>10.4f}{result.seconds:>10.4f}")
     assert math.isclose(mine.exact, theirs.exact, abs_tol=1e-9), "the two differ in EM"
     assert math.isclose(mine.f1, theirs.f1, abs_tol=1e-9), "the two differ in F1"
-    ratio = theirs.seconds / mine.seconds
-    line = {"figure": mine.seconds, "peer": theirs.seconds, "ratio": ratio, "bar": BAR, "met": ratio >= BAR}
-    print(json.dumps({"benchmark": "scoring", **line}))
+    return [
+        row(
+            "scoring",
+            f"seconds to score {len(questions):,} predictions",
+            mine.seconds,
+            peer=theirs.seconds,
+            bar=BAR,
+            higher_is_better=False,
+            unit="s",
+            note=f"torchmetrics' SQuAD; both: EM {mine.exact:.2f}, F1 {mine.f1:.2f}",
+        )
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks import scoring as benchmark
 from qa_lightning.cli import main
 from qa_lightning.scoring.mlqa import LANGUAGES
 from tests.conftest import ROOT
@@ -257,28 +256,3 @@ def test_scoring_waits_for_no_framework(data: str, tmp_path: Path) -> None:
         "assert not {'torch', 'lightning', 'transformers', 'datasets', 'torchmetrics'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-
-
-@pytest.mark.parametrize("real", [True, False])
-def test_the_benchmark_scores_as_torchmetrics_does(
-    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, real: bool
-) -> None:
-    """It is a program: how long it takes here says nothing, but it must come to its end, where both agree."""
-    if real:
-        request.getfixturevalue("shared")
-        assert benchmark.real_questions()
-    else:
-        monkeypatch.setattr(benchmark, "SHARED", Path("nowhere"))
-    benchmark.main(["--size", "small"])
-    *_, first, second, last = capsys.readouterr().out.splitlines()
-    assert first.split()[1:3] == second.split()[1:3]
-    assert 20 < float(first.split()[1]) < float(first.split()[2]) < 90
-    line = json.loads(last)
-    assert line["ratio"] == line["peer"] / line["figure"]
-    assert line["met"] == (line["ratio"] >= line["bar"] == 10)
-
-
-def test_the_benchmark_fails_where_the_scores_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "evaluate", lambda golds, predictions: {"exact": 1.0, "f1": 2.0})
-    with pytest.raises(AssertionError, match="EM"):
-        benchmark.main(["--size", "small"])

@@ -1,0 +1,127 @@
+"""How much of the cores' arithmetic training reaches: its floating-point rate over that of a matrix product.
+
+Counted are the products of matrices in the forward and backward pass of our training step, without what surrounds
+them (norms, activations, dropout, the loss), so that the share says how much time goes to what has to be done. The
+measure is one product of as many rows as the batch has tokens with a square matrix of the model's width.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from benchmarks.harness import Row, Size, best_of, main, row
+from benchmarks.models import DISTILBERT, MINILM, Shape, make_module, make_trainer, quiet, write_model
+from qa_lightning.records import Batch
+
+BAR = 75.0
+"""Percent."""
+
+
+class Plan(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        shape: Which model.
+        batch: Windows in the batch.
+        length: Tokens in each.
+        repeats: How often it is trained on; the fastest counts.
+    """
+
+    shape: Shape
+    batch: int
+    length: int
+    repeats: int
+
+
+PLANS: dict[Size, tuple[Plan, ...]] = {
+    "small": (Plan(MINILM, batch=8, length=176, repeats=2),),
+    "full": (Plan(DISTILBERT, batch=16, length=176, repeats=6), Plan(MINILM, batch=16, length=176, repeats=6)),
+}
+
+
+def full_batch(windows: int, length: int) -> Batch:
+    """Windows without padding: a special token, a question of 14 tokens, another, and the context."""
+    place = torch.arange(length).expand(windows, -1)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(16, length, (2, windows, 1), generator=generator).sort(dim=0).values
+    return Batch(
+        inputs={
+            "input_ids": torch.randint(5, 20_000, (windows, length), generator=generator),
+            "attention_mask": torch.ones(windows, length, dtype=torch.int64),
+            "token_type_ids": (place >= 16).long(),
+        },
+        question_mask=(place > 0) & (place < 15),
+        context_mask=place >= 16,
+        null_position=torch.zeros(windows, dtype=torch.int64),
+        starts=labels[0],
+        ends=labels[1],
+        ids=[str(number) for number in range(windows)],
+    )
+
+
+def operations(network: Any, windows: int, length: int) -> int:
+    """Floating-point operations of a forward and a backward pass, in products of matrices.
+
+    A linear layer takes two for each of its weights and each token; attention takes two products of ``length`` by
+    ``length`` by the width. The backward pass takes twice what the forward pass does (Kaplan et al., 2020, 2.1).
+    """
+    weights = sum(module.weight.numel() for module in network.modules() if isinstance(module, nn.Linear))
+    config = network.config
+    attention = 4 * config.num_hidden_layers * length * config.hidden_size
+    return 3 * windows * length * (2 * weights + attention)
+
+
+class Stopwatch(pl.Callback):
+    """Keeps how long the forward and backward pass of each step took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Starts."""
+        self._start = time.perf_counter()
+
+    def on_after_backward(self, *_: Any) -> None:
+        """Stops."""
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def measure(plan: Plan) -> Row:
+    """The benchmark at a size."""
+    watch = Stopwatch()
+    batches: Any = [full_batch(plan.batch, plan.length)] * (1 + plan.repeats)
+    with tempfile.TemporaryDirectory() as temporary, quiet():
+        folder = Path(temporary)
+        module = make_module(write_model(plan.shape, folder))
+        make_trainer(folder, watch).fit(module, DataLoader(batches, batch_size=None))
+    achieved = operations(module.model, plan.batch, plan.length) / min(watch.seconds[1:])
+
+    tokens, width = plan.batch * plan.length, module.model.config.hidden_size
+    left, right = torch.randn(tokens, width), torch.randn(width, width)
+    product = 2 * tokens * width * width / best_of(lambda: left @ right, 5 * plan.repeats)
+    return row(
+        "limit",
+        f"% of a matrix product's rate, {plan.shape.name}, {plan.length} tokens, float32",
+        100 * achieved / product,
+        bar=BAR if plan.shape is DISTILBERT else None,
+        unit="%",
+        note=f"{achieved / 1e9:.0f} of {product / 1e9:.0f} GFLOP/s",
+    )
+
+
+def run(size: Size) -> list[Row]:
+    """The benchmark."""
+    return [measure(plan) for plan in PLANS[size]]
+
+
+if __name__ == "__main__":
+    main(run, __doc__)

@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     Attributes:
         shapes: Which models.
         questions: From so many an epoch is made; both sides sort pools of 50 batches by length, but ours smaller
-            ones where that would be less than 64 pools.
+            ones where that would be less than 16 pools.
         steps: Timed steps where lengths differ.
         padded_steps: Timed steps where all are padded to one length.
         warm_up: Steps before.
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
 
 PLANS: dict[Size, Plan] = {
     "small": Plan((MINILM,), 13_000, steps=6, padded_steps=2, warm_up=1),
-    "full": Plan((DISTILBERT, MINILM), 52_000, steps=24, padded_steps=6, warm_up=2),
+    "full": Plan((DISTILBERT, MINILM), 13_000, steps=24, padded_steps=6, warm_up=2),
 }
 
 

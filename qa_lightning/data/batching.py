@@ -16,9 +16,9 @@ Rows = NDArray[np.int64]
 POOL = 50
 """Batches in a pool at most: within one, windows are sorted by length, so it sets how chance and length trade."""
 
-FEWEST_POOLS = 64
-"""Pools in an epoch at least, down to one batch each: a small data set gains nothing worth batches of one length, whose
-windows are from few contexts and pull in one direction."""
+FEWEST_POOLS = 16
+"""Pools in an epoch at least. Were all of a small data set one pool, a batch would hold the questions of the few
+contexts that happen to have one length."""
 
 
 class _Dealt(DistributedSampler[Rows]):

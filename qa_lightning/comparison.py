@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from qa_lightning.errors import UserError
 from qa_lightning.per_question import scored_by
 from qa_lightning.scoring.intervals import Ints, bootstrap_intervals, cluster_sums
-from qa_lightning.scoring.squad import Bools, Floats
+from qa_lightning.scoring.squad import Bools, Floats, first_ids
 
 _COMPARED = ["row", "id", "question", "context", "golds", "prediction", "exact_match", "f1"]
 
@@ -209,11 +209,7 @@ def _require_same_data(name_a: str, a: pa.Table, name_b: str, b: pa.Table) -> No
         ([one for one in data_b if one not in data_a], f"only in {name_b}"),
         ([one for one in data_a if data_b.get(one, data_a[one]) != data_a[one]], "with another text, context or golds"),
     )
-    told = (
-        f"{len(ids):,} {what} ({', '.join(map(repr, ids[:3]))}{', …' if len(ids) > 3 else ''})"
-        for ids, what in found
-        if ids
-    )
+    told = (f"{len(ids):,} {what} ({first_ids(ids)})" for ids, what in found if ids)
     raise UserError(f"{name_b} is not on the data of {name_a}; questions: {'; '.join(told)}")
 
 

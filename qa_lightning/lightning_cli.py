@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,17 @@ class SaveConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config.as_dict())
         self.already_saved = True
+
+
+@contextmanager
+def mistakes_in_sight() -> Iterator[None]:
+    """A context in which a `UserError` is not hidden behind the parser's own error."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
 class QACLI(LightningCLI):
@@ -148,12 +160,8 @@ class QACLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer; what they refuse is not hidden behind the parser's own error."""
-        try:
+        with mistakes_in_sight():
             super().instantiate_classes()
-        except ValueError as error:
-            if isinstance(error.__cause__, UserError):
-                raise error.__cause__ from None
-            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer with what every run has besides what its config names."""

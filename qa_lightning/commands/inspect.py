@@ -20,7 +20,7 @@ from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.data.inspection import Example, Inspection, Lengths, inspect_split, sample_examples
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_file
-from qa_lightning.lightning_cli import QACLI
+from qa_lightning.lightning_cli import QACLI, mistakes_in_sight
 from qa_lightning.parser import flag_value
 from qa_lightning.runs import earlier_settings
 from qa_lightning.terminal import printable
@@ -70,12 +70,8 @@ class DataCLI(QACLI):
 
     def instantiate_classes(self) -> None:
         """Builds the data module."""
-        try:
+        with mistakes_in_sight():
             self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
-        except ValueError as error:
-            if isinstance(error.__cause__, UserError):
-                raise error.__cause__ from None
-            raise
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from qa_lightning.scoring.squad import is_best_threshold
 from qa_lightning.terminal import printable
 
 COLUMNS = ("id", "question", "prediction", "gold", "probability")
@@ -60,9 +60,9 @@ def _threshold_of(name: str, metrics: Mapping[str, Any]) -> str:
     threshold = metrics.get(name + _THRESHOLD, metrics.get(f"{prefix}/{_THRESHOLD_IN_USE}"))
     if threshold is None or name.endswith(_WITHOUT_THRESHOLD):
         return ""
-    # Also where it was tuned before, on the same questions; logits differ in the last digits.
+    # Also where it was tuned before, on the same questions.
     best = [metrics[key] for key in (name + _THRESHOLD, f"{prefix}/best_f1{_THRESHOLD}") if key in metrics]
-    return f"{threshold:.2f}" + ", tuned here" * any(math.isclose(threshold, one, abs_tol=1e-4) for one in best)
+    return f"{threshold:.2f}" + ", tuned here" * any(is_best_threshold(threshold, one) for one in best)
 
 
 def print_samples(questions: pa.Table) -> None:

@@ -19,6 +19,7 @@ from qa_lightning.files import whole_file
 from qa_lightning.report.browser import browsable
 from qa_lightning.report.drawing import signed, to_svg
 from qa_lightning.report.figures import Curve, draw_charts
+from qa_lightning.scoring.squad import is_best_threshold
 
 PARTS = {
     "learning": "Learning curves",
@@ -125,8 +126,8 @@ def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
     """
     used = _threshold(scores, "null_score_diff_threshold")
     # Where the threshold in use is the best one here, it was tuned on these questions too.
-    tuned = used != "" and math.isclose(
-        scores["null_score_diff_threshold"], scores.get("best_f1_thresh", math.inf), abs_tol=1e-4
+    tuned = used != "" and is_best_threshold(
+        scores["null_score_diff_threshold"], scores.get("best_f1_thresh", math.inf)
     )
     rows = []
     for name, prefix, whole in (

@@ -178,6 +178,14 @@ def best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> t
     return 100 * float(totals[best]) / len(ordered), min(threshold, math.nextafter(above, -math.inf))
 
 
+def is_best_threshold(threshold: float, best: float) -> bool:
+    """Whether a threshold is the best one for some questions, and was thus tuned on them.
+
+    Logits, and with them the thresholds that `best_threshold` finds, differ in their last digits from pass to pass.
+    """
+    return math.isclose(threshold, best, abs_tol=1e-4)
+
+
 def _running_totals(if_answered: Floats, if_null: Floats) -> Floats:
     """Sums of the scores when the first 0, 1, … all questions are answered; ``[questions + 1]``."""
     return np.concatenate(([if_null.sum()], if_answered - if_null)).cumsum()

@@ -29,7 +29,7 @@ def run(size: Size) -> list[Row]:
         examples = rows_to_examples(squad_shaped(QUESTIONS[size]), source="copies").table
         windows = our_windows(examples, tokenizer(), Path(cache))
         for batch_size in BATCH_SIZES:
-            batches = list(TrainingBatches(windows.lengths, batch_size, seed=0))
+            batches = list(TrainingBatches(windows.lengths, windows.contexts, batch_size, seed=0))
 
             def epoch(batches: list = batches) -> None:
                 for batch in batches:

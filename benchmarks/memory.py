@@ -54,7 +54,7 @@ def _train(file: str) -> Iterator[str]:
     yield "reading"
     split = build_split(loaded, tokenizer(), recipe(), source="copies", training=True)
     yield "windows"
-    for batch in TrainingBatches(split.dataset.lengths, 16, seed=0):
+    for batch in TrainingBatches(split.dataset.lengths, split.dataset.contexts, 16, seed=0):
         split.dataset[batch]
     yield "an epoch of batches"
 

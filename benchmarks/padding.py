@@ -31,10 +31,11 @@ def run(size: Size) -> list[Row]:
 
     with tempfile.TemporaryDirectory() as cache:
         examples = rows_to_examples(squad_shaped(QUESTIONS[size]), source="copies").table
-        lengths = our_windows(examples, tokenizer(), Path(cache)).lengths
+        windows = our_windows(examples, tokenizer(), Path(cache))
+        lengths = windows.lengths
     rows = []
     for batch_size in BATCH_SIZES:
-        order = TrainingBatches(lengths, batch_size, seed=0)
+        order = TrainingBatches(lengths, windows.contexts, batch_size, seed=0)
         first = list(order)
         order.set_epoch(1)
         second = list(order)

@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     Attributes:
         shapes: Which models.
         questions: From so many an epoch is made; both sides sort pools of 50 batches by length, but ours smaller
-            ones where that would be less than 16 pools.
+            ones where that would be less than 8 pools.
         steps: Timed steps where lengths differ.
         padded_steps: Timed steps where all are padded to one length.
         warm_up: Steps before.

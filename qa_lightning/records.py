@@ -92,6 +92,8 @@ class Batch:
         ends: Last tokens of the same spans (inclusive), same shape and padding.
         ids: The example's id of each window.
         name: Name of the evaluation set; empty where there is only one.
+        weight: What its mean loss is multiplied by, so that in an epoch of batches of unequal numbers of windows
+            each window counts the same.
         offsets: Characters that each token covers, end exclusive; int64 ``[batch, length, 2]``.
         questions: The question of each window; empty for a window that is evaluated elsewhere.
     """
@@ -104,6 +106,7 @@ class Batch:
     ends: Tensor
     ids: list[str]
     name: str = ""
+    weight: float = 1.0
     offsets: Tensor | None = None
     questions: list[Question] | None = None
 

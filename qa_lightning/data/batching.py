@@ -14,11 +14,11 @@ from qa_lightning.data.windows import Windows
 Rows = NDArray[np.int64]
 
 POOL = 50
-"""Batches in a pool at most: within one, windows are sorted by length, so it sets how chance and length trade."""
+"""Batches in a pool, where there are enough: within one, windows are sorted by length, so it sets how chance and
+length trade."""
 
-FEWEST_POOLS = 16
-"""Pools in an epoch at least. Were all of a small data set one pool, a batch would hold the questions of the few
-contexts that happen to have one length."""
+FEWEST_POOLS = 8
+"""Pools in an epoch at least. Were all of a small data set one pool, its batches would be the same in each epoch."""
 
 
 class _Dealt(DistributedSampler[Rows]):
@@ -32,25 +32,45 @@ class _Dealt(DistributedSampler[Rows]):
 
 
 class TrainingBatches(_Dealt):
-    """Every window once an epoch: shuffled, cut into pools, sorted by length within, batches shuffled.
+    """Every window once an epoch: dealt into pools, sorted by length within, cut into batches, batches shuffled.
 
-    All processes draw the same order and take turns; the few windows that would give the last of them no
-    equal share are seen again from the start, so that every process makes equally many steps.
+    The windows of a context are dealt to different pools. They are alike in length, and would meet in one batch
+    otherwise, whose gradient would say little more than that of one of them. The batch with the most tokens comes
+    first, so that a lack of memory shows at once.
+
+    All processes draw the same order and take turns; the few batches that would give the last of them no equal
+    share are seen again from the start, so that every process makes equally many steps.
 
     Args:
         lengths: Tokens in each window; ``[windows]``.
+        contexts: Which context each window is of; ``[windows]``.
         batch_size: Windows in a batch.
+        tokens_per_batch: Batches have so many tokens instead, up to a window more or less and not counting
+            padding; at least the tokens of the longest window. Epochs have equally many batches in this way, too.
         seed: Of the order; epochs differ.
         rank: This process's number.
         world_size: How many processes there are.
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        lengths: Rows,
+        contexts: NDArray[np.integer],
+        batch_size: int,
+        tokens_per_batch: int | None = None,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         super().__init__(len(lengths), rank, world_size, seed)
         self.lengths = lengths
-        self.batch_size = batch_size
+        self.contexts = contexts
+        # How much of what is cut off the order makes a batch: windows, or their tokens.
+        self._sizes, self._size = (
+            (np.ones_like(lengths), batch_size) if tokens_per_batch is None else (lengths, tokens_per_batch)
+        )
+        self.batches = -(-int(self._sizes.sum()) // self._size)
         self.world_size = world_size
         self._trained = (0, 0)
 
@@ -66,23 +86,33 @@ class TrainingBatches(_Dealt):
         self.epoch = self._trained[0]
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // (self.batch_size * self.world_size))
+        return -(-self.batches // self.world_size)
 
     def __iter__(self) -> Iterator[Rows]:
+        if not len(self):
+            return
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(len(self.lengths))
-        together = self.batch_size * self.world_size
-        pool = max(1, min(POOL * self.batch_size, len(order) // FEWEST_POOLS) // together) * together
-        for start in range(0, len(order), pool):
-            part = order[start : start + pool]
-            order[start : start + pool] = part[np.argsort(self.lengths[part], kind="stable")]
-        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        batches = self._batches(random)
+        largest = np.argmax([len(rows) * self.lengths[rows].max() for rows in batches])
         # Processes work side by side on batches next to each other here, which are alike in length.
-        steps = [batches[i : i + self.world_size] for i in range(0, len(batches), self.world_size)]
+        steps = random.permutation(len(self))
+        place = np.flatnonzero(steps == largest // self.world_size)[0]
+        steps[[0, place]] = steps[[place, 0]]
         epoch, trained = self._trained
-        for step in random.permutation(len(self))[trained if epoch == self.epoch else 0 :]:
-            group = steps[step]
-            yield group[self.rank] if self.rank < len(group) else batches[self.rank % len(batches)]
+        for step in steps[trained if epoch == self.epoch else 0 :]:
+            # Behind the last batch, the first ones are seen again.
+            yield batches[(step * self.world_size + self.rank) % len(batches)]
+
+    def _batches(self, random: np.random.Generator) -> list[Rows]:
+        """An epoch's batches, neighbours alike in length."""
+        shuffled = random.permutation(len(self.lengths))
+        contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts]
+        order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
+        pool = np.arange(len(order)) % max(FEWEST_POOLS, self.batches // POOL)
+        # Up and down by turns, so that also a batch that is cut across two pools has windows of like length.
+        order = order[np.lexsort((np.where(pool % 2, -1, 1) * self.lengths[order], pool))]
+        batch = (np.cumsum(self._sizes[order]) - 1) // self._size
+        return np.split(order, np.flatnonzero(np.diff(batch)) + 1)
 
 
 class EvaluationBatches(_Dealt):
@@ -95,19 +125,12 @@ class EvaluationBatches(_Dealt):
     Args:
         windows: The split's windows.
         lengths: Tokens in each window; ``[windows]``.
-        batch_size: Windows in a batch.
+        tokens: What a batch may have at most, padding counted; at least the tokens of the longest window.
         rank: This process's number.
         world_size: How many processes there are.
     """
 
-    def __init__(
-        self,
-        windows: Windows,
-        lengths: NDArray[np.int64],
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
+    def __init__(self, windows: Windows, lengths: Rows, tokens: int, rank: int = 0, world_size: int = 1) -> None:
         super().__init__(len(windows), rank, world_size)
         examples = int(windows.example.max(initial=-1)) + 1
         longest = np.zeros(examples, dtype=np.int64)
@@ -116,13 +139,23 @@ class EvaluationBatches(_Dealt):
         place[np.lexsort((-np.bincount(windows.example, minlength=examples), -longest))] = np.arange(examples)
         order = np.argsort(place[windows.example], kind="stable")
         owner = place[windows.example[order]] % world_size
-        self.rows = order[owner == rank]
-        self.batch_size = batch_size
-        self.steps = -(-int(np.bincount(owner).max(initial=0)) // batch_size)
+        dealt = [_filled(order[owner == one], longest[windows.example], tokens) for one in range(world_size)]
+        self.steps = max(map(len, dealt))
+        self.batches = dealt[rank] + [order[:0]] * (self.steps - len(dealt[rank]))
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Rows]:
-        for start in range(0, self.steps * self.batch_size, self.batch_size):
-            yield self.rows[start : start + self.batch_size]
+        return iter(self.batches)
+
+
+def _filled(order: Rows, widths: Rows, tokens: int) -> list[Rows]:
+    """Cuts windows that are sorted by width, the widest first, into batches of that many tokens at most."""
+    batches = []
+    start = 0
+    while start < len(order):
+        stop = start + int(tokens // widths[order[start]])
+        batches.append(order[start:stop])
+        start = stop
+    return batches

@@ -71,6 +71,8 @@ class WindowDataset(Dataset[Batch]):
         self.ids = ids
         self.questions = questions
         self.name = name
+        self.usual_batch: float | None = None
+        """Windows that batches have on the average, where that number varies: a batch weighs accordingly."""
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -81,6 +83,11 @@ class WindowDataset(Dataset[Batch]):
         encoded, windows = self.encoded, self.windows
         contexts = windows.last.astype(np.int64) - windows.first
         return encoded.layout.special_tokens + encoded.question_lengths[windows.example] + contexts
+
+    @property
+    def contexts(self) -> Ints:
+        """Which context each window is of; ``[windows]``."""
+        return self.encoded.context_of[self.windows.example]
 
     def __getitem__(self, rows: Ints) -> Batch:
         """The batch of these windows (int ``[batch]``), padded to the longest among them."""
@@ -142,6 +149,7 @@ class WindowDataset(Dataset[Batch]):
             ends=torch.from_numpy(ends),
             ids=[self.ids[row] for row in example],
             name=self.name,
+            weight=1.0 if self.usual_batch is None else len(rows) / self.usual_batch,
         )
         if self.questions is not None:
             batch.offsets = torch.from_numpy(offsets)

@@ -68,7 +68,10 @@ class QADataModule(pl.LightningDataModule):
         doc_stride: Context tokens that neighbouring windows share.
         max_question_length: Tokens of a question at most; longer ones are cut.
         batch_size: Windows in a training batch, on each device.
-        eval_batch_size: Windows in an evaluation batch; default: twice ``batch_size``.
+        tokens_per_batch: Fills training batches to about so many tokens instead, padding not counted, whatever
+            number of windows that is; each window counts the same in the loss. At least ``max_length``.
+        eval_batch_size: Windows of ``max_length`` tokens in an evaluation batch, of shorter ones accordingly
+            more; default: twice ``batch_size``.
         num_workers: Processes that build batches; 0 builds them in the training process, which is fast enough
             for most models.
         cache_dir: Where tokens are kept between runs; default: ``qa_lightning`` in the user's cache folder.
@@ -100,6 +103,7 @@ class QADataModule(pl.LightningDataModule):
         doc_stride: int = 128,
         max_question_length: int = 64,
         batch_size: int = 16,
+        tokens_per_batch: int | None = None,
         eval_batch_size: int | None = None,
         num_workers: int = 0,
         cache_dir: str | None = None,
@@ -111,6 +115,8 @@ class QADataModule(pl.LightningDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+        if tokens_per_batch is not None and tokens_per_batch < max_length:
+            raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
         for name in validation_file if isinstance(validation_file, dict) else ():
             if not name or Path(name).name != name or name in _TAKEN or name.startswith("."):
                 raise UserError(f"validation_file: no set can be called {name!r}, which must be a folder of its own")
@@ -133,6 +139,7 @@ class QADataModule(pl.LightningDataModule):
         self.column_names = column_names
         self.synthetic = synthetic
         self.batch_size = batch_size
+        self.tokens_per_batch = tokens_per_batch
         self.eval_batch_size = eval_batch_size or 2 * batch_size
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir) if cache_dir else None
@@ -191,7 +198,18 @@ class QADataModule(pl.LightningDataModule):
         """Batches of windows of like length, in an order of its own each epoch."""
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        batches = TrainingBatches(dataset.lengths, self.batch_size, seed, *self._place_among_processes())
+        rank, world_size = self._place_among_processes()
+        batches = TrainingBatches(
+            dataset.lengths,
+            dataset.contexts,
+            self.batch_size,
+            self.tokens_per_batch,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        if self.tokens_per_batch is not None:
+            dataset.usual_batch = len(dataset) / max(1, batches.batches)
         if self._trained is not None:
             batches.skip(**self._trained)
             self._trained = None
@@ -251,7 +269,7 @@ class QADataModule(pl.LightningDataModule):
                 EvaluationBatches(
                     part.dataset.windows,
                     part.dataset.lengths,
-                    self.eval_batch_size,
+                    self.eval_batch_size * self.recipe.max_length,
                     *self._place_among_processes(),
                 ),
             )

@@ -193,7 +193,7 @@ class QALightningModule(pl.LightningModule):
             torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss of a batch's windows.
+        """The mean loss of a batch's windows, by the batch's weight.
 
         Raises:
             UserError: Where it is not a number, with the ids of the questions in the batch.
@@ -206,7 +206,7 @@ class QALightningModule(pl.LightningModule):
                 f"{', '.join(dict.fromkeys(batch.ids))}; lower the learning rate, or look at these"
             )
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
-        return loss
+        return loss * batch.weight
 
     def on_validation_epoch_start(self) -> None:
         """Begins an evaluation at the threshold that this training has, or had."""

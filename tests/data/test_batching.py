@@ -22,28 +22,43 @@ def padding(batches: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> flo
     return 1 - sum(lengths[rows].sum() for rows in batches) / filled
 
 
-def per_process(lengths: NDArray[np.int64], batch_size: int, world_size: int, epoch: int = 0) -> list[list[list[int]]]:
-    drawn = []
-    for rank in range(world_size):
-        sampler = TrainingBatches(lengths, batch_size, 3, rank, world_size)
-        sampler.set_epoch(epoch)
-        drawn.append([rows.tolist() for rows in sampler])
-        assert len(drawn[-1]) == len(sampler)
-    return drawn
+def drawn(sampler: TrainingBatches, epoch: int = 0) -> list[NDArray[np.int64]]:
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    assert len(batches) == len(sampler)
+    return batches
+
+
+def per_process(
+    lengths: NDArray[np.int64], batch_size: int, world_size: int, epoch: int = 0, tokens_per_batch: int | None = None
+) -> list[list[list[int]]]:
+    """Each process's batches; each window is of a context of its own."""
+    contexts = np.arange(len(lengths))
+    samplers = (
+        TrainingBatches(lengths, contexts, batch_size, tokens_per_batch, seed=3, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    )
+    return [[rows.tolist() for rows in drawn(sampler, epoch)] for sampler in samplers]
 
 
 # Training
 
 
-@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 5))
-def test_every_window_once_an_epoch_and_equal_steps(windows: int, batch_size: int, world_size: int) -> None:
-    processes = per_process(np.arange(windows) % 17 + 5, batch_size, world_size)
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 5), st.none() | st.integers(21, 90))
+def test_every_window_once_an_epoch_and_equal_steps(
+    windows: int, batch_size: int, world_size: int, tokens_per_batch: int | None
+) -> None:
+    lengths = np.arange(windows) % 17 + 5
+    processes = per_process(lengths, batch_size, world_size, tokens_per_batch=tokens_per_batch)
     assert len({len(batches) for batches in processes}) == 1
     seen = [tuple(sorted(rows)) for batches in processes for rows in batches]
-    assert all(0 < len(rows) <= batch_size for rows in seen)
+    if tokens_per_batch is None:
+        assert all(0 < len(rows) <= batch_size for rows in seen)
+    else:
+        assert all(0 < lengths[list(rows)].sum() < tokens_per_batch + lengths.max() for rows in seen)
     # Only whole batches are seen again, as many as the last step lacks.
     again = Counter(seen) - Counter(set(seen))
-    batches = math.ceil(windows / batch_size)
+    batches = math.ceil(windows / batch_size if tokens_per_batch is None else lengths.sum() / tokens_per_batch)
     assert again.total() == math.ceil(batches / world_size) * world_size - batches
     assert batches < world_size or max(again.values(), default=1) == 1
     assert sorted(row for rows in set(seen) for row in rows) == list(range(windows))
@@ -59,14 +74,12 @@ def test_the_order_is_that_of_seed_and_epoch() -> None:
     lengths = RANDOM.integers(10, 384, 1000)
 
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = TrainingBatches(lengths, 8, seed)
-        sampler.set_epoch(epoch)
-        return np.concatenate(list(sampler)).tolist()
+        return np.concatenate(drawn(TrainingBatches(lengths, np.arange(1000), 8, seed=seed), epoch)).tolist()
 
     orders = {(seed, epoch): order(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}
     assert len({tuple(rows) for rows in orders.values()}) == 4
     assert order(1, 1) == orders[1, 1]
-    sampler = TrainingBatches(lengths, 8, 0)
+    sampler = TrainingBatches(lengths, np.arange(1000), 8, seed=0)
     assert [rows.tolist() for rows in sampler] == [rows.tolist() for rows in sampler]
 
 
@@ -88,6 +101,44 @@ def test_little_is_padded_and_long_batches_come_at_any_time() -> None:
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.15
 
 
+def test_little_is_padded_where_pools_and_batches_do_not_end_together() -> None:
+    lengths = RANDOM.integers(20, 385, 8 * FEWEST_POOLS * 10 + 13)  # pools of ten batches and a bit
+    (batches,) = per_process(lengths, 8, 1)
+    assert padding([np.array(batch) for batch in batches], lengths) < 0.08
+
+
+@pytest.mark.parametrize("tokens_per_batch", [None, 3000])
+def test_questions_of_a_context_meet_in_few_batches(tokens_per_batch: int | None) -> None:
+    # Five questions to a context, which are windows of nearly one length.
+    contexts = np.repeat(np.arange(500), 5)
+    lengths = RANDOM.integers(100, 300, 500)[contexts] + RANDOM.integers(0, 9, len(contexts))
+    batches = drawn(TrainingBatches(lengths, contexts, 16, tokens_per_batch, seed=0))
+    met = np.mean([len(set(contexts[rows].tolist())) / len(rows) for rows in batches])
+    by_length = np.argsort(lengths, kind="stable")
+    sorted_only = [len(set(contexts[by_length[i : i + 16]].tolist())) / 16 for i in range(0, len(by_length) - 15, 16)]
+    assert met > 0.97
+    assert np.mean(sorted_only) < 0.8
+
+
+@pytest.mark.parametrize(("tokens_per_batch", "world_size"), [(None, 1), (None, 3), (2000, 1), (2000, 2)])
+def test_the_batch_with_most_tokens_comes_first(tokens_per_batch: int | None, world_size: int) -> None:
+    lengths = RANDOM.integers(20, 385, 1000)
+    for epoch in (0, 1):
+        processes = per_process(lengths, 8, world_size, epoch, tokens_per_batch)
+        sizes = [[len(rows) * lengths[rows].max() for rows in batches] for batches in processes]
+        assert max(of_rank[0] for of_rank in sizes) == max(max(of_rank) for of_rank in sizes)
+
+
+def test_batches_by_tokens_are_equally_many_in_each_epoch() -> None:
+    lengths = RANDOM.integers(20, 385, 1000)
+    sampler = TrainingBatches(lengths, np.arange(1000), 8, 3000, seed=0)
+    epochs = [drawn(sampler, epoch) for epoch in range(5)]
+    assert {len(batches) for batches in epochs} == {math.ceil(lengths.sum() / 3000)}
+    # About so many tokens each, by many short windows or few long ones.
+    sizes = np.array([len(rows) for rows in epochs[0][:-1]])
+    assert sizes.max() > 4 * sizes.min()
+
+
 def test_processes_work_on_batches_of_like_length() -> None:
     lengths = RANDOM.integers(20, 385, 16 * POOL * FEWEST_POOLS)
     processes = per_process(lengths, 16, 2)
@@ -97,7 +148,7 @@ def test_processes_work_on_batches_of_like_length() -> None:
 
 def test_an_interrupted_epoch_goes_on_where_it_was() -> None:
     lengths = np.arange(40) % 7 + 5
-    straight, resumed = (TrainingBatches(lengths, 4, seed=1) for _ in range(2))
+    straight, resumed = (TrainingBatches(lengths, np.arange(40), 4, seed=1) for _ in range(2))
     resumed.skip(2, 7)
     assert resumed.epoch == 2  # before Lightning tells it
     assert len(resumed) == 10
@@ -119,20 +170,26 @@ def cut_into(counts: list[int]) -> Windows:
     return Windows(example, np.zeros_like(example), np.zeros_like(example))
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.integers(1, 7), st.integers(1, 4))
-def test_every_window_once_whole_questions_together(counts: list[int], batch_size: int, world_size: int) -> None:
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.integers(30, 150), st.integers(1, 4))
+def test_every_window_once_whole_questions_together(counts: list[int], tokens: int, world_size: int) -> None:
     windows = cut_into(counts)
-    lengths = np.random.default_rng(len(windows)).integers(5, 30, len(windows))
+    lengths = np.random.default_rng(len(windows)).integers(5, 31, len(windows))
     everything = []
     steps = set()
     for rank in range(world_size):
-        sampler = EvaluationBatches(windows, lengths, batch_size, rank, world_size)
+        sampler = EvaluationBatches(windows, lengths, tokens, rank, world_size)
         batches = list(sampler)
         steps.add(len(batches))
         assert len(batches) == len(sampler)
-        sizes = [len(rows) for rows in batches]
-        assert sizes == sorted(sizes, reverse=True)
-        assert sum(0 < size < batch_size for size in sizes) <= 1
+        filled = [len(batch) * lengths[batch].max(initial=0) for batch in batches]
+        assert max(filled) <= tokens
+        # A batch ends where the next window would be too much, and only at the end there are batches of none.
+        assert all(
+            (len(batch) + 1) * lengths[np.isin(windows.example, windows.example[batch[0]])].max() > tokens
+            for batch, after in pairwise(batches)
+            if len(after)
+        )
+        assert all(len(batch) or not len(after) for batch, after in pairwise(batches))
         rows = np.concatenate(batches)
         examples = windows.example[rows].tolist()
         # A question's windows follow each other, in their order, and are all here.
@@ -150,15 +207,21 @@ def test_evaluation_by_hand() -> None:
     lengths = np.array([7, 9, 3, 9, 9, 2, 8, 9])
     # The longest windows are 7, 9, 9, 8 and 9; of equals those with more windows come first.
     order = [3, 4, 5, 1, 2, 7, 6, 0]
-    assert np.concatenate(list(EvaluationBatches(windows, lengths, 3))).tolist() == order
-    assert [rows.tolist() for rows in EvaluationBatches(windows, lengths, 3)] == [[3, 4, 5], [1, 2, 7], [6, 0]]
-    dealt = [[rows.tolist() for rows in EvaluationBatches(windows, lengths, 4, rank, 2)] for rank in (0, 1)]
+    assert np.concatenate(list(EvaluationBatches(windows, lengths, 27))).tolist() == order
+    assert [rows.tolist() for rows in EvaluationBatches(windows, lengths, 30)] == [[3, 4, 5], [1, 2, 7], [6, 0]]
+    dealt = [[rows.tolist() for rows in EvaluationBatches(windows, lengths, 36, rank, 2)] for rank in (0, 1)]
     assert dealt == [[[3, 4, 5, 7], [0]], [[1, 2, 6], []]]
+
+
+def test_short_windows_are_many_in_a_batch() -> None:
+    windows = cut_into([1] * 20)
+    lengths = np.array([100] * 4 + [10] * 16)
+    assert [len(rows) for rows in EvaluationBatches(windows, lengths, 200)] == [2, 2, 16]
 
 
 def test_evaluation_of_fewer_questions_than_processes() -> None:
     windows = cut_into([2])
-    found = [list(EvaluationBatches(windows, np.array([5, 4]), 8, rank, 3)) for rank in range(3)]
+    found = [list(EvaluationBatches(windows, np.array([5, 4]), 40, rank, 3)) for rank in range(3)]
     assert [[rows.tolist() for rows in batches] for batches in found] == [[[0, 1]], [[]], [[]]]
     assert list(EvaluationBatches(cut_into([]), np.zeros(0, dtype=np.int64), 8)) == []
 
@@ -172,6 +235,6 @@ def test_processes_have_like_shares_and_little_is_padded(world_size: int) -> Non
     lengths = np.where(last, np.random.default_rng(1).integers(40, 384, len(windows)), 384)
     work = []
     for rank in range(world_size):
-        batches = list(EvaluationBatches(windows, lengths, 16, rank, world_size))
+        batches = list(EvaluationBatches(windows, lengths, 16 * 384, rank, world_size))
         work.append(sum(len(rows) * lengths[rows].max() for rows in batches))
     assert max(work) < 1.05 * min(work)

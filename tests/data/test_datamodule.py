@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,28 @@ def test_every_window_is_trained_on_once_an_epoch(folder: Path) -> None:
     assert all(batch.questions is None for batch in batches)
 
 
-def test_evaluation_takes_twice_the_batch_unless_told(folder: Path) -> None:
-    files = {"validation_file": str(folder / "dev.json"), "version_2_with_negative": True}
-    for settings, sizes in (({}, [8, 1]), ({"eval_batch_size": 5}, [5, 4])):
-        data = module(folder, **files, **settings)
-        data.setup("validate")
-        (loader,) = data.val_dataloader()
-        assert [len(batch) for batch in loader] == sizes
+@pytest.mark.parametrize(("settings", "windows"), [({}, 4), ({"eval_batch_size": 3}, 3)])
+def test_evaluation_takes_twice_the_batch_unless_told(folder: Path, settings: dict[str, Any], windows: int) -> None:
+    dev = str(folder / "dev.json")
+    data = module(folder, validation_file=dev, version_2_with_negative=True, **settings | {"batch_size": 2})
+    data.setup("validate")
+    (loader,) = data.val_dataloader()
+    shapes = [batch.question_mask.shape for batch in loader]
+    # As many tokens as so many windows of 48 have; these are shorter.
+    assert all(rows == windows * 48 // width for rows, width in shapes[:-1])
+    assert shapes[0][0] > windows
+    assert sum(rows for rows, _ in shapes) == 9
+
+
+def test_batches_by_tokens_weigh_what_their_windows_do(folder: Path) -> None:
+    data = module(folder, train_file=str(folder / "train.json"), tokens_per_batch=60)
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    tokens = sum(int(batch.inputs["attention_mask"].sum()) for batch in batches)
+    assert len(batches) == math.ceil(tokens / 60)
+    weights = [batch.weight for batch in batches]
+    assert weights == pytest.approx([len(batch) * len(batches) / 12 for batch in batches])
+    assert len(set(weights)) > 1
 
 
 def test_several_validation_sets_in_the_order_given(folder: Path) -> None:
@@ -99,6 +115,8 @@ def test_workers_give_the_same_batches(folder: Path) -> None:
 def test_settings_are_checked_before_the_data_is_looked_at(folder: Path) -> None:
     with pytest.raises(UserError, match="batch_size must be at least 1"):
         module(folder, batch_size=0)
+    with pytest.raises(UserError, match=r"tokens_per_batch \(47\) must be at least max_length \(48\)"):
+        module(folder, tokens_per_batch=47)
     data = module(folder, train_file="absent.json", doc_stride=40)
     with pytest.raises(UserError, match=r"doc_stride \(40\) leaves no room"):
         data.setup("fit")

@@ -11,10 +11,12 @@ import shutil
 import statistics
 import string
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.cli import ReduceLROnPlateau
@@ -131,6 +133,21 @@ def test_the_loss_is_the_mean_over_labelled_windows(folder: Path, monkeypatch: p
         losses.append(cross_entropy(alone.start_logits, tensor([start])))
         losses.append(cross_entropy(alone.end_logits, tensor([end])))
     torch.testing.assert_close(module.training_step(batch, 0), torch.stack(losses).mean())
+
+
+def test_batches_of_unequal_numbers_add_up_to_the_mean_over_all_windows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_data(folder, train=write_long(tmp_path / "squad.json", copies=2), tokens_per_batch=100)
+    data.setup("fit")
+    module = make_module(folder, config_overrides=NO_DROPOUT)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    batches = list(data.train_dataloader())
+    assert len({len(batch) for batch in batches}) > 1
+    mean = sum(module.training_step(batch, 0) for batch in batches) / len(batches)
+    dataset = data.splits["train"][0].dataset
+    everything = replace(dataset[np.arange(len(dataset))], weight=1.0)
+    torch.testing.assert_close(mean, module.training_step(everything, 0))
 
 
 def test_a_batch_without_labels_has_a_loss_of_zero(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

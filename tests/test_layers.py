@@ -37,6 +37,7 @@ LAYERS = (
     ("data.reach", "data.splits"),
     ("data.inspection",),
     ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation"),
+    ("modeling.dropout",),
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: what is made of predictions

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
+from qa_lightning.modeling.dropout import use_fast_dropout
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
@@ -181,6 +182,11 @@ class QALightningModule(pl.LightningModule):
             inputs["global_attention_mask"] = batch.question_mask.long() | is_null
         output = self.model(**inputs)
         return output.start_logits, output.end_logits
+
+    def on_fit_start(self) -> None:
+        """Sets in what is faster on the device that there is."""
+        if self.device.type == "cpu" and not self.hparams["torch_compile"]:
+            use_fast_dropout(self.model, self.hparams["attn_implementation"])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draws what is random in a step, such as dropout, from the seed and the step alone.

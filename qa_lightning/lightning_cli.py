@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.results import Results
+from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
@@ -166,7 +167,10 @@ class QACLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer with what every run has besides what its config names."""
         config = self._get(self.config_init, "trainer")
-        callbacks: list[pl.Callback] = [DataReport(self.datamodule)]
+        self._time_report = TimeReport()
+        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report]
+        if config.profiler is None:
+            kwargs["profiler"] = self._time_report.stopwatch
         patience = self._asked.early_stopping_patience
         if patience is not None and self.subcommand == "fit":
             watched = self._get(self.config_init, "checkpoint")
@@ -186,6 +190,7 @@ class QACLI(LightningCLI):
         """Prints scores, some answers, and where everything is, once the progress bar is gone."""
         if self.trainer.is_global_zero:
             self._get(self.config_init, "results").show()
+            self._time_report.show()
             print(f"Everything is in {self.trainer.default_root_dir}")
 
     after_fit = after_validate = after_test = after_predict = _show_results

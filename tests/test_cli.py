@@ -326,7 +326,16 @@ def test_the_end_of_a_run_shows_scores_answers_and_place(
     shown = capsys.readouterr().out
     assert "val/f1" in shown
     assert "Who wrote the program?" in shown
+    assert "Where the time went" in shown
     assert "Everything is in run\n" in shown
+
+
+def test_lightnings_profilers_can_be_used(here: Path, model: str, files: dict[str, str], capfd: Any) -> None:
+    arguments = [*fit_arguments(model, files["v1"], files["v1"]), "--trainer.profiler.class_path", "SimpleProfiler"]
+    options = ["--trainer.profiler.init_args.dirpath", "run", "--trainer.profiler.init_args.filename", "profile"]
+    assert main([*arguments, *options, "--run_dir", "run"]) == 0
+    assert "QALightningModule.optimizer_step" in (here / "run/fit-profile.txt").read_text()
+    assert "Where the time went" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]])

@@ -20,8 +20,8 @@ LAYERS = (
     ("errors", "terminal"),
     ("records", "files"),
     # 2: pure functions, and where pretrained things come from
-    ("pretrained", "decoding.*", "scoring.squad"),
-    ("scoring.mlqa", "scoring.intervals", "question_types"),
+    ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
+    ("decoding.answers", "scoring.mlqa", "scoring.intervals", "question_types"),
     ("scoring.rules", "scoring.metric"),
     ("per_question",),
     ("comparison",),
@@ -45,7 +45,7 @@ LAYERS = (
     ("report.drawing", "report.browser", "report.run_files"),
     ("report.figures",),
     ("report.page",),
-    ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts"),
+    ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts", "callbacks.time_report"),
     ("callbacks.pictures", "callbacks.prediction_files"),
     ("callbacks.results",),
     # 6: the command line

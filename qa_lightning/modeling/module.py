@@ -234,7 +234,9 @@ class QALightningModule(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
         """Answers the questions whose last window is in this batch."""
-        return self.evaluation.answer(batch, *self(batch))
+        logits = self(batch)
+        with self.trainer.profiler.profile("decoding"):
+            return self.evaluation.answer(batch, *logits)
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
@@ -326,8 +328,11 @@ class QALightningModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch) -> list[Prediction]:
         logits = self(batch)
-        predictions = self.evaluation.answer(batch, *logits)
-        self.evaluation.score(batch.name, predictions, *self._loss(batch, *logits))
+        profile = self.trainer.profiler.profile
+        with profile("decoding"):
+            predictions = self.evaluation.answer(batch, *logits)
+        with profile("scoring"):
+            self.evaluation.score(batch.name, predictions, *self._loss(batch, *logits))
         return predictions
 
     def _finish_evaluation(self, stage: str) -> None:

@@ -74,6 +74,12 @@ def load_network(
             _check_weights(network, missing, sorted(loading["mismatched_keys"]))
     if is_checkpoint(model_name_or_path):
         load_checkpoint_weights(network, str(model_name_or_path))
+    known = network.get_input_embeddings().weight.shape[0]
+    if tokenizer is not None and tokenizer.vocab_size > known:  # added tokens, which may be unused, are not counted
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, and the model {source} knows {known}; set "
+            "tokenizer_name to the one that the model was trained with, or leave it out"
+        )
     return network.train(), missing  # transformers hands models out for inference, without dropout
 
 

@@ -363,3 +363,15 @@ def test_a_new_head_is_taken_without_a_word(
     load_network(str(tmp_path))
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_knows(tmp_path: Path) -> None:
+    tokens = tiny_tokenizer().vocab_size
+    for surplus in (0, 1):
+        folder = tmp_path / str(surplus)
+        made = config("bert")
+        made.vocab_size = tokens - surplus
+        AutoModelForQuestionAnswering.from_config(made).save_pretrained(folder)
+        refused = pytest.raises(UserError, match=f"tokenizer has {tokens} tokens, and the model .* knows {tokens - 1};")
+        with refused if surplus else contextlib.nullcontext():
+            load_network(str(folder), tokenizer=tiny_tokenizer())

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from qa_lightning.data.examples import EXAMPLES, compact
 from qa_lightning.data.folding import CASE, ENTITIES, UNICODE, WHITESPACE, Fold, Folded, Span, fold, fold_with_map
@@ -33,13 +34,10 @@ _SEARCHES: dict[str, tuple[Fold, ...]] = {
     "folded": (ENTITIES, UNICODE, CASE, UNICODE, WHITESPACE),
 }
 
-Located = tuple[str, Span | None]
-"""The kind of a gold and where it was located."""
-
-_NOT_FOUND: Located = ("not_found", None)
-
 KINDS = ("exact", "no_offset", *_SEARCHES, "not_found")
 """What can become of a gold; see `AlignmentReport`."""
+
+_EXACT, _NO_OFFSET, _NOT_FOUND = map(KINDS.index, ("exact", "no_offset", "not_found"))
 
 
 @dataclass(frozen=True)
@@ -99,70 +97,86 @@ def align(
         UserError: A misaligned gold under ``error``.
     """
     published = table["gold_texts"].combine_chunks()
-    texts = pc.list_flatten(published).to_pylist()
-    question_of = pc.list_parent_indices(published).to_numpy(zero_copy_only=False)
+    question_of = np.asarray(pc.list_parent_indices(published))
     context = table["context"].combine_chunks()
-    located = _locate(
+    texts = pc.list_flatten(published)
+    kinds, spans = _locate(
         texts,
-        pc.list_flatten(table["gold_starts"].combine_chunks()).to_pylist(),
-        context.dictionary.to_pylist(),
-        context.indices.to_numpy()[question_of].tolist(),
+        pc.list_flatten(table["gold_starts"].combine_chunks()),
+        context.dictionary,
+        np.asarray(context.indices)[question_of],
         repair=on_misaligned == "repair",
     )
-    ids = table["id"].take(question_of).to_pylist()
-    wrong = [gold for gold, (kind, _) in enumerate(located) if kind not in ("exact", "no_offset")]
-    if on_misaligned == "error" and wrong:
+    ids = table["id"].take(question_of)
+    wrong = np.flatnonzero(kinds > _NO_OFFSET)
+    if on_misaligned == "error" and len(wrong):
         raise UserError(
             f"{source}: {len(wrong)} of {len(texts)} gold answers do not stand where the data says, the first is "
-            f"{texts[wrong[0]]!r:.60} of the id {ids[wrong[0]]!r:.80}; set `on_misaligned: repair` or `drop`"
+            f"{texts[wrong[0]].as_py()!r:.60} of the id {ids[wrong[0]].as_py()!r:.80}; "
+            "set `on_misaligned: repair` or `drop`"
         )
 
-    lengths = pc.fill_null(pc.list_value_length(published), 0).to_numpy()
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(published), 0))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    found = spans[:, 0] >= 0
     for name, side in (("span_starts", 0), ("span_ends", 1)):
-        values = pa.array([span and span[side] for _, span in located], pa.int32())
+        values = pa.array(spans[:, side], mask=~found)
         table = table.append_column(name, pa.ListArray.from_arrays(offsets, values, mask=published.is_null()))
     dropped = 0
     if training:
-        found = [span is not None for _, span in located]
         keep = (lengths == 0) | (np.bincount(question_of, found, minlength=len(table)) > 0)
         dropped = int(np.sum(~keep))
         if dropped:
             table = table.filter(pa.array(keep))
             table = compact(table) if len(table) else table
-    return table, _report(located, ids, dropped)
+    return table, _report(kinds, ids, dropped)
 
 
-def _report(located: list[Located], ids: list[str], dropped: int) -> AlignmentReport:
-    counts = dict.fromkeys(KINDS, 0)
-    by_kind: dict[str, dict[str, None]] = {kind: {} for kind in KINDS if kind != "exact"}
-    for (kind, _), name in zip(located, ids, strict=True):
-        counts[kind] += 1
-        if kind != "exact":
-            by_kind[kind][name] = None
-    return AlignmentReport(counts, {kind: list(names) for kind, names in by_kind.items()}, dropped)
+def _report(kinds: NDArray[np.int8], ids: pa.ChunkedArray, dropped: int) -> AlignmentReport:
+    counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
+    by_kind = {
+        kind: list(dict.fromkeys(ids.take(np.flatnonzero(kinds == number)).to_pylist()))
+        for number, kind in enumerate(KINDS)
+        if number != _EXACT
+    }
+    return AlignmentReport(dict(zip(KINDS, counts, strict=True)), by_kind, dropped)
 
 
 def _locate(
-    texts: list[str], stated: list[int | None], contexts: list[str], context_of: list[int], *, repair: bool
-) -> list[Located]:
-    """Kind and span of each gold, each given by its text, stated start and number of its context."""
-    located: list[Located] = [_NOT_FOUND] * len(texts)
-    pending = []
-    for gold, (text, start, number) in enumerate(zip(texts, stated, context_of, strict=True)):
-        if not text or text.isspace():
-            continue
-        if start is not None and start >= 0 and contexts[number].startswith(text, start):
-            located[gold] = "exact", (start, start + len(text))
-        elif repair or start is None:
-            pending.append(gold)
+    texts: pa.StringArray,
+    stated: pa.Int32Array,
+    contexts: pa.StringArray,
+    context_of: NDArray[np.int32],
+    *,
+    repair: bool,
+) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """Kind (its place in ``KINDS``) and span (-1 where there is none) of each gold; ``[golds]`` and ``[golds, 2]``.
+
+    Each is given by its text, stated start and number of its context.
+    """
+    starts = np.asarray(pc.fill_null(stated, -1))
+    unstated = np.asarray(pc.is_null(stated))
+    blank = np.asarray(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
+    words, passages = texts.to_pylist(), contexts.to_pylist()
+    rows = zip(words, starts.tolist(), context_of.tolist(), strict=True)
+    stands = np.fromiter((passages[number].startswith(text, start) for text, start, number in rows), bool, len(words))
+    exact = stands & (starts >= 0) & ~blank
+    kinds = np.where(exact, _EXACT, _NOT_FOUND).astype(np.int8)
+    spans = np.full((len(words), 2), -1, dtype=np.int32)
+    spans[exact, 0] = starts[exact]
+    spans[exact, 1] = (starts + np.asarray(pc.utf8_length(texts)))[exact]
+
+    pending = np.flatnonzero(~exact & ~blank & (repair | unstated))
     # Context by context, so that what is folded is folded once and not kept.
-    pending.sort(key=context_of.__getitem__)
-    for number, golds in groupby(pending, context_of.__getitem__):
-        context = _Context(contexts[number])
+    pending = pending[np.argsort(context_of[pending], kind="stable")]
+    for number, golds in groupby(pending.tolist(), context_of.__getitem__):
+        context = _Context(passages[number])
         for gold in golds:
-            located[gold] = context.search(texts[gold], stated[gold], _SEARCHES if repair else ["moved"])
-    return located
+            start = None if unstated[gold] else int(starts[gold])
+            kind, span = context.search(words[gold], start, _SEARCHES if repair else ["moved"])
+            if span is not None:
+                kinds[gold], spans[gold] = KINDS.index(kind), span
+    return kinds, spans
 
 
 class _Context:
@@ -173,12 +187,12 @@ class _Context:
         self._folded: dict[str, str] = {}
         self._mapped: dict[str, Folded] = {}
 
-    def search(self, text: str, stated: int | None, kinds: Iterable[str]) -> Located:
+    def search(self, text: str, stated: int | None, kinds: Iterable[str]) -> tuple[str, Span | None]:
         for kind in kinds:
             span = self._find(kind, text, stated)
             if span is not None:
                 return ("no_offset" if kind == "moved" and stated is None else kind), span
-        return _NOT_FOUND
+        return "not_found", None
 
     def _find(self, kind: str, text: str, stated: int | None) -> Span | None:
         folds = _SEARCHES[kind]

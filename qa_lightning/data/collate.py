@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from qa_lightning.data.layout import Layout
-from qa_lightning.data.tokens import Tokens
+from qa_lightning.data.tokens import TokenIds, Tokens
 from qa_lightning.data.windows import Golds, Windows, holds, ranges
 from qa_lightning.records import Batch, Question
 
@@ -35,7 +35,7 @@ class Encoded:
     """
 
     layout: Layout
-    questions: Tokens
+    questions: TokenIds
     question_of: Ints
     question_lengths: NDArray[np.int64]
     contexts: Tokens
@@ -56,6 +56,7 @@ class WindowDataset(Dataset[Batch]):
         ids: The examples' ids; ``[examples]``.
         questions: The examples as evaluation needs them; None for training.
         name: The evaluation set's name.
+        pad_to_multiple_of: Batches are as long as their longest window, rounded up to a multiple of this.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class WindowDataset(Dataset[Batch]):
         ids: Sequence[str],
         questions: Sequence[Question] | None = None,
         name: str = "",
+        pad_to_multiple_of: int = 1,
     ) -> None:
         self.encoded = encoded
         self.windows = windows
         self.ids = ids
         self.questions = questions
         self.name = name
+        self.pad_to_multiple_of = pad_to_multiple_of
         self.usual_batch: float | None = None
         """Windows that batches have on the average, where that number varies: a batch weighs accordingly."""
 
@@ -90,7 +93,7 @@ class WindowDataset(Dataset[Batch]):
         return self.encoded.context_of[self.windows.example]
 
     def __getitem__(self, rows: Ints) -> Batch:
-        """The batch of these windows (int ``[batch]``), padded to the longest among them."""
+        """The batch of these windows (int ``[batch]``), padded to the longest among them, or a little more."""
         if not len(rows):
             one = self[np.zeros(1, dtype=np.int64)]
             return replace(one, starts=-torch.ones_like(one.starts), ends=-torch.ones_like(one.ends), questions=[])
@@ -109,7 +112,7 @@ class WindowDataset(Dataset[Batch]):
         )
         first, second = (question, context) if layout.question_first else (context, question)
         lengths = layout.special_tokens + first.lengths + second.lengths
-        width = int(lengths.max(initial=0))
+        width = -(-int(lengths.max(initial=0)) // self.pad_to_multiple_of) * self.pad_to_multiple_of
         at_before = width - lengths if layout.pad_left else np.zeros_like(lengths)
         at_first = at_before + len(layout.before)
         at_between = at_first + first.lengths
@@ -190,7 +193,7 @@ class WindowDataset(Dataset[Batch]):
 class _Part:
     """A slice of tokens for each row of a batch."""
 
-    tokens: Tokens
+    tokens: TokenIds
     begins: NDArray[np.int64]
     lengths: NDArray[np.int64]
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lightning.data.collate import Encoded
 from qa_lightning.data.layout import Layout, read_layout
-from qa_lightning.data.tokens import Tokens, plain_backend, tokenize, tokenize_pairs
+from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
 from qa_lightning.data.windows import Golds, locate
 from qa_lightning.errors import UserError
 
 AnswerChoice = Literal["first", "most_frequent", "all"]
 
+AnyTokens = TypeVar("AnyTokens", bound=TokenIds)
+
 _CHECKED_PAIRS = 32
 
 
-class _Column(NamedTuple):
-    """Distinct texts, their tokens, and which of them each example has (int ``[examples]``)."""
+class _Column(NamedTuple, Generic[AnyTokens]):
+    """Each example's text, the tokens of distinct ones, and which of those each example has (int ``[examples]``)."""
 
-    texts: list[str]
-    tokens: Tokens
+    texts: pa.DictionaryArray
+    tokens: AnyTokens
     of: NDArray[np.integer]
 
     @property
@@ -35,7 +36,7 @@ class _Column(NamedTuple):
         return self.tokens.lengths[self.of]
 
     def text(self, row: int) -> str:
-        return self.texts[self.of[row]]
+        return self.texts[row].as_py()
 
     def ids(self, row: int) -> list[int]:
         text = self.of[row]
@@ -64,18 +65,18 @@ def encode(
         UserError: Where the tokenizer cannot be used.
     """
     backend = plain_backend(tokenizer)
-    stripped = pa.compute.utf8_ltrim_whitespace(table["question"].combine_chunks())
-    questions = _tokenized(stripped.dictionary_encode(), backend, cache_dir)
-    contexts = _tokenized(table["context"].combine_chunks(), backend, cache_dir)
+    stripped = pc.utf8_ltrim_whitespace(table["question"].combine_chunks()).dictionary_encode()
+    published = table["context"].combine_chunks()
+    questions = _Column(stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices))
+    contexts = _Column(published, tokenize(published.dictionary, backend, cache_dir), np.asarray(published.indices))
     # The layout is read off the pair that has most to show.
     probe = int(np.argmax(np.minimum(questions.lengths, contexts.lengths)))
     layout = read_layout(tokenizer, backend, questions.text(probe), contexts.text(probe))
     if not _holds(layout, backend, questions, contexts):
         # This tokenizer lets a text depend on the one beside it: keep every pair's own tokens.
-        rows = range(len(table))
-        pairs = [questions.text(row) for row in rows], [contexts.text(row) for row in rows]
-        tokens = tokenize_pairs(*pairs, layout.question_first, backend, cache_dir)
-        questions, contexts = (_Column(*column, np.arange(len(table))) for column in zip(pairs, tokens, strict=True))
+        of_questions, of_contexts = tokenize_pairs(stripped, published, layout.question_first, backend, cache_dir)
+        questions = _Column(stripped, of_questions, np.arange(len(table)))
+        contexts = _Column(published, of_contexts, np.arange(len(table)))
         if not _holds(layout, backend, questions, contexts):
             raise UserError(
                 f"the tokenizer {type(tokenizer).__name__} does not join question and context in the same way each "
@@ -83,16 +84,11 @@ def encode(
             )
 
     starts, ends, bounds = chosen_spans(table, answers)
-    golds = locate(
-        starts,
-        ends,
-        np.repeat(contexts.of, np.diff(bounds)),
-        bounds,
-        contexts.tokens,
-        np.array([len(text) for text in contexts.texts], dtype=np.int64),
-    )
-    published = pa.compute.list_value_length(table["gold_texts"]).combine_chunks()
-    unanswerable = np.asarray(pa.compute.fill_null(pa.compute.equal(published, 0), False))
+    characters = np.zeros(len(contexts.tokens.lengths), dtype=np.int64)
+    characters[contexts.of] = np.asarray(pc.utf8_length(published.dictionary))[published.indices]
+    in_context = np.repeat(contexts.of, np.diff(bounds))
+    golds = locate(starts, ends, in_context, bounds, contexts.tokens, characters)
+    unanswerable = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(table["gold_texts"]), 0), False))
     return Encoded(
         layout=layout,
         questions=questions.tokens,
@@ -114,20 +110,21 @@ def chosen_spans(
         First characters and ends (exclusive) of the spans, int64 ``[golds]``, and where each example's begin,
         int64 ``[examples + 1]``.
     """
-    starts: list[int] = []
-    ends: list[int] = []
-    bounds = [0]
-    columns = (table[name].to_pylist() for name in ("gold_texts", "span_starts", "span_ends"))
-    for texts, firsts, lasts in zip(*columns, strict=True):
-        located = [gold for gold in zip(firsts or (), lasts or (), texts or (), strict=True) if gold[0] is not None]
-        if len(located) > 1 and answers == "most_frequent":
-            common = Counter(text for _, _, text in located).most_common(1)[0][0]
-            located = [next(gold for gold in located if gold[2] == common)]
-        for first, last, _ in located if answers == "all" else located[:1]:
-            starts.append(first)
-            ends.append(last)
-        bounds.append(len(starts))
-    return np.array(starts, np.int64), np.array(ends, np.int64), np.array(bounds, np.int64)
+    lists = [table[name].combine_chunks() for name in ("gold_texts", "span_starts", "span_ends")]
+    texts, starts, ends = map(pc.list_flatten, lists)
+    example = np.asarray(pc.list_parent_indices(lists[0]))
+    chosen = np.flatnonzero(pc.is_valid(starts))
+    if answers == "most_frequent":
+        # An example's most frequent text comes first, of equals the earliest.
+        distinct = texts.dictionary_encode()
+        pairs = example[chosen] * len(distinct.dictionary) + np.asarray(distinct.indices)[chosen]
+        _, pair, count = np.unique(pairs, return_inverse=True, return_counts=True)
+        chosen = chosen[np.lexsort((chosen, -count[pair], example[chosen]))]
+    if answers != "all":
+        chosen = chosen[np.diff(example[chosen], prepend=-1) > 0]
+    counts = np.bincount(example[chosen], minlength=len(table))
+    firsts, lasts = (np.asarray(column.take(chosen)).astype(np.int64) for column in (starts, ends))
+    return firsts, lasts, np.concatenate([[0], np.cumsum(counts)])
 
 
 def _distinct(golds: Golds) -> Golds:
@@ -139,12 +136,7 @@ def _distinct(golds: Golds) -> Golds:
     return Golds(golds.first[index], golds.last[index], np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _tokenized(column: pa.DictionaryArray, backend: Any, cache_dir: Path | None) -> _Column:
-    texts = column.dictionary.to_pylist()
-    return _Column(texts, tokenize(texts, backend, cache_dir), column.indices.to_numpy())
-
-
-def _holds(layout: Layout, backend: Any, questions: _Column, contexts: _Column) -> bool:
+def _holds(layout: Layout, backend: Any, questions: _Column[TokenIds], contexts: _Column[Tokens]) -> bool:
     """Whether the tokens, joined by the layout, are what the tokenizer makes of real pairs, a few of them."""
     first, second = (questions, contexts) if layout.question_first else (contexts, questions)
     rows = np.unique(np.linspace(0, len(first.of) - 1, _CHECKED_PAIRS, dtype=int)).tolist()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lightning.data.readers import Columns, Rows
-from qa_lightning.data.values import FORMS, Golds, ShapeError, check_text, parse_flag, parse_golds
+from qa_lightning.data.values import FORMS, ShapeError, check_text, parse_flag, parse_golds
 from qa_lightning.errors import UserError
 
 EXAMPLES = pa.schema(
@@ -56,7 +56,7 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
     values = {name: rows.columns.get(name, nothing) for name in columns}
     questions: list[str] = _each(rows, "question", values["question"], _text)
     contexts: list[str] = _each(rows, "context", values["context"], _text)
-    golds = _golds(rows, values["answers"], values["is_impossible"], labelled)
+    gold_texts, gold_starts = _golds(rows, values["answers"], values["is_impossible"], labelled)
     ids, made = _ids(rows, values["id"], questions, contexts)
     distinct: dict[str, int] = {}
     indices = [distinct.setdefault(context, len(distinct)) for context in contexts]
@@ -65,8 +65,8 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
             "id": pa.array(ids, pa.string()),
             "question": pa.array(questions, pa.string()),
             "context": pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(distinct, pa.string())),
-            "gold_texts": pa.array([gold and gold[0] for gold in golds], pa.list_(pa.string())),
-            "gold_starts": pa.array([gold and gold[1] for gold in golds], pa.list_(pa.int32())),
+            "gold_texts": gold_texts,
+            "gold_starts": gold_starts,
             "file": pa.DictionaryArray.from_arrays(np.zeros(rows.count, np.int32), [rows.source]),
             "row": np.arange(1, rows.count + 1, dtype=np.int32),
             "made": pa.array(made, pa.bool_()),
@@ -126,20 +126,28 @@ def _id(value: Any) -> str | None:
     return _text(text)
 
 
-def _golds(rows: Rows, answers: list[Any], impossible: list[Any], labelled: bool) -> list[Golds | None]:
+def _golds(rows: Rows, answers: list[Any], impossible: list[Any], labelled: bool) -> tuple[pa.ListArray, pa.ListArray]:
+    """The columns ``gold_texts`` and ``gold_starts``."""
     flags = _each(rows, "is_impossible", impossible, parse_flag)
-    golds: list[Golds | None] = []
+    # All golds one after the other: lists of every row's own would be most of the memory that is held here.
+    texts: list[str] = []
+    starts: list[int | None] = []
+    bounds = [0]
+    unknown = []
     for row, (value, flag) in enumerate(zip(answers, flags, strict=True)):
-        if flag:
-            golds.append(([], []))
-        elif value is None and not labelled:
-            golds.append(None)
-        else:
+        unknown.append(value is None and not flag and not labelled)
+        if not flag and not unknown[-1]:
             try:
-                golds.append(parse_golds(value))
+                more_texts, more_starts = parse_golds(value)
             except ShapeError as error:
                 raise UserError(f"{rows.where(row)}: answers must be {FORMS}; here is {error}") from error
-    return golds
+            texts += more_texts
+            starts += more_starts
+        bounds.append(len(texts))
+    offsets, mask = pa.array(bounds, pa.int32()), pa.array(unknown, pa.bool_())
+    columns = (pa.array(texts, pa.string()), pa.array(starts, pa.int32()))
+    gold_texts, gold_starts = (pa.ListArray.from_arrays(offsets, column, mask=mask) for column in columns)
+    return gold_texts, gold_starts
 
 
 def _ids(rows: Rows, values: list[Any], questions: list[str], contexts: list[str]) -> tuple[list[str], list[bool]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,11 @@ def read_examples(
     if not paths and not dataset_name:
         raise UserError(f"no data for {split}: name a file or a data set on the Hub")
 
-    def read(part: str) -> list[Rows]:
-        if paths:
-            return [read_file(path, names, part) for path in paths]
-        return [
-            read_hub(
+    def read(part: str) -> Iterator[Rows]:
+        for path in paths:
+            yield read_file(path, names, part)
+        if not paths:
+            yield read_hub(
                 str(dataset_name),
                 config=dataset_config_name,
                 revision=dataset_revision,
@@ -97,13 +98,11 @@ def read_examples(
                 cache_dir=cache_dir,
                 columns=names,
             )
-        ]
 
+    # Rows are objects: what is read goes before more of it comes.
+    make = partial(make_examples, columns=names, labelled=labelled, required=required)
     selection = Selection(select or split)
-    tables = {
-        part: _join([make_examples(rows, names, labelled=labelled, required=required) for rows in read(part)])
-        for part in selection.splits
-    }
+    tables = {part: _join(list(map(make, read(part)))) for part in selection.splits}
     return _finish(
         selection.take(tables),
         label=f"{', '.join(paths) or dataset_name} ({selection.text})",
@@ -137,19 +136,18 @@ def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool) ->
         raise UserError(f"{label}: no question is left, the context or question of each is empty")
     if answerable:
         _check_answerable(table)
-    return Loaded(compact(table).select(EXAMPLES.names), dropped, pc.sum(table["made"]).as_py())
+    table = compact(table) if dropped else table
+    return Loaded(table.select(EXAMPLES.names), dropped, pc.sum(table["made"]).as_py())
 
 
 def _join(tables: list[pa.Table]) -> pa.Table:
     """Concatenates the tables of files; those that share ids get a prefix before every id."""
-    owners: dict[str, int] = {}
-    sharing: set[int] = set()
-    for number, table in enumerate(tables):
-        for name in table["id"].to_pylist():
-            owner = owners.setdefault(name, number)
-            if owner != number:
-                sharing |= {owner, number}
-    numbers = sorted(sharing)
+    owner = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    names = pa.chunked_array([table["id"].combine_chunks() for table in tables], pa.string()).combine_chunks()
+    name = np.asarray(names.dictionary_encode().indices)
+    _, first = np.unique(name, return_index=True)
+    again = owner != owner[first[name]]
+    numbers = np.union1d(owner[again], owner[first[name[again]]]).tolist()
     files = [Path(tables[number]["file"][0].as_py()) for number in numbers]
     for number, prefix in zip(numbers, _prefixes(files), strict=True):
         ids = pc.binary_join_element_wise(prefix, tables[number]["id"], ":")
@@ -166,11 +164,11 @@ def _prefixes(files: list[Path]) -> list[str]:
 
 
 def _check_unique(table: pa.Table, label: str) -> None:
-    seen: set[str] = set()
-    for row, name in enumerate(table["id"].to_pylist()):
-        if name in seen:
-            raise UserError(f"{where(table, row)}: the id occurs twice in {label}; ids must be unique")
-        seen.add(name)
+    name = np.asarray(table["id"].combine_chunks().dictionary_encode().indices)
+    again = np.ones(len(name), dtype=bool)
+    again[np.unique(name, return_index=True)[1]] = False
+    if again.any():
+        raise UserError(f"{where(table, int(np.argmax(again)))}: the id occurs twice in {label}; ids must be unique")
 
 
 def _without_blank(table: pa.Table, training: bool) -> tuple[pa.Table, dict[str, int]]:
@@ -190,7 +188,7 @@ def _without_blank(table: pa.Table, training: bool) -> tuple[pa.Table, dict[str,
 
 
 def _blank(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    return np.array([not text.strip() for text in texts.to_pylist()], dtype=bool)
+    return np.asarray(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
 
 
 def _check_answerable(table: pa.Table) -> None:

@@ -1,7 +1,8 @@
 """Texts to token ids: each distinct text once, unpadded, cached on disk and memory-mapped.
 
-What is kept is three flat columns (ids, character offsets, where each text begins), so that a window is a
-slice and nothing of it depends on ``max_length`` or ``doc_stride``.
+What is kept is a few flat columns (ids, character offsets, how many tokens each text has), so that a window is a
+slice and nothing of it depends on ``max_length`` or ``doc_stride``. They are written as they come and never held
+whole, so that memory does not grow with the data.
 """
 
 from __future__ import annotations
@@ -13,45 +14,67 @@ import sys
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, compress, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lightning.errors import UserError
 
-FORMAT = "2"
+FORMAT = "3"
 """Part of every cache key: a change of what is stored gets new entries."""
 
-Encoding = tuple[list[int], list[tuple[int, int]]]
-"""Ids and offsets of one text."""
+CHUNK = 250_000
+"""Bytes of text encoded at a time: enough for all cores, little enough that the tokenizer's objects stay small."""
 
-_COLUMNS = ("ids", "offsets", "bounds")
-_CHUNK = 1000  # texts encoded at a time: enough for all cores, little enough that their objects stay small
+Texts = Any
+"""A ``pa.StringArray``, or a ``pa.DictionaryArray`` of strings."""
+
+Columns = dict[str, NDArray[Any]]
+"""The tokens of some texts: how many each has (``lengths``), and the ``ids`` and ``offsets`` of all of them."""
+
+Stored = dict[str, np.dtype[Any]]
+"""The columns of an entry of the cache, each of which is a file of raw values."""
+
+_IDS: Stored = {"lengths": np.dtype(np.int64), "ids": np.dtype(np.int32)}
+_TOKENS: Stored = _IDS | {"offsets": np.dtype((np.int32, 2))}
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenIds:
     """The tokens of many texts, one after the other.
 
     Attributes:
         ids: Token ids; int32 ``[tokens]``.
-        offsets: Characters of the text that each token covers, end exclusive, without white space at its edges
-            (a token of nothing else is empty) and with the combining marks behind it that the tokenizer
-            dropped; int32 ``[tokens, 2]``.
         bounds: Text ``i`` has the tokens ``bounds[i]`` to ``bounds[i + 1]``; int64 ``[texts + 1]``.
     """
 
     ids: NDArray[np.int32]
-    offsets: NDArray[np.int32]
     bounds: NDArray[np.int64]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens in each text; int64 ``[texts]``."""
         return np.diff(self.bounds)
+
+
+@dataclass(frozen=True)
+class Tokens(TokenIds):
+    """Tokens that know their place in their text.
+
+    Attributes:
+        offsets: Characters of the text that each token covers, end exclusive, without white space at its edges
+            (a token of nothing else is empty) and with the combining marks behind it that the tokenizer
+            dropped; int32 ``[tokens, 2]``.
+    """
+
+    offsets: NDArray[np.int32]
 
 
 def default_cache_dir() -> Path:
@@ -72,7 +95,7 @@ def plain_backend(tokenizer: Any) -> Any:
     return backend
 
 
-def tokenize(texts: Sequence[str], backend: Any, cache_dir: Path | None = None) -> Tokens:
+def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None) -> Tokens:
     """The tokens of each text by itself, without special tokens.
 
     Args:
@@ -80,54 +103,87 @@ def tokenize(texts: Sequence[str], backend: Any, cache_dir: Path | None = None) 
         backend: What `plain_backend` returned.
         cache_dir: Where to keep them; default `default_cache_dir`.
     """
-    encodings = (
-        (encoding.ids, encoding.offsets)
-        for start in range(0, len(texts), _CHUNK)
-        for encoding in backend.encode_batch(list(texts[start : start + _CHUNK]), add_special_tokens=False)
-    )
-    return _cached(["texts", *texts], backend, cache_dir, lambda: _pack(encodings, texts))
+
+    def make(chunk: list[str]) -> Columns:
+        encodings = backend.encode_batch(chunk, add_special_tokens=False)
+        return _columns([one.ids for one in encodings], [one.offsets for one in encodings], chunk)
+
+    return Tokens(**_cached("texts", [texts], make, _TOKENS, backend, cache_dir))
+
+
+def tokenize_ids(texts: Texts, backend: Any, cache_dir: Path | None = None) -> TokenIds:
+    """The same without offsets, a good part of the work, for texts that no answer is cut from."""
+
+    def make(chunk: list[str]) -> Columns:
+        return _id_columns([one.ids for one in backend.encode_batch_fast(chunk, add_special_tokens=False)])
+
+    return TokenIds(**_cached("texts", [texts], make, _IDS, backend, cache_dir))
 
 
 def tokenize_pairs(
-    questions: Sequence[str],
-    contexts: Sequence[str],
-    question_first: bool,
-    backend: Any,
-    cache_dir: Path | None = None,
-) -> tuple[Tokens, Tokens]:
+    questions: Texts, contexts: Texts, question_first: bool, backend: Any, cache_dir: Path | None = None
+) -> tuple[TokenIds, Tokens]:
     """The tokens of questions and contexts as they are when each pair is encoded together.
 
     The slow, exact way, for tokenizers that treat a text differently when another stands beside it.
     """
     sides = (questions, contexts) if question_first else (contexts, questions)
-    pairs = list(zip(*sides, strict=True))
 
-    def encodings(side: int) -> Iterator[Encoding]:
-        for start in range(0, len(pairs), _CHUNK):
-            for encoding in backend.encode_batch(pairs[start : start + _CHUNK]):
-                ids, offsets = encoding.ids, encoding.offsets
-                kept = [i for i, of in enumerate(encoding.sequence_ids) if of == side]
-                yield [ids[i] for i in kept], [offsets[i] for i in kept]
+    def tokens(side: int, stored: Stored) -> Columns:
+        def make(*chunk: list[str]) -> Columns:
+            ids, offsets = [], []
+            for encoding in backend.encode_batch(list(zip(*chunk, strict=True))):
+                kept = [of == side for of in encoding.sequence_ids]
+                ids.append(list(compress(encoding.ids, kept)))
+                offsets.append(list(compress(encoding.offsets, kept)))
+            return _columns(ids, offsets, chunk[side])
 
-    def tokens(side: int) -> Tokens:
-        key = [f"side {side} of pairs", *sides[0], *sides[1]]
-        return _cached(key, backend, cache_dir, lambda: _pack(encodings(side), sides[side]))
+        return _cached(f"side {side} of pairs", sides, make, stored, backend, cache_dir)
 
-    first, second = tokens(0), tokens(1)
-    return (first, second) if question_first else (second, first)
+    question, context = (0, 1) if question_first else (1, 0)
+    return TokenIds(**tokens(question, _IDS)), Tokens(**tokens(context, _TOKENS))
 
 
-def _pack(encodings: Iterable[Encoding], texts: Sequence[str]) -> Tokens:
-    ids: list[NDArray[np.int32]] = []
-    offsets: list[NDArray[np.int32]] = []
-    for text_ids, text_offsets in encodings:
-        ids.append(np.array(text_ids, dtype=np.int32))
-        offsets.append(np.array(text_offsets, dtype=np.int32).reshape(-1, 2))
-    bounds = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum([len(one) for one in ids], out=bounds[1:])
-    joined = np.concatenate(offsets) if offsets else np.zeros((0, 2), np.int32)
-    covered = add_marks(trim(joined, bounds, texts), bounds, texts)
-    return Tokens(np.concatenate(ids) if ids else np.zeros(0, np.int32), covered, bounds)
+def blocks(sizes: Any, limit: int) -> Iterator[tuple[int, int]]:
+    """Cuts items of these sizes into runs of about ``limit``; only its first item can take a run above it.
+
+    Returns:
+        The first item of each run and one past its last.
+    """
+    run = np.cumsum(sizes, dtype=np.int64) // limit
+    return pairwise(np.flatnonzero(np.diff(run, prepend=-1, append=-1)).tolist())
+
+
+def _chunks(columns: Sequence[Texts]) -> Iterator[list[list[str]]]:
+    """The texts of some rows after the other, column by column."""
+    for begin, end in blocks(sum(map(_sizes, columns)), CHUNK):
+        yield [column[begin:end].to_pylist() for column in columns]
+
+
+def _sizes(texts: Texts) -> NDArray[np.int32]:
+    """Bytes of each text; int32 ``[texts]``."""
+    if isinstance(texts, pa.DictionaryArray):
+        return np.asarray(pc.binary_length(texts.dictionary))[texts.indices]
+    return np.asarray(pc.binary_length(texts))
+
+
+def _bounds(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _id_columns(ids: Sequence[Sequence[int]]) -> Columns:
+    lengths = np.array([len(one) for one in ids], dtype=np.int64)
+    return {"lengths": lengths, "ids": np.fromiter(chain.from_iterable(ids), np.int32, lengths.sum())}
+
+
+def _columns(
+    ids: Sequence[Sequence[int]], offsets: Sequence[Sequence[tuple[int, int]]], texts: Sequence[str]
+) -> Columns:
+    columns = _id_columns(ids)
+    bounds = _bounds(columns["lengths"])
+    characters = chain.from_iterable(chain.from_iterable(offsets))
+    flat = np.fromiter(characters, np.int32, 2 * bounds[-1]).reshape(-1, 2)
+    return columns | {"offsets": add_marks(trim(flat, bounds, texts), bounds, texts)}
 
 
 def trim(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.int32]:
@@ -142,13 +198,13 @@ def trim(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[
         Offsets of the same shape; start and end are equal where a token covers only white space.
     """
     joined, shift = _join(bounds, texts)
-    space = _which(joined, str.isspace)
+    space = _table(joined, str.isspace)
     edges = offsets + shift
     for side, outermost, step in ((0, 0, 1), (1, -1, -1)):
         moving = np.arange(len(edges))
         while len(moving):
             moving = moving[edges[moving, 0] < edges[moving, 1]]
-            moving = moving[space[edges[moving, side] + outermost]]
+            moving = moving[space[joined[edges[moving, side] + outermost]]]
             edges[moving, side] += step
     return (edges - shift).astype(np.int32)
 
@@ -167,7 +223,7 @@ def add_marks(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequ
         Offsets of the same shape.
     """
     joined, shift = _join(bounds, texts)
-    mark = np.append(_which(joined, lambda character: unicodedata.category(character).startswith("M")), False)
+    mark = _table(joined, lambda character: unicodedata.category(character).startswith("M"))
     edges = offsets + shift
     # Where the next text or token begins.
     limit = np.repeat(np.cumsum([len(text) for text in texts], dtype=np.int64), np.diff(bounds))
@@ -175,7 +231,7 @@ def add_marks(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequ
     moving = np.flatnonzero(edges[:, 0] < edges[:, 1])
     while len(moving):
         moving = moving[edges[moving, 1] < limit[moving]]
-        moving = moving[mark[edges[moving, 1]]]
+        moving = moving[mark[joined[edges[moving, 1]]]]
         edges[moving, 1] += 1
     return (edges - shift).astype(np.int32)
 
@@ -187,19 +243,27 @@ def _join(bounds: NDArray[np.int64], texts: Sequence[str]) -> tuple[NDArray[np.u
     return codes, np.repeat(begins, np.diff(bounds))[:, None]
 
 
-def _which(codes: NDArray[np.uint32], kind: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """Which characters are of a kind, which is asked once of each distinct one."""
+def _table(codes: NDArray[np.uint32], kind: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Which code points are of a kind, which is asked once of each that occurs."""
     distinct = np.flatnonzero(np.bincount(codes))
     table = np.zeros(distinct.max(initial=-1) + 1, dtype=bool)
     table[distinct] = [kind(chr(code)) for code in distinct]
-    return table[codes]
+    return table
 
 
-def _cached(parts: Sequence[str], backend: Any, cache_dir: Path | None, make: Callable[[], Tokens]) -> Tokens:
-    """Reads the entry of these texts and this tokenizer, made first where there is none.
+def _cached(
+    kind: str,
+    texts: Sequence[Texts],
+    make: Callable[..., Columns],
+    stored: Stored,
+    backend: Any,
+    cache_dir: Path | None,
+) -> Columns:
+    """The ``stored`` columns that ``make`` makes of the texts, with ``bounds`` in place of ``lengths``.
 
-    Many processes may do so at once: an entry is written under a name of its own and then renamed, and whoever
-    comes second keeps what is there.
+    They are read from the entry of these texts and this tokenizer, made first where there is none. Many processes
+    may do so at once: an entry is written under a name of its own and then renamed, and whoever comes second keeps
+    what is there.
 
     Raises:
         UserError: Where the folder cannot be written or an entry cannot be read.
@@ -208,28 +272,44 @@ def _cached(parts: Sequence[str], backend: Any, cache_dir: Path | None, make: Ca
 
     digest = hashlib.blake2b(digest_size=20)
     made_by = (FORMAT, tokenizers.__version__, sys.byteorder, backend.to_str(), str(backend.encode_special_tokens))
-    for part in (*made_by, *parts):
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+    for part in (*made_by, kind, *stored):
+        digest.update(len(part.encode()).to_bytes(8, "little") + part.encode())
+    for column in texts:
+        digest.update(len(column).to_bytes(8, "little") + _sizes(column).tobytes())
+    for chunk in _chunks(texts):
+        digest.update("".join(chain.from_iterable(chunk)).encode())
     entry = (cache_dir or default_cache_dir()) / "tokens" / digest.hexdigest()
     if not entry.is_dir():
-        _write(make(), entry)
+        _write(entry, stored, (make(*chunk) for chunk in _chunks(texts)))
     try:
-        return Tokens(*(np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _COLUMNS))
-    except (OSError, ValueError, EOFError) as error:
+        bounds = _bounds(_map(entry / "lengths", stored["lengths"], len(texts[0])))
+        flat = {name: _map(entry / name, stored[name], int(bounds[-1])) for name in stored if name != "lengths"}
+    except (OSError, ValueError) as error:
         raise UserError(f"{entry}: damaged tokens ({error}); delete this folder, it will be made anew") from error
+    return flat | {"bounds": bounds}
 
 
-def _write(tokens: Tokens, entry: Path) -> None:
+def _write(entry: Path, stored: Stored, chunks: Iterable[Columns]) -> None:
+    """Writes the columns as they come, those of a chunk behind those of the one before."""
     unfinished = entry.with_name(f"unfinished-{uuid.uuid4().hex}")
     try:
         unfinished.mkdir(parents=True)
-        for name in _COLUMNS:
-            np.save(unfinished / f"{name}.npy", getattr(tokens, name), allow_pickle=False)
+        with ExitStack() as stack:
+            files = {name: stack.enter_context((unfinished / name).open("wb")) for name in stored}
+            for chunk in chunks:
+                for name, file in files.items():
+                    file.write(chunk[name].data)
         unfinished.rename(entry)
     except OSError as error:
         if not entry.is_dir():
             raise UserError(f"{entry.parent}: cannot keep tokens there ({error}); set another cache_dir") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _map(file: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """A raw column of so many items, mapped into memory; ValueError where its size is another."""
+    size, wanted = file.stat().st_size, count * dtype.itemsize
+    if size != wanted:
+        raise ValueError(f"{file.name} has {size} bytes, not {wanted}")
+    return np.memmap(file, dtype, "r", shape=(count,)) if count else np.zeros(0, dtype)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.data.tokens import Tokens
+from qa_lightning.data.tokens import Tokens, blocks
 from qa_lightning.errors import UserError
 
 Ints = NDArray[np.integer]
+
+BLOCK = 1 << 18
+"""Tokens among which golds are located at a time."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +115,41 @@ def locate(
         white space) do not count. A gold that no token covers (its characters are dropped by the tokenizer)
         is left out.
     """
-    # Placing the contexts one behind the other, a character apart, makes one sorted column of all tokens'
-    # offsets, so that every gold is found by one binary search.
-    base = np.concatenate([[0], np.cumsum(np.asarray(context_characters, dtype=np.int64) + 1)])
-    visible = np.flatnonzero(tokens.offsets[:, 0] < tokens.offsets[:, 1])
-    shift = np.repeat(base[:-1], tokens.lengths)[visible]
-    begins = np.maximum.accumulate(tokens.offsets[visible, 0] + shift)
-    finishes = np.maximum.accumulate(tokens.offsets[visible, 1] + shift)
-    first = np.searchsorted(finishes, starts + base[contexts], side="right")
-    last = np.searchsorted(begins, ends + base[contexts], side="left") - 1
+    covering = np.empty((len(starts), 2), dtype=np.int32)
+    order = np.argsort(contexts, kind="stable")
+    # Some contexts at a time, so that no column is as long as all tokens.
+    for begin, end in blocks(tokens.lengths, BLOCK):
+        golds = order[slice(*np.searchsorted(contexts, (begin, end), sorter=order))]
+        spans = np.stack([starts[golds], ends[golds]], axis=1)
+        at = tokens.bounds[begin : end + 1]
+        offsets = tokens.offsets[at[0] : at[-1]]
+        covering[golds] = _cover(spans, contexts[golds] - begin, offsets, at - at[0], context_characters[begin:end])
+    first, last = covering.T
     covered = first <= last
-    in_context = tokens.bounds[contexts[covered]]
     kept = np.concatenate([[0], np.cumsum(covered)])
-    return Golds(
-        (visible[first[covered]] - in_context).astype(np.int32),
-        (visible[last[covered]] - in_context).astype(np.int32),
-        kept[bounds],
-    )
+    return Golds(first[covered], last[covered], kept[bounds])
+
+
+def _cover(
+    spans: Ints, contexts: Ints, offsets: NDArray[np.int32], bounds: NDArray[np.int64], characters: Ints
+) -> NDArray[np.int64]:
+    """First and last of the tokens that cover each span, counted in its context; ``[spans, 2]``.
+
+    The first is above the last where no token does. Contexts are told by their tokens' offsets and bounds, and by
+    how many characters they have.
+    """
+    # Placing the contexts one behind the other, a character apart, makes one sorted column of all tokens'
+    # offsets, so that every span is found by one binary search.
+    base = np.concatenate([[0], np.cumsum(characters[:-1] + 1)])
+    visible = np.flatnonzero(offsets[:, 0] < offsets[:, 1])
+    placed = offsets[visible] + np.repeat(base, np.diff(bounds))[visible, None]
+    begins, finishes = np.maximum.accumulate(placed).T
+    starts, ends = (spans + base[contexts, None]).T
+    after = np.searchsorted(finishes, starts, side="right")
+    before = np.searchsorted(begins, ends, side="left")
+    # No visible token stands in front of the first, none behind the last.
+    token = np.concatenate([[-1], visible, [len(offsets)]])
+    return np.stack([token[after + 1], token[before]], axis=1) - bounds[contexts, None]
 
 
 def holds(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

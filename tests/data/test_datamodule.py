@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from pathlib import Path
@@ -70,6 +71,23 @@ def test_evaluation_takes_twice_the_batch_unless_told(folder: Path, settings: di
     assert sum(rows for rows, _ in shapes) == 9
 
 
+@pytest.mark.parametrize(("multiple", "widths"), [(1, {13, 15, 16, 19}), (8, {16, 24}), (12, {24})])
+def test_lengths_are_rounded_up_to_few_shapes(folder: Path, multiple: int, widths: set[int]) -> None:
+    data = module(folder, train_file=str(folder / "train.json"), pad_to_multiple_of=multiple, batch_size=1)
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    assert {batch.question_mask.shape[1] for batch in batches} == widths
+    tokens = sum(int(batch.inputs["attention_mask"].sum()) for batch in batches)
+    assert tokens == data.splits["train"][0].dataset.lengths.sum()
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was(folder: Path) -> None:
+    data = module(folder, train_file=str(folder / "train.json"), validation_file="absent.json")
+    with pytest.raises(UserError, match="absent"):
+        data.setup("fit")
+    assert gc.isenabled()
+
+
 def test_batches_by_tokens_weigh_what_their_windows_do(folder: Path) -> None:
     data = module(folder, train_file=str(folder / "train.json"), tokens_per_batch=60)
     data.setup("fit")
@@ -117,6 +135,8 @@ def test_settings_are_checked_before_the_data_is_looked_at(folder: Path) -> None
         module(folder, batch_size=0)
     with pytest.raises(UserError, match=r"tokens_per_batch \(47\) must be at least max_length \(48\)"):
         module(folder, tokens_per_batch=47)
+    with pytest.raises(UserError, match=r"max_length \(48\) must be a multiple of pad_to_multiple_of \(10\)"):
+        module(folder, pad_to_multiple_of=10)
     data = module(folder, train_file="absent.json", doc_stride=40)
     with pytest.raises(UserError, match=r"doc_stride \(40\) leaves no room"):
         data.setup("fit")

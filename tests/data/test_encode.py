@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Regex, decoders, pre_tokenizers, processors
 
 from qa_lightning.data import encode as encode_module
@@ -90,6 +92,38 @@ def test_chosen_spans_are_characters() -> None:
     assert starts.tolist() == [8, 0, 18, 8, 18, 18, 8, 0, 0, 0, 0, 4, 14, 18]
     assert ends.tolist() == [13, 3, 21, 13, 21, 21, 13, 3, 7, 3, 3, 7, 17, 21]
     assert bounds.tolist() == [0, 3, 5, 7, 10, 14, 14, 14, 14]
+
+
+def slowly_chosen(texts: list[str] | None, starts: list[int | None] | None, answers: AnswerChoice) -> list[int]:
+    """Which of an example's golds are trained on, looked for one by one."""
+    located = [i for i, start in enumerate(starts or ()) if start is not None]
+    if answers == "all" or not located:
+        return located
+    if answers == "most_frequent":
+        among = [(texts or [])[i] for i in located]
+        return [max(located, key=lambda i: among.count((texts or [])[i]))]  # the first of equals
+    return located[:1]
+
+
+published = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 9)), max_size=7)
+
+
+@given(st.lists(st.none() | published, min_size=1, max_size=6), st.sampled_from(["first", "most_frequent", "all"]))
+def test_chosen_spans_are_those_of_a_loop(examples: Any, answers: AnswerChoice) -> None:
+    texts = [None if golds is None else [text for text, _ in golds] for golds in examples]
+    starts = [None if golds is None else [start for _, start in golds] for golds in examples]
+    ends = [None if firsts is None else [first and first + 1 for first in firsts] for firsts in starts]
+    table = aligned(*zip(texts, starts, ends, strict=True))
+    expected = [slowly_chosen(*example, answers) for example in zip(texts, starts, strict=True)]
+    # As a table of its own, and as some rows of another.
+    for part in (table, pa.concat_tables([SEVERAL, table]).combine_chunks()[len(SEVERAL) :]):
+        firsts, lasts, bounds = chosen_spans(part, answers)
+        assert bounds.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
+        for column, wanted in ((firsts, starts), (lasts, ends)):
+            assert column.dtype == np.int64
+            assert column.tolist() == [
+                (wanted[row] or [])[gold] for row, chosen in enumerate(expected) for gold in chosen
+            ]
 
 
 def test_answers_that_cannot_be_located_or_are_not_known_give_no_label(tmp_path: Path) -> None:

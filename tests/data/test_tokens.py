@@ -1,25 +1,45 @@
 from __future__ import annotations
 
-import errno
+import itertools
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import T5TokenizerFast
 
-from qa_lightning.data.tokens import Tokens, add_marks, default_cache_dir, plain_backend, tokenize, tokenize_pairs, trim
+from qa_lightning.data import tokens as tokens_module
+from qa_lightning.data.tokens import (
+    TokenIds,
+    add_marks,
+    blocks,
+    default_cache_dir,
+    plain_backend,
+    tokenize,
+    tokenize_ids,
+    tokenize_pairs,
+    trim,
+)
 from qa_lightning.errors import UserError
 from tests.data.prepared import covered
 from tests.data.tokenizers import characters, word_level
 
 ROOT = Path(__file__).parents[2]
-TEXTS = ["ada wrote", "", "  grace "]
+
+
+def column(*texts: str) -> pa.StringArray:
+    return pa.array(texts, pa.string())
+
+
+TEXTS = column("ada wrote", "", "  grace ")
 
 
 def words(*more: str, **settings: Any) -> Any:
@@ -46,9 +66,14 @@ class Spy:
         self.encoded += len(texts)
         return self.backend.encode_batch(texts, **options)
 
+    def encode_batch_fast(self, texts: list[Any], **options: Any) -> Any:
+        self.encoded += len(texts)
+        return self.backend.encode_batch_fast(texts, **options)
 
-def same(one: Tokens, other: Tokens) -> bool:
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("ids", "offsets", "bounds"))
+
+def same(one: TokenIds, other: TokenIds) -> bool:
+    assert vars(one).keys() == vars(other).keys()
+    return all(np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
 
 
 # What is made
@@ -63,27 +88,56 @@ def test_texts_stand_one_after_the_other_without_special_tokens(tmp_path: Path) 
     assert (tokens.ids.dtype, tokens.offsets.dtype, tokens.bounds.dtype) == (np.int32, np.int32, np.int64)
 
 
-def test_more_texts_than_are_encoded_at_a_time(tmp_path: Path) -> None:
+def test_ids_alone(tmp_path: Path) -> None:
+    backend = plain_backend(words())
+    found, whole = tokenize_ids(TEXTS, backend, tmp_path), tokenize(TEXTS, backend, tmp_path)
+    assert same(found, TokenIds(whole.ids, whole.bounds))
+    assert (found.ids.dtype, found.bounds.dtype) == (np.int32, np.int64)
+
+
+@given(st.lists(st.integers(0, 9), max_size=9), st.integers(1, 12))
+def test_blocks_are_consecutive_and_no_larger_than_need_be(sizes: list[int], limit: int) -> None:
+    found = list(blocks(np.array(sizes, dtype=np.int32), limit))
+    assert [item for begin, end in found for item in range(begin, end)] == list(range(len(sizes)))
+    assert all(begin < end for begin, end in found)
+    assert all(sum(sizes[begin + 1 : end]) < limit for begin, end in found)
+    # Two next to each other are not both small.
+    assert all(sum(sizes[one:end]) >= limit for (one, _), (_, end) in itertools.pairwise(found))
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(st.text(st.sampled_from("aé \u0947🏽"), max_size=6), max_size=8), chunk=st.integers(1, 30))
+def test_what_is_encoded_at_a_time_changes_nothing(
+    texts: list[str], chunk: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backend = plain_backend(characters())
+
+    def made(size: int) -> list[TokenIds]:
+        cache = tmp_path_factory.mktemp("cache")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tokens_module, "CHUNK", size)
+            pairs = tokenize_pairs(column(*texts), column(*reversed(texts)), True, backend, cache)
+            return [tokenize(column(*texts), backend, cache), tokenize_ids(column(*texts), backend, cache), *pairs]
+
+    assert all(itertools.starmap(same, zip(made(chunk), made(10**9), strict=True)))
+
+
+def test_texts_are_encoded_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "CHUNK", 100)
     texts = ["ada wrote " * (i % 3) + f"{i}" for i in range(2345)]
+    sizes: list[int] = []
     spy = Spy(plain_backend(words()))
-    tokens = tokenize(texts, spy, tmp_path)
+    spy.before = lambda: sizes.append(spy.encoded)
+    tokens = tokenize(column(*texts), spy, tmp_path)
     assert spy.encoded == 2345
+    assert 3 <= max(np.diff(sizes)) < 100
     assert tokens.lengths.tolist() == [2 * (i % 3) + 1 for i in range(2345)]
-
-
-@pytest.mark.parametrize("texts", [[], [""], ["", ""]])
-def test_texts_without_tokens(texts: list[str], tmp_path: Path) -> None:
-    for _ in ("made", "read"):
-        tokens = tokenize(texts, plain_backend(words()), tmp_path)
-        assert tokens.ids.shape == (0,)
-        assert tokens.offsets.shape == (0, 2)
-        assert tokens.bounds.tolist() == [0] * (len(texts) + 1)
 
 
 def test_offsets_count_characters_without_white_space_at_the_edges(tmp_path: Path) -> None:
     # Bytes: "é" and the joined "👩🏽" have several each; " " and "\u2003" are tokens that cover nothing.
     text = "é a\u2003👩🏽"
-    tokens = tokenize([text], plain_backend(characters()), tmp_path)
+    tokens = tokenize(column(text), plain_backend(characters()), tmp_path)
     assert len(tokens.ids) == len(text.encode())
     assert ["".join(text[a:b]) for a, b in tokens.offsets.tolist()] == [
         *"éé",
@@ -105,7 +159,7 @@ def test_padding_and_truncation_are_left_to_the_tokenizers_calls(tmp_path: Path)
 
     expected = call()
     assert expected == [[2, 4, 3, 0], [2, 4, 5, 3]]
-    tokens = tokenize(["ada wrote grace wrote", "ada"], plain_backend(tokenizer), tmp_path)
+    tokens = tokenize(column("ada wrote grace wrote", "ada"), plain_backend(tokenizer), tmp_path)
     assert tokens.ids.tolist() == [4, 5, 6, 5, 4]
     assert call() == expected
 
@@ -120,7 +174,7 @@ def test_ways_to_split_that_are_equally_likely_are_decided_as_the_tokenizer_does
         pieces += [(a + b, one), (c, two), (a, three), (b + c, one + two - three)]
         texts.append(a + b + c)
     tokenizer = T5TokenizerFast(vocab=pieces, extra_ids=0)
-    tokens = tokenize(texts, plain_backend(tokenizer), tmp_path)
+    tokens = tokenize(column(*texts), plain_backend(tokenizer), tmp_path)
     assert tokens.lengths.tolist() == [3] * 500
     assert tokens.ids.reshape(-1, 3).tolist() == tokenizer(texts, add_special_tokens=False).input_ids
 
@@ -129,7 +183,7 @@ def test_ways_to_split_that_are_equally_likely_are_decided_as_the_tokenizer_does
 def test_special_tokens_in_a_text_are_what_the_tokenizer_makes_of_them(split: bool, tmp_path: Path) -> None:
     tokenizer = words("[", "]", "SEP", split_special_tokens=split)
     text = "ada [SEP] wrote"
-    tokens = tokenize([text], plain_backend(tokenizer), tmp_path)
+    tokens = tokenize(column(text), plain_backend(tokenizer), tmp_path)
     assert tokens.ids.tolist() == tokenizer(text, add_special_tokens=False).input_ids
     assert len(tokens.ids) == (5 if split else 3)
 
@@ -215,8 +269,28 @@ def test_an_entry_is_for_its_texts_in_their_order(tmp_path: Path) -> None:
     backend = plain_backend(words())
     many = [["ada wrote"], ["ada", " wrote"], ["ada ", "wrote"], ["wrote", "ada "], ["ada wrote", ""], []]
     for number, texts in enumerate(many, 1):
-        tokenize(texts, backend, tmp_path)
+        tokenize(column(*texts), backend, tmp_path)
         assert len(entries(tmp_path)) == number
+
+
+def test_an_entry_is_for_its_texts_wherever_they_lie(tmp_path: Path) -> None:
+    spy = Spy(plain_backend(words()))
+    made = tokenize(TEXTS, spy, tmp_path)
+    longer = column("grace", *TEXTS.to_pylist(), "ada")
+    scattered = pa.DictionaryArray.from_arrays(pa.array([2, 1, 3], pa.int32()), longer.take(pa.array([0, 2, 1, 3])))
+    for texts in (longer[1:4], scattered):
+        assert texts.to_pylist() == TEXTS.to_pylist()
+        assert same(tokenize(texts, spy, tmp_path), made)
+    assert spy.encoded == 3
+
+
+def test_ids_and_tokens_have_entries_of_their_own(tmp_path: Path) -> None:
+    spy = Spy(plain_backend(words()))
+    for _ in range(2):
+        tokenize(TEXTS, spy, tmp_path)
+        tokenize_ids(TEXTS, spy, tmp_path)
+    assert spy.encoded == 2 * 3
+    assert len(entries(tmp_path)) == 2
 
 
 def test_an_entry_is_for_its_tokenizer(tmp_path: Path) -> None:
@@ -249,9 +323,10 @@ def test_another_process_may_finish_first(tmp_path: Path) -> None:
 TOKENIZE = """
 import pathlib, sys
 from tokenizers import Tokenizer
+import pyarrow as pa
 from qa_lightning.data.tokens import tokenize
 backend, cache = Tokenizer.from_file(sys.argv[1]), pathlib.Path(sys.argv[2])
-print(tokenize([f"ada {i}" for i in range(5000)], backend, cache).ids.tolist() == [4, 1] * 5000)
+print(tokenize(pa.array([f"ada {i}" for i in range(5000)]), backend, cache).ids.tolist() == [4, 1] * 5000)
 """
 
 
@@ -264,34 +339,46 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     assert len(entries(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("saved", range(3))
-@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_an_interrupted_write_leaves_nothing(
-    fault: BaseException, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save, calls = np.save, iter(range(3))
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "CHUNK", 1)
+    spy = Spy(plain_backend(words()))
 
-    def failing(*arguments: Any, **options: Any) -> None:
-        if next(calls) == saved:
-            raise fault
-        save(*arguments, **options)
+    def interrupt() -> None:
+        if spy.encoded:
+            assert [name.startswith("unfinished-") for name in entries(tmp_path)] == [True]
+            raise KeyboardInterrupt
 
-    backend = plain_backend(words())
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "save", failing)
-        with pytest.raises((KeyboardInterrupt, UserError)) as raised:
-            tokenize(TEXTS, backend, tmp_path)
+    spy.before = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        tokenize(TEXTS, spy, tmp_path)
     assert entries(tmp_path) == []
-    if isinstance(raised.value, UserError):
-        assert str(tmp_path) in str(raised.value)
-        assert "No space left on device" in str(raised.value)
-    assert tokenize(TEXTS, backend, tmp_path).ids.tolist() == [4, 5, 6]
+    assert tokenize(TEXTS, spy.backend, tmp_path).ids.tolist() == [4, 5, 6]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_without_room_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+    backend, texts = plain_backend(words()), column(*(f"ada {i}" for i in range(9000)))
+    with pytest.raises(UserError) as raised, files_of_at_most(4096):
+        tokenize(texts, backend, tmp_path)
+    assert f"{tmp_path / 'tokens'}: cannot keep tokens there (" in str(raised.value)
+    assert "File too large" in str(raised.value)
+    assert entries(tmp_path) == []
+    assert tokenize(texts, backend, tmp_path).ids.tolist() == [4, 1] * 9000
 
 
 def test_what_a_killed_process_left_is_not_read(tmp_path: Path) -> None:
     left = tmp_path / "tokens" / "unfinished-0"
     left.mkdir(parents=True)
-    (left / "ids.npy").write_bytes(b"half")
+    (left / "ids").write_bytes(b"half")
     assert tokenize(TEXTS, plain_backend(words()), tmp_path).ids.tolist() == [4, 5, 6]
 
 
@@ -301,21 +388,32 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         tokenize(TEXTS, plain_backend(words()), tmp_path / "file")
 
 
-@pytest.mark.parametrize("damage", ["emptied", "truncated", "removed", "pickled"])
-def test_a_damaged_entry_is_named(damage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["lengths", "ids", "offsets"])
+@pytest.mark.parametrize("damage", ["emptied", "truncated", "longer", "removed"])
+def test_a_damaged_entry_is_named(damage: str, name: str, tmp_path: Path) -> None:
     backend = plain_backend(words())
     tokenize(TEXTS, backend, tmp_path)
     (entry,) = (tmp_path / "tokens").iterdir()
-    file = entry / "offsets.npy"
+    file = entry / name
     content = file.read_bytes()
     file.unlink()
     if damage == "emptied":
         file.write_bytes(b"")
     elif damage == "truncated":
         file.write_bytes(content[:-1])
-    elif damage == "pickled":
-        np.save(file, np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match=f"{entry.name}: damaged tokens .* delete this folder"):
+    elif damage == "longer":
+        file.write_bytes(content + content[:8])
+    with pytest.raises(UserError, match=rf"{entry.name}: damaged tokens \(.*{name}.*\); delete this folder"):
+        tokenize(TEXTS, backend, tmp_path)
+
+
+@pytest.mark.parametrize("lengths", [[0, 0, 0], [2, 0, 2], [2, -1, 1]])
+def test_lengths_that_do_not_fit_the_tokens_are_damage(lengths: list[int], tmp_path: Path) -> None:
+    backend = plain_backend(words())
+    tokenize(TEXTS, backend, tmp_path)
+    (entry,) = (tmp_path / "tokens").iterdir()
+    (entry / "lengths").write_bytes(np.array(lengths, np.int64).tobytes())
+    with pytest.raises(UserError, match=r"damaged tokens \(ids has 12 bytes, not \d+\); delete this folder"):
         tokenize(TEXTS, backend, tmp_path)
 
 
@@ -325,15 +423,22 @@ def test_a_damaged_entry_is_named(damage: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("question_first", [True, False])
 def test_pairs_keep_the_tokens_of_each_text(question_first: bool, tmp_path: Path) -> None:
     backend = plain_backend(words())
-    questions, contexts = ["ada", "grace", ""], ["grace wrote", "", " ada"]
-    found = tokenize_pairs(questions, contexts, question_first, backend, tmp_path)
-    for tokens, texts in zip(found, (questions, contexts), strict=True):
-        assert same(tokens, tokenize(texts, backend, tmp_path))
+    texts = column("ada", "grace", ""), column("grace wrote", "", " ada")
+    questions, contexts = tokenize_pairs(*texts, question_first, backend, tmp_path)
+    assert same(questions, tokenize_ids(texts[0], backend, tmp_path))
+    assert same(contexts, tokenize(texts[1], backend, tmp_path))
+
+
+def test_pairs_of_distinct_texts(tmp_path: Path) -> None:
+    backend = plain_backend(words())
+    contexts = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1], pa.int32()), column("grace wrote", "ada"))
+    _, found = tokenize_pairs(column("ada", "grace", ""), contexts, True, backend, tmp_path)
+    assert same(found, tokenize(column("ada", "grace wrote", "ada"), backend, tmp_path))
 
 
 def test_the_order_of_pairs_is_part_of_their_entry(tmp_path: Path) -> None:
     spy = Spy(plain_backend(words()))
-    texts = ["ada", "grace"], ["grace wrote", "ada"]
+    texts = column("ada", "grace"), column("grace wrote", "ada")
     for question_first in (True, False):
         questions, contexts = tokenize_pairs(*texts, question_first, spy, tmp_path)
         assert questions.ids.tolist() == [4, 6]

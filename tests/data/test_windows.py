@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qa_lightning.data import windows as windows_module
 from qa_lightning.data.tokens import Tokens, plain_backend
 from qa_lightning.data.windows import Golds, Windows, check_lengths, cut, holds, locate, ranges
 from qa_lightning.errors import UserError
@@ -102,7 +103,7 @@ def test_lengths_must_let_the_context_move_on() -> None:
 def tokens_of(*contexts: list[tuple[int, int]]) -> Tokens:
     offsets = [offset for context in contexts for offset in context]
     bounds = np.cumsum([0, *map(len, contexts)])
-    return Tokens(np.zeros(len(offsets), np.int32), np.array(offsets, np.int32).reshape(-1, 2), bounds)
+    return Tokens(np.zeros(len(offsets), np.int32), bounds, np.array(offsets, np.int32).reshape(-1, 2))
 
 
 def found(golds: Golds) -> list[list[tuple[int, int]]]:
@@ -158,7 +159,7 @@ def test_locate_without_golds_or_tokens() -> None:
 def contexts_and_golds(draw: st.DrawFn) -> tuple[list[list[tuple[int, int]]], list[int], list[tuple[int, int, int]]]:
     """Contexts whose tokens go forward, may share characters, leave some out, or cover none."""
     contexts, sizes, golds = [], [], []
-    for number in range(draw(st.integers(1, 3))):
+    for number in range(draw(st.integers(1, 5))):
         offsets, start, end = [], 0, 0
         for move, length in draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=8)):
             start += move
@@ -172,10 +173,12 @@ def contexts_and_golds(draw: st.DrawFn) -> tuple[list[list[tuple[int, int]]], li
     return contexts, sizes, draw(st.permutations(golds))
 
 
-@given(contexts_and_golds())
-def test_locate_is_a_search_through_all_tokens(case: Any) -> None:
+@given(contexts_and_golds(), st.sampled_from([1, 3, 10, windows_module.BLOCK]))
+def test_locate_is_a_search_through_all_tokens(case: Any, block: int) -> None:
     contexts, sizes, golds = case
-    located = locate_all([[gold[1:]] for gold in golds], [gold[0] for gold in golds], tokens_of(*contexts), sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows_module, "BLOCK", block)
+        located = locate_all([[gold[1:]] for gold in golds], [gold[0] for gold in golds], tokens_of(*contexts), sizes)
     expected = []
     for number, start, end in golds:
         touched = [i for i, (a, b) in enumerate(contexts[number]) if a < b and a < end and b > start]

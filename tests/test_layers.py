@@ -36,8 +36,9 @@ LAYERS = (
     ("data.encode",),
     ("data.reach", "data.splits"),
     ("data.inspection",),
-    ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation"),
-    ("modeling.dropout",),
+    ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation", "modeling.dropout"),
+    ("modeling.attention",),
+    ("modeling.packing",),
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: what is made of predictions

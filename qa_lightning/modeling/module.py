@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
-from qa_lightning.modeling.dropout import use_fast_dropout
+from qa_lightning.modeling.attention import use_fast_dropout
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
@@ -29,6 +29,7 @@ from qa_lightning.modeling.network import (
     quiet_transformers,
 )
 from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
+from qa_lightning.modeling.packing import Packing
 from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, load_settings, load_tokenizer, tokenizer_files
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.mlqa import has_own_rule
@@ -64,7 +65,9 @@ class QALightningModule(pl.LightningModule):
         max_question_length: Tokens of a question at most; linked and kept likewise.
         gradient_checkpointing: Computes activations again in the backward pass, to save memory.
         attn_implementation: The attention kernel by transformers' name, such as ``sdpa`` or ``eager``.
-        torch_compile: Whether to compile the model.
+        packing: Whether the model is given a batch as one row of tokens without padding, in which attention stays
+            within each window; for models with ``sdpa`` attention.
+        torch_compile: Whether to compile the model; ``pad_to_multiple_of``, of the data, keeps its shapes few.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class QALightningModule(pl.LightningModule):
         max_question_length: int = 64,
         gradient_checkpointing: bool = False,
         attn_implementation: str | None = None,
+        packing: bool = False,
         torch_compile: bool = False,
     ) -> None:
         super().__init__()
@@ -143,6 +147,7 @@ class QALightningModule(pl.LightningModule):
                     f"a {self.model.config.model_type} model has no gradient_checkpointing; set it to false"
                 )
             self.model.activation_checkpointing_enable()
+        self._packing = Packing(self.model, attn_implementation) if packing else None
         if torch_compile:
             self.model.compile()
 
@@ -180,6 +185,8 @@ class QALightningModule(pl.LightningModule):
         if "global_attention_mask" in self._accepted:
             is_null = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), batch.question_mask.shape[1])
             inputs["global_attention_mask"] = batch.question_mask.long() | is_null
+        if self._packing is not None:
+            return self._packing.logits(self.model, inputs)
         output = self.model(**inputs)
         return output.start_logits, output.end_logits
 
@@ -234,8 +241,9 @@ class QALightningModule(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
         """Answers the questions whose last window is in this batch."""
+        trainer: Any = self.trainer
         logits = self(batch)
-        with self.trainer.profiler.profile("decoding"):
+        with trainer.profiler.profile("decoding"):
             return self.evaluation.answer(batch, *logits)
 
     def on_validation_epoch_end(self) -> None:
@@ -327,11 +335,11 @@ class QALightningModule(pl.LightningModule):
         return span_loss(start_logits, end_logits, batch.inputs["attention_mask"], batch.starts, batch.ends)
 
     def _evaluate(self, batch: Batch) -> list[Prediction]:
+        trainer: Any = self.trainer
         logits = self(batch)
-        profile = self.trainer.profiler.profile
-        with profile("decoding"):
+        with trainer.profiler.profile("decoding"):
             predictions = self.evaluation.answer(batch, *logits)
-        with profile("scoring"):
+        with trainer.profiler.profile("scoring"):
             self.evaluation.score(batch.name, predictions, *self._loss(batch, *logits))
         return predictions
 

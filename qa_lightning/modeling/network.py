@@ -152,12 +152,26 @@ def _is_of_base_model(network: nn.Module, parameter: str) -> bool:
 
 def longest_input(network: nn.Module) -> int | None:
     """How many tokens the network has positions for; None where it places them relatively."""
+    positions = _position_embeddings(network)
+    # BART's kind counts from an offset, which it adds by itself.
+    return None if positions is None else positions.num_embeddings - max(first_position(network), _offset(positions))
+
+
+def first_position(network: nn.Module) -> int:
+    """The position of a window's first token: RoBERTa's kind counts from behind the padding's index."""
+    padding = getattr(_position_embeddings(network), "padding_idx", None)
+    return 0 if padding is None else padding + 1
+
+
+def _position_embeddings(network: nn.Module) -> nn.Embedding | None:
     for name, module in network.named_modules():
         if name.endswith(("position_embeddings", "embed_positions", "wpe")) and isinstance(module, nn.Embedding):
-            # RoBERTa's kind counts from behind the padding's index, BART's kind from an offset.
-            taken = module.padding_idx + 1 if module.padding_idx is not None else getattr(module, "offset", 0)
-            return module.num_embeddings - taken
+            return module
     return None
+
+
+def _offset(positions: nn.Embedding) -> int:
+    return getattr(positions, "offset", 0)
 
 
 def accepted_inputs(network: nn.Module) -> set[str]:

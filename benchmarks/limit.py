@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.harness import Row, Size, best_of, main, row
-from benchmarks.models import DISTILBERT, MINILM, Shape, make_module, make_trainer, quiet, write_model
+from benchmarks.models import DISTILBERT, MINILM, Accelerator, Shape, make_module, make_trainer, quiet, write_model
 from qa_lightning.records import Batch
 
 BAR = 75.0
@@ -67,8 +67,8 @@ def full_batch(windows: int, length: int) -> Batch:
     )
 
 
-def operations(network: Any, windows: int, length: int) -> int:
-    """Floating-point operations of a forward and a backward pass, in products of matrices.
+def operations(network: Any, windows: int, length: int, *, backward: bool = True) -> int:
+    """Floating-point operations of a forward and, where it is asked for, a backward pass, in products of matrices.
 
     A linear layer takes two for each of its weights and each token; attention takes two products of ``length`` by
     ``length`` by the width. The backward pass takes twice what the forward pass does (Kaplan et al., 2020, 2.1).
@@ -76,7 +76,21 @@ def operations(network: Any, windows: int, length: int) -> int:
     weights = sum(module.weight.numel() for module in network.modules() if isinstance(module, nn.Linear))
     config = network.config
     attention = 4 * config.num_hidden_layers * length * config.hidden_size
-    return 3 * windows * length * (2 * weights + attention)
+    return (3 if backward else 1) * windows * length * (2 * weights + attention)
+
+
+def matrix_rate(
+    rows: int, width: int, repeats: int, dtype: torch.dtype = torch.float32, accelerator: Accelerator = "cpu"
+) -> float:
+    """Floating-point operations per second of a product ``[rows, width] @ [width, width]``, at its fastest."""
+    left, right = (torch.randn(size, width, dtype=dtype, device=accelerator) for size in (rows, width))
+
+    def multiply() -> None:
+        torch.mm(left, right)
+        if accelerator == "cuda":
+            torch.cuda.synchronize()
+
+    return 2 * rows * width * width / best_of(multiply, repeats)
 
 
 class Stopwatch(pl.Callback):
@@ -106,8 +120,7 @@ def measure(plan: Plan) -> Row:
     achieved = operations(module.model, plan.batch, plan.length) / min(watch.seconds[1:])
 
     tokens, width = plan.batch * plan.length, module.model.config.hidden_size
-    left, right = torch.randn(tokens, width), torch.randn(width, width)
-    product = 2 * tokens * width * width / best_of(lambda: left @ right, 5 * plan.repeats)
+    product = matrix_rate(tokens, width, 5 * plan.repeats)
     return row(
         "limit",
         f"% of a matrix product's rate, {plan.shape.name}, {plan.length} tokens, float32",

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
 
@@ -17,7 +17,10 @@ from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
 
 VOCABULARY = 30_522
-"""Rows of the embeddings, which the optimizer goes through in every step: BERT's, whatever the tokenizer."""
+"""Rows of the embeddings, which the optimizer goes through in every step: BERT's, whatever the tokenizer, unless a
+shape has its own."""
+
+Accelerator = Literal["cpu", "cuda"]
 
 LENGTHS: dict[str, Any] = {"max_length": 384, "doc_stride": 128, "max_question_length": 64}
 
@@ -45,6 +48,19 @@ class Shape(NamedTuple):
 DISTILBERT = Shape(
     "DistilBERT",
     {"model_type": "distilbert", "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072},
+)
+ROBERTA = Shape(
+    "RoBERTa",
+    {
+        "model_type": "roberta",
+        "vocab_size": 50_265,
+        "type_vocab_size": 1,
+        "max_position_embeddings": 514,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
 )
 MINILM = Shape(
     "a 22M BERT",
@@ -87,9 +103,10 @@ def make_module(folder: Path, *, dropout: bool = True, **options: Any) -> QALigh
         dropout: Whether to leave the model its dropout.
         options: Further arguments of `QALightningModule`.
     """
-    overrides: dict[str, Any] = {"vocab_size": VOCABULARY}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    overrides: dict[str, Any] = {"vocab_size": config.get("vocab_size", VOCABULARY)}
     if not dropout:
-        distilbert = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "distilbert"
+        distilbert = config["model_type"] == "distilbert"
         names = ("dropout", "attention_dropout", "qa_dropout") if distilbert else _BERT_DROPOUTS
         overrides |= dict.fromkeys(names, 0.0)
     pl.seed_everything(0, verbose=False)
@@ -118,11 +135,12 @@ def make_data(folder: Path, questions: int, split: str, **options: Any) -> QADat
     return data
 
 
-def make_trainer(folder: Path, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
-    """A silent trainer on the CPU that keeps nothing."""
+def make_trainer(folder: Path, *callbacks: pl.Callback, accelerator: Accelerator = "cpu", **options: Any) -> pl.Trainer:
+    """A silent trainer on one device that keeps nothing."""
     silent: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     return pl.Trainer(
-        accelerator="cpu",
+        accelerator=accelerator,
+        devices=1,
         max_epochs=1,
         enable_checkpointing=False,
         use_distributed_sampler=False,

@@ -9,28 +9,20 @@ the clock starts. The steps that are timed are batches of each side's own epoch,
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import lightning.pytorch as pl
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.harness import Row, Size, main, row
-from benchmarks.models import DISTILBERT, MINILM, Shape, make_data, make_module, make_trainer, quiet, write_model
+from benchmarks.models import DISTILBERT, MINILM, Shape, make_data, make_module, write_model
+from benchmarks.timed import Batches, timed_fit, timed_trainer
 from qa_lightning.data.collate import WindowDataset
-from qa_lightning.modeling.module import QALightningModule
-
-Precision = Literal["32-true", "bf16-mixed"]
-Batches = list[NDArray[np.int64]]
 
 BATCH = 16
-CLIP = 1.0
-"""Both clip gradients to this norm: it is what ``Trainer`` does unless told otherwise."""
 
 PADDED_BARS = {DISTILBERT.name: (3.0, 6.0), MINILM.name: (4.0, 7.0)}
 """By model, beside (a): ours in float32 and in bfloat16."""
@@ -64,17 +56,6 @@ PLANS: dict[Size, Plan] = {
 }
 
 
-class Clock(pl.Callback):
-    """Keeps when each training step ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Looks at the clock."""
-        self.ends.append(time.perf_counter())
-
-
 def spread(batches: Batches, lengths: NDArray[np.int64], steps: int) -> Batches:
     """So many of an epoch's full batches, evenly over their lengths, in the epoch's order.
 
@@ -96,80 +77,12 @@ def warmed(batches: Batches, warm_up: int) -> Batches:
     return [batches[i % len(batches)] for i in range(warm_up)] + batches
 
 
-def timed_fit(module: QALightningModule, loader: Any, folder: Path, precision: Precision) -> list[float]:
-    """Trains a module on a loader's batches once, and tells when each step ended."""
-    clock = Clock()
-    with quiet():
-        make_trainer(folder, clock, precision=precision, gradient_clip_val=CLIP).fit(module, loader)
-    return clock.ends
-
-
-def timed_trainer(
-    network: nn.Module, dataset: WindowDataset, batches: Batches, folder: Path, *, padded: bool, bf16: bool
-) -> list[float]:
-    """The same by transformers' ``Trainer``.
-
-    Args:
-        network: The model, which is trained.
-        dataset: Our windows; that they are those of transformers' example is shown elsewhere.
-        batches: Rows of ``dataset``.
-        folder: For what ``Trainer`` may write.
-        padded: Whether features are padded to one length beforehand, as the example does, or batch by batch.
-        bf16: Whether to train in bfloat16.
-    """
-    from datasets import Dataset
-    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-    from transformers import default_data_collator as default_collator
-
-    from benchmarks.data import tokenizer
-
-    ends: list[float] = []
-
-    class StepClock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
-
-    made = Dataset.from_list(list(features(dataset, np.concatenate(batches), padded=padded)))
-    trainer = Trainer(
-        model=network,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            per_device_train_batch_size=len(batches[0]),
-            num_train_epochs=1,
-            max_grad_norm=CLIP,
-            bf16=bf16,
-            use_cpu=True,
-            train_sampling_strategy="sequential",  # the features lie in the order of the batches
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-        train_dataset=made,
-        data_collator=default_collator if padded else DataCollatorWithPadding(tokenizer()),
-        callbacks=[StepClock()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    return ends
-
-
-def features(dataset: WindowDataset, rows: NDArray[np.int64], *, padded: bool) -> Iterator[dict[str, Any]]:
-    """Windows as the example's features, unpadded or padded to 384 tokens."""
-    for row_ in rows:
-        batch = dataset[np.array([row_])]
-        feature: dict[str, Any] = {name: values[0].tolist() for name, values in batch.inputs.items()}
-        if padded:
-            missing = 384 - len(feature["input_ids"])
-            feature = {name: values + [0] * missing for name, values in feature.items()}  # pad id, type and mask
-        yield feature | {"start_positions": batch.starts[0, 0].item(), "end_positions": batch.ends[0, 0].item()}
-
-
-def grouped(lengths: NDArray[np.int64]) -> Batches:
+def grouped(lengths: NDArray[np.int64], batch_size: int = BATCH) -> Batches:
     """An epoch of ``Trainer`` with ``train_sampling_strategy="group_by_length"``."""
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
-    order = np.array(list(LengthGroupedSampler(BATCH, lengths=lengths.tolist())))
-    return [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    order = np.array(list(LengthGroupedSampler(batch_size, lengths=lengths.tolist())))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def rate(ends: Sequence[float], warm_up: int) -> float:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import decode, evaluate, limit, models, overhead, train
+from benchmarks import decode, evaluate, limit, models, overhead, timed, train
 from benchmarks.harness import Row
-from benchmarks.models import DISTILBERT, MINILM, TINY, Shape
+from benchmarks.models import DISTILBERT, MINILM, ROBERTA, TINY, Shape
 from qa_lightning.records import Answer
 
 pytestmark = [
@@ -43,7 +43,7 @@ def check(rows: list[Row], name: str, number: int) -> None:
 # Models
 
 
-@pytest.mark.parametrize(("shape", "millions"), [(DISTILBERT, 66), (MINILM, 22)])
+@pytest.mark.parametrize(("shape", "millions"), [(DISTILBERT, 66), (MINILM, 22), (ROBERTA, 124)])
 def test_shapes_have_the_sizes_that_they_are_named_for(tmp_path: Path, shape: Shape, millions: int) -> None:
     network = models.make_module(models.write_model(shape, tmp_path)).model
     assert sum(parameter.numel() for parameter in network.parameters()) // 1_000_000 == millions
@@ -82,7 +82,7 @@ def test_windows_per_second_are_those_behind_the_warm_up() -> None:
 @pytest.mark.parametrize("padded", [True, False])
 def test_the_peers_features_are_our_windows(folder: Path, padded: bool) -> None:
     data = models.make_data(folder, 10, "train").splits["train"][0].dataset
-    for row, feature in enumerate(train.features(data, np.arange(len(data)), padded=padded)):
+    for row, feature in enumerate(timed.features(data, np.arange(len(data)), padded=padded)):
         batch = data[np.array([row])]
         length = batch.inputs["input_ids"].shape[1]
         for name, values in batch.inputs.items():
@@ -103,7 +103,7 @@ def test_a_grouped_epoch_holds_every_window_once_in_batches_of_like_length() -> 
 def test_ours_stands_beside_both_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def peer(_: Any, dataset: Any, batches: train.Batches, __: Path, *, padded: bool, bf16: bool) -> list[float]:
+    def peer(_: Any, dataset: Any, batches: timed.Batches, __: Path, *, padded: bool, bf16: bool) -> list[float]:
         calls.append((padded, bf16, len(batches)))
         return [2.0 * step if padded else 1.0 * step for step in range(len(batches))]
 
@@ -130,13 +130,27 @@ def test_overhead_gives_figures() -> None:
 def test_both_loops_end_with_the_same_weights(folder: Path) -> None:
     loader = models.make_data(folder, 40, "train", batch_size=8).train_dataloader()
     batches = list(loader)
-    ours, bare = (overhead.our_module(folder, dropout=False) for _ in range(2))
+    ours, bare = overhead.our_module(folder, dropout=False), overhead.bare_network(folder, dropout=False)
     start = {name: value.clone() for name, value in ours.model.state_dict().items()}
-    train.timed_fit(ours, loader, folder, "32-true")
-    overhead.bare_loop(bare.model, batches, "32-true")
-    trained, other = ours.model.state_dict(), bare.model.state_dict()
+    timed.timed_fit(ours, loader, folder, "32-true")
+    overhead.bare_loop(bare, batches, "32-true")
+    trained, other = ours.model.state_dict(), bare.state_dict()
     assert any(not torch.equal(trained[name], start[name]) for name in start)
     assert all(torch.equal(trained[name], other[name]) for name in start)
+
+
+def test_both_loops_have_the_same_dropout(folder: Path) -> None:
+    loader = models.make_data(folder, 10, "train", batch_size=8).train_dataloader()
+    ours, bare = overhead.our_module(folder), overhead.bare_network(folder)
+    timed.timed_fit(ours, loader, folder, "32-true")
+    batch = next(iter(loader))
+    bare.load_state_dict(ours.model.state_dict())
+    dropped = []
+    for network in (ours.model.train(), bare.train()):
+        torch.manual_seed(0)
+        dropped.append(network(**batch.inputs).start_logits)
+    assert torch.equal(*dropped)
+    assert not torch.equal(dropped[0], bare.eval()(**batch.inputs).start_logits)
 
 
 # Decoding
@@ -186,7 +200,7 @@ def test_a_disagreement_is_told(logits: decode.Decodable, monkeypatch: pytest.Mo
 
 
 def test_decode_gives_figures() -> None:
-    check(decode.measure(40), "decode", 2)
+    check(decode.measure(40), "decode", 3)
 
 
 # Evaluation
@@ -216,7 +230,7 @@ def test_gathered_logits_give_the_validations_answers(folder: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_evaluate_gives_figures() -> None:
-    check(evaluate.measure(evaluate.Plan(TINY, 20)), "evaluate", 3)
+    check(evaluate.measure(evaluate.Plan(TINY, 20)), "evaluate", 4)
 
 
 # The limit
@@ -231,6 +245,9 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, shape: Shape) ->
     with FlopCounterMode(display=False) as counter:
         sum(logits.sum() for logits in module(batch)).backward()
     assert limit.operations(module.model, 2, 40) == counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(batch)
+    assert limit.operations(module.model, 2, 40, backward=False) == counter.get_total_flops()
 
 
 def test_limit_gives_figures() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,10 @@ QUESTIONS: dict[Size, int] = {"full": 10_570, "small": 1_000}
 """Questions; the full number, and the windows that they come to, are those of SQuAD 1.1's development set."""
 
 BAR = 20
-BATCH = 32
+BATCH = 128
+SMALL_BATCH = 32
+"""Windows in a batch: as many as ``configs/quickstart.yaml`` evaluates at once, and as many as are without a config."""
+
 LENGTH = 384
 K = 20
 MAX_ANSWER_LENGTH = 30
@@ -57,7 +61,7 @@ class Decodable(NamedTuple):
     features: list[dict[str, Any]]
 
 
-def random_logits(questions: int, length: int = LENGTH) -> Decodable:
+def random_logits(questions: int, length: int = LENGTH, batch: int = BATCH) -> Decodable:
     """Questions with random logits; every word of a context is one token and differs from the others."""
     tokens = length - 1 - _CONTEXT
     context = " ".join(f"{word:04}" for word in range(2 * tokens))
@@ -84,11 +88,11 @@ def random_logits(questions: int, length: int = LENGTH) -> Decodable:
             starts=torch.full((len(some), 1), -1),
             ends=torch.full((len(some), 1), -1),
             ids=[question.id for question in some],
-            offsets=offsets[begin : begin + BATCH],
+            offsets=offsets[begin : begin + batch],
             questions=some,
         )
-        for begin in range(0, len(owner), BATCH)
-        for some in [owner[begin : begin + BATCH]]
+        for begin in range(0, len(owner), batch)
+        for some in [owner[begin : begin + batch]]
     ]
     fed = {"input_ids": list(range(length)), "attention_mask": [1] * length, "token_type_ids": [0] * length}
     features = [
@@ -99,14 +103,16 @@ def random_logits(questions: int, length: int = LENGTH) -> Decodable:
     return Decodable(batches, start_logits, end_logits, examples, features)
 
 
+@torch.inference_mode()
 def ours(data: Decodable) -> list[Prediction]:
     """The package's answers, batch by batch, as a validation asks for them."""
     evaluation = Evaluation(K, MAX_ANSWER_LENGTH, null_allowed=False)
     evaluation.begin(0.0)
     predictions = []
-    for number, batch in enumerate(data.batches):
-        rows = slice(number * BATCH, number * BATCH + len(batch))
-        predictions += evaluation.answer(batch, data.start_logits[rows], data.end_logits[rows])
+    end = 0
+    for batch in data.batches:
+        begin, end = end, end + len(batch)
+        predictions += evaluation.answer(batch, data.start_logits[begin:end], data.end_logits[begin:end])
     return predictions
 
 
@@ -222,12 +228,15 @@ def measure(questions: int) -> list[Row]:
     windows, same = len(data.features), agreement(data)
     logits = data.start_logits.numpy(), data.end_logits.numpy()
     examples, features = Dataset.from_list(data.examples), Dataset.from_list(data.features)
-    rate = windows / best_of(lambda: ours(data), _REPEATS)
-    as_it_is = windows / best_of(lambda: loops(examples, features, *logits), 1)
+    small = random_logits(questions, batch=SMALL_BATCH)
+    rate, small_rate = (windows / best_of(partial(ours, one), _REPEATS) for one in (data, small))
+    as_it_is = windows / best_of(lambda: loops(examples, features, *logits), _REPEATS)
     alone = windows / best_of(lambda: loops(data.examples, data.features, *logits), _REPEATS)
     seen = f"{windows:,} windows; the same best answer to {same:,} of {questions:,} questions, better to the others"
+    small_batches = f"the same in batches of {SMALL_BATCH}, not {BATCH}"
     return [
         row("decode", "windows/s, logits to answers", rate, peer=as_it_is, bar=BAR, unit="windows/s", note=seen),
+        row("decode", small_batches, small_rate, peer=as_it_is, bar=BAR, unit="windows/s"),
         row("decode", "the same beside the loops alone", rate, peer=alone, unit="windows/s", note="offsets as lists"),
     ]
 

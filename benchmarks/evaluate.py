@@ -3,7 +3,8 @@
 Time: all that ``validate`` does once the data are read, to the last file written, less the seconds spent in the model's
 own forward passes, which are measured in the same run. Memory: what the process comes to hold beyond what it held
 before, with few windows and with many of the same questions and the same length; beside it the same where all logits
-are gathered, and decoded in the end, as transformers' example does.
+are gathered, and decoded in the end, as transformers' example does. What each further question adds, which is its
+answers, is told by twice as many questions.
 """
 
 from __future__ import annotations
@@ -162,6 +163,8 @@ def _memory(plan: Plan) -> list[Row]:
         windows.append(told["windows"])
     (few, many), (peer_few, peer_many) = held.values()
     times = windows[1] / windows[0]
+    more = in_child("benchmarks.evaluate", "hold", "ours", 2 * plan.questions, _STRIDES[0], watch=True)
+    added = more["peak"] - more["before"] - few
     return [
         row(
             "evaluate",
@@ -179,6 +182,14 @@ def _memory(plan: Plan) -> list[Row]:
             bar=MEMORY_BAR,
             higher_is_better=False,
             note=f"{few:.1f} and {many:.1f} MB; gathering {peer_few:.1f} and {peer_many:.1f} MB",
+        ),
+        row(
+            "evaluate",
+            "kB more at the peak for each further question",
+            1000 * added / plan.questions,
+            higher_is_better=False,
+            unit="kB",
+            note=f"{2 * plan.questions:,} questions take {added:.1f} MB more than half as many",
         ),
     ]
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,22 @@ def write_json(path: Path, value: Any) -> None:
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
         json.dump(value, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
+
+
+def write_entries(path: Path, entries: Iterable[tuple[str, Any]]) -> None:
+    """Writes a JSON object to a file, whole or not at all: entry by entry, each on a line of its own.
+
+    Args:
+        path: The file.
+        entries: Keys, which differ, and values. Only one of them is held at a time.
+    """
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+        before = "{"
+        for key, value in entries:
+            stream.write(f"{before}\n  {encode(key)}: {encode(value)}")
+            before = ","
+        stream.write("\n}\n" if before == "," else "{}\n")
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,7 +17,7 @@ from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import Scorer
 
 if TYPE_CHECKING:  # the verbs that read a table need no torch
-    from qa_lightning.records import Prediction
+    from qa_lightning.records import Prediction, Question
 
 FILE = "per_question.parquet"
 """The table's name in a run's folder, or in that of a named evaluation set."""
@@ -77,18 +78,22 @@ SCHEMA = pa.schema(
 """The columns of the table."""
 
 _RULE = b"rule"
+_PART = 1000
 
 
-def tabulate(predictions: Sequence[Prediction], rule: str | None) -> pa.Table:
+def tabulate(predictions: Iterable[Prediction], rule: str | None) -> pa.Table:
     """A row with the columns of ``SCHEMA`` for each prediction, in the data's order.
 
     Args:
         predictions: What the model says, in any order.
         rule: The rule to score by, as `scoring.rules.rule_of` names it; None: they are not scored.
     """
+    ordered = sorted(predictions, key=lambda one: one.question.row)
     score = None if rule is None else scorer(rule)
-    rows = [_row(prediction, score) for prediction in sorted(predictions, key=lambda one: one.question.row)]
-    return pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata({} if rule is None else {_RULE: rule})
+    # In parts, since Python's objects take many times the room of their columns.
+    parts = [_part(ordered[first : first + _PART], score) for first in range(0, len(ordered), _PART)]
+    table = pa.concat_tables(parts or [SCHEMA.empty_table()]).unify_dictionaries()
+    return table.replace_schema_metadata({} if rule is None else {_RULE: rule})
 
 
 def scored_by(table: pa.Table) -> str:
@@ -99,7 +104,11 @@ def scored_by(table: pa.Table) -> str:
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a table of `tabulate` as Parquet, whole or not at all."""
     with whole_file(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd", dictionary_pagesize_limit=1 << 30)
+        # Of the other columns, nearly every value differs.
+        repeated = ["question_type", "context"]
+        pq.write_table(
+            table, unfinished, compression="zstd", use_dictionary=repeated, dictionary_pagesize_limit=1 << 30
+        )
 
 
 def read_table(path: Path) -> pa.Table:
@@ -136,51 +145,65 @@ def questions_of(run: str | Path) -> pa.Table:
         raise UserError(f"{path}: not a table of per-question scores: {str(error).splitlines()[0]}") from error
 
 
-def _row(prediction: Prediction, score: Scorer | None) -> dict[str, object]:
-    question = prediction.question
-    golds = question.golds
-    span = next((answer for answer in prediction.answers if answer.text), None)
-    null = next((answer for answer in prediction.answers if not answer.text), None)
-    chosen = next((answer for answer in prediction.answers if answer.text == prediction.text), None)
-    texts = (prediction.text, span.text if span else "", "")
-    scores: list[tuple[float | None, float | None]] = [(None, None)] * len(texts)
-    if golds is not None and score is not None:
-        scores = [(100 * exact, 100 * f1) for exact, f1 in (score(text, golds) for text in texts)]
-    return {
-        "row": question.row,
-        "id": question.id,
-        "question": question.question,
-        "question_type": question_type(question.question),
-        "context": question.context,
-        "golds": None if golds is None else [_gold(*gold) for gold in zip(golds, question.gold_spans, strict=True)],
-        "prediction": prediction.text,
-        **{
-            f"{of}{name}": value
-            for of, values in zip(("", "span_", "null_"), scores, strict=True)
-            for name, value in zip(("exact_match", "f1"), values, strict=True)
-        },
-        "null_odds": prediction.null_odds,
-        "na_prob": None if null is None else null.probability,
-        "score": None if chosen is None else chosen.score,
-        "probability": None if chosen is None else chosen.probability,
-        "question_length": len(question.question),
-        "context_length": len(question.context),
-        "answer_length": len(golds[0]) if golds else None,
-        "windows": question.windows,
-        "answers": [
-            {
-                "text": answer.text,
-                "start": answer.start,
-                "end": answer.end,
-                "start_logit": answer.start_logit,
-                "end_logit": answer.end_logit,
-                "probability": answer.probability,
-            }
-            for answer in prediction.answers
-        ],
+def _part(predictions: Sequence[Prediction], score: Scorer | None) -> pa.Table:
+    """The rows of some predictions, in their order."""
+    questions = [one.question for one in predictions]
+    spans = [one.answers.span for one in predictions]
+    nulls = [one.answers.null for one in predictions]
+    chosen = [span if one.text else null for one, span, null in zip(predictions, spans, nulls, strict=True)]
+    columns = {
+        "row": [one.row for one in questions],
+        "id": [one.id for one in questions],
+        "question": [one.question for one in questions],
+        "question_type": [question_type(one.question) for one in questions],
+        "context": pa.array([one.context for one in questions], pa.string()).dictionary_encode(),
+        "golds": [_golds(one) for one in questions],
+        "prediction": [one.text for one in predictions],
+        "null_odds": [one.null_odds for one in predictions],
+        "na_prob": [one and one.probability for one in nulls],
+        "score": [one and one.score for one in chosen],
+        "probability": [one and one.probability for one in chosen],
+        "question_length": [len(one.question) for one in questions],
+        "context_length": [len(one.context) for one in questions],
+        "answer_length": [len(one.golds[0]) if one.golds else None for one in questions],
+        "windows": [one.windows for one in questions],
+        "answers": _answers(predictions),
     }
+    said = {"": columns["prediction"], "span_": [one.text if one else "" for one in spans], "null_": [""] * len(spans)}
+    for prefix, texts in said.items():
+        scores = [_score(score, text, one.golds) for text, one in zip(texts, questions, strict=True)]
+        columns[f"{prefix}exact_match"], columns[f"{prefix}f1"] = map(list, zip(*scores, strict=True))
+    return pa.table(columns, SCHEMA)
 
 
-def _gold(text: str, span: tuple[int, int] | None) -> dict[str, object]:
-    start, end = span or (None, None)
-    return {"text": text, "start": start, "end": end}
+def _score(score: Scorer | None, text: str, golds: Sequence[str] | None) -> tuple[float | None, float | None]:
+    """EM and F1, 0 to 100, where they can be told."""
+    if score is None or golds is None:
+        return None, None
+    exact_match, f1 = score(text, golds)
+    return 100 * exact_match, 100 * f1
+
+
+def _golds(question: Question) -> list[dict[str, object]] | None:
+    if question.golds is None:
+        return None
+    spans = [span or (None, None) for span in question.gold_spans]
+    return [
+        {"text": text, "start": start, "end": end} for text, (start, end) in zip(question.golds, spans, strict=True)
+    ]
+
+
+def _answers(predictions: Sequence[Prediction]) -> pa.Array:
+    """The column ``answers``, whose numbers are taken as arrays."""
+    from qa_lightning.records import ANSWER
+
+    rows = np.frombuffer(b"".join([one.answers.rows.tobytes() for one in predictions]), dtype=ANSWER)
+    bounds = np.cumsum([0, *[len(one.answers) for one in predictions]])
+    texts = [
+        one.question.context[start:end]
+        for one in predictions
+        for start, end in one.answers.rows[["start", "end"]].tolist()
+    ]
+    numbers = [pa.array(rows[field.name]).cast(field.type) for field in list(_ANSWER)[1:]]
+    values = pa.StructArray.from_arrays([pa.array(texts, pa.string()), *numbers], fields=list(_ANSWER))
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), values)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -59,6 +62,66 @@ class Answer:
         return self.start_logit + self.end_logit
 
 
+ANSWER = np.dtype([("start", "i4"), ("end", "i4"), ("start_logit", "f4"), ("end_logit", "f4"), ("probability", "f8")])
+"""An `Answer` but for its text, which the context holds: 24 bytes."""
+
+
+class Answers:
+    """The candidates for one question, best first, as a compact array; each `Answer` is made when it is asked for.
+
+    It can be indexed, sliced and gone through as a tuple of answers can. It is no ``collections.abc.Sequence``,
+    since Lightning takes those in a prediction apart and puts lists into their place.
+
+    Args:
+        context: What the answers are cut from.
+        rows: The candidates; `ANSWER` ``[answers]``.
+    """
+
+    __slots__ = ("context", "rows")
+
+    def __init__(self, context: str, rows: NDArray[np.void]) -> None:
+        self.context = context
+        self.rows = rows
+
+    @classmethod
+    def of(cls, context: str, answers: Iterable[Answer]) -> Answers:
+        """The same from answers whose texts are cut from the context."""
+        rows = [(one.start, one.end, one.start_logit, one.end_logit, one.probability) for one in answers]
+        return cls(context, np.array(rows, dtype=ANSWER))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Answer: ...
+    @overload
+    def __getitem__(self, place: slice) -> Answers: ...
+    def __getitem__(self, place: int | slice) -> Answer | Answers:
+        if isinstance(place, slice):
+            return Answers(self.context, self.rows[place])
+        start, end, *numbers = self.rows[place].item()
+        return Answer(self.context[start:end], start, end, *numbers)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Answers) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"Answers({list(self)})"
+
+    @property
+    def span(self) -> Answer | None:
+        """The best one that is not null, if there is any."""
+        return next((one for one in self if one.text), None)
+
+    @property
+    def null(self) -> Answer | None:
+        """The null answer, if it is among them."""
+        return next((self[i] for i in np.flatnonzero(self.rows["end"] == 0).tolist()), None)
+
+
 @dataclass(slots=True)
 class Prediction:
     """What the model says to one question.
@@ -72,7 +135,7 @@ class Prediction:
 
     question: Question
     text: str
-    answers: tuple[Answer, ...]
+    answers: Answers
     null_odds: float | None
 
 
@@ -122,8 +185,11 @@ class Batch:
         return replace(self, **changed)
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
-        """A batch with every tensor moved as ``Tensor.to`` does; Lightning calls this."""
-        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+        """A batch with every tensor moved as ``Tensor.to`` does, from pinned memory while other work goes on.
+
+        Lightning calls this.
+        """
+        return self._map(lambda tensor: tensor.to(*args, **{"non_blocking": tensor.is_pinned()} | kwargs))
 
     def pin_memory(self) -> Batch:
         """A batch in page-locked memory; the DataLoader calls this."""

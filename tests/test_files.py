@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qa_lightning.errors import UserError
-from qa_lightning.files import whole_folder, write_json
+from qa_lightning.files import whole_folder, write_entries, write_json
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])
@@ -37,6 +37,32 @@ def test_json_is_readable_text(tmp_path: Path) -> None:
 def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", [0.1 + 0.2, 100 / 3])
     assert json.loads((tmp_path / "x.json").read_text()) == [0.1 + 0.2, 100 / 3]
+
+
+@pytest.mark.parametrize("entries", [{}, {"a": 1}, {'Ün\n"': [{"x": "日本\x1b", "y": 0.1 + 0.2}], "b": None, "c": "d"}])
+def test_entries_are_one_object_with_a_line_for_each(tmp_path: Path, entries: dict) -> None:
+    path = tmp_path / "new" / "x.json"
+    write_entries(path, iter(entries.items()))
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == entries
+    assert list(json.loads(text)) == list(entries)
+    assert len(text.splitlines()) == (len(entries) + 2 if entries else 1)
+    assert "\\u" not in text.replace("\\u001b", "")
+
+
+def test_entries_that_fail_half_way_leave_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_entries(path, [("old", 1)])
+
+    def entries() -> Iterator[tuple[str, int]]:
+        yield "new", 2
+        assert len(list(tmp_path.iterdir())) == 2
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        write_entries(path, entries())
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

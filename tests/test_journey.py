@@ -36,9 +36,9 @@ def perfect_logits(batch: Batch) -> tuple[Tensor, Tensor]:
 
 def predict(dataset: WindowDataset, null_allowed: bool, max_answer_length: int) -> list[Prediction]:
     """What decoding makes of perfect logits; one prediction for each question, in the data's order."""
-    collector = AnswerCollector(n_best_size=2, null_allowed=null_allowed, null_score_diff_threshold=0.0)
+    collector = AnswerCollector(null_allowed=null_allowed, null_score_diff_threshold=0.0)
     predictions = []
-    for chosen in EvaluationBatches(dataset.windows, dataset.lengths, 32):
+    for chosen in EvaluationBatches(dataset.windows, dataset.lengths, 32 * int(dataset.lengths.max())):
         batch = dataset[chosen]
         assert batch.questions is not None
         assert batch.offsets is not None

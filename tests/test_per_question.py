@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from qa_lightning import per_question
 from qa_lightning.errors import UserError
 from qa_lightning.per_question import FILE, SCHEMA, questions_of, read_table, scored_by, tabulate, write_table
-from qa_lightning.records import Answer, Prediction, Question
+from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada wrote the first program in London."
@@ -22,7 +23,7 @@ NULL = Answer("", 0, 0, 2.0, 2.5, 0.375)
 def predict(row: int, text: str, golds: tuple[str, ...] | None, **options: object) -> Prediction:
     spans = tuple((CONTEXT.find(gold), CONTEXT.find(gold) + len(gold)) for gold in golds or ())
     question = Question(row, f"q{row}", "Where did Ada write?", CONTEXT, golds, 2, spans)
-    return Prediction(question, text, **{"answers": (LONDON, NULL), "null_odds": 1.5} | options)
+    return Prediction(question, text, **{"answers": Answers.of(CONTEXT, [LONDON, NULL]), "null_odds": 1.5} | options)
 
 
 def test_a_row_by_hand() -> None:
@@ -60,7 +61,7 @@ def test_a_row_by_hand() -> None:
 
 def test_what_is_not_known_is_null() -> None:
     unanswerable = predict(0, "in London", ())
-    unknown = predict(1, "", None, answers=(), null_odds=None)
+    unknown = predict(1, "", None, answers=Answers.of(CONTEXT, []), null_odds=None)
     first, second = tabulate([unknown, unanswerable], SQUAD_V2).to_pylist()
     assert (first["golds"], first["answer_length"], first["f1"], first["span_f1"]) == ([], None, 0, 0)
     assert (first["score"], first["probability"]) == (3, 0.5)
@@ -79,7 +80,7 @@ def test_answers_are_scored_by_the_rule_or_not_at_all() -> None:
 
 def test_a_gold_that_was_not_located_has_no_span() -> None:
     question = Question(0, "q", "?", CONTEXT, ("Paris", "Ada"), 1, (None, (0, 3)))
-    (row,) = tabulate([Prediction(question, "", (), None)], SQUAD_V2).to_pylist()
+    (row,) = tabulate([Prediction(question, "", Answers.of(CONTEXT, []), None)], SQUAD_V2).to_pylist()
     assert row["golds"] == [{"text": "Paris", "start": None, "end": None}, {"text": "Ada", "start": 0, "end": 3}]
 
 
@@ -93,6 +94,16 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, count: int) -> None:
     assert scored_by(read_table(tmp_path / "run" / FILE)) == SQUAD_V2
     assert questions_of(tmp_path / "run").equals(table)
     assert os.listdir(tmp_path / "run") == [FILE]
+
+
+def test_a_table_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions = [predict(row, "in London", ("Ada",) * (row % 3)) for row in range(30)]
+    whole = tabulate(predictions, SQUAD_V2)
+    monkeypatch.setattr(per_question, "_PART", 7)
+    assert tabulate(predictions, SQUAD_V2).equals(whole)
+    assert [context.dictionary.to_pylist() for context in tabulate(predictions, None)["context"].chunks] == 5 * [
+        [CONTEXT]
+    ]
 
 
 def test_every_context_is_kept_once(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from qa_lightning.files import write_json
+from qa_lightning.files import write_entries
 from qa_lightning.per_question import FILE
 
 METRICS = "metrics.json"
@@ -14,6 +17,7 @@ METRICS = "metrics.json"
 
 _PREDICTIONS = ("predictions.json", "nbest_predictions.json", "null_odds.json", "na_prob.json")
 _NBEST = ("text", "start_logit", "end_logit", "probability")
+_PART = 1000
 
 
 def remove_evaluation(folder: Path) -> None:
@@ -45,11 +49,24 @@ def write_predictions(folder: Path, table: pa.Table) -> None:
         folder: Where to.
         table: Questions with the columns of `per_question.SCHEMA`.
     """
-    ids = table["id"].to_pylist()
-    answers = [[{key: one[key] for key in _NBEST} for one in kept] for kept in table["answers"].to_pylist()]
-    write_json(folder / _PREDICTIONS[0], dict(zip(ids, table["prediction"].to_pylist(), strict=True)))
-    write_json(folder / _PREDICTIONS[1], dict(zip(ids, answers, strict=True)))
+    write_entries(folder / _PREDICTIONS[0], _entries(table, "prediction"))
+    write_entries(folder / _PREDICTIONS[1], _entries(table, "answers"))
     for name in ("null_odds", "na_prob"):
-        values = table[name]
-        if values.null_count < len(values):
-            write_json(folder / f"{name}.json", dict(zip(ids, values.to_pylist(), strict=True)))
+        if table[name].null_count < len(table):
+            write_entries(folder / f"{name}.json", _entries(table, name))
+
+
+def _entries(table: pa.Table, column: str) -> Iterator[tuple[str, Any]]:
+    """Each question's id and its value in a column; only some of them are Python's objects at a time."""
+    for part in table.select(["id", column]).to_batches(max_chunksize=_PART):
+        values = _n_best(part["answers"]) if column == "answers" else part[column].to_pylist()
+        yield from zip(part["id"].to_pylist(), values, strict=True)
+
+
+def _n_best(answers: pa.ListArray) -> Iterator[list[dict[str, Any]]]:
+    """The answers of each question, as in ``nbest_predictions.json``."""
+    rows = answers.flatten()
+    columns = [rows.field(name).to_numpy(zero_copy_only=False).tolist() for name in _NBEST]
+    dicts = (dict(zip(_NBEST, row, strict=True)) for row in zip(*columns, strict=True))
+    for count in answers.value_lengths().to_pylist():
+        yield list(islice(dicts, count))

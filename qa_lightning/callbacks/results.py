@@ -115,7 +115,7 @@ class Results(pl.Callback):
             if metrics:
                 print_scores(metrics)
             if watched is not None:
-                print_samples(_spread(watched, self.samples))
+                print_samples(watched)
 
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, QALightningModule)
@@ -140,9 +140,10 @@ class Results(pl.Callback):
         assert isinstance(pl_module, QALightningModule)
         folder = Path(trainer.default_root_dir)
         tables = {
-            name: tabulate(list(predictions.values()), None if stage is None else pl_module.evaluation.rule(name))
+            name: tabulate(predictions.values(), None if stage is None else pl_module.evaluation.rule(name))
             for name, predictions in self._predictions.items()
         }
+        self._predictions = {}
         tables = gather(tables, folder, trainer)
         if not trainer.is_global_zero:
             return
@@ -161,7 +162,7 @@ class Results(pl.Callback):
             write_json(folder / METRICS, metrics)
             self._watched = folder / next(iter(tables), "")
         watched = next(iter(tables.values()), None)
-        self._shown = (metrics, watched)
+        self._shown = (metrics, None if watched is None else _spread(watched, self.samples))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and watched is not None:
                 samples = sample_rows(_spread(watched, 10 * self.samples))
@@ -169,6 +170,6 @@ class Results(pl.Callback):
 
 
 def _spread(table: pa.Table, count: int) -> pa.Table:
-    """So many questions, evenly over the data, since neighbours tell of the same passage."""
+    """So many questions, evenly over the data, since neighbours tell of the same passage; without their context."""
     count = min(count, len(table))
-    return table.take([i * len(table) // count for i in range(count)])
+    return table.drop_columns("context").take([i * len(table) // count for i in range(count)])

@@ -125,7 +125,7 @@ class EvaluationBatches(_Dealt):
     Args:
         windows: The split's windows.
         lengths: Tokens in each window; ``[windows]``.
-        tokens: What a batch may have at most, padding counted; at least the tokens of the longest window.
+        tokens: What a batch may have at most, padding counted; a window that has more makes one by itself.
         rank: This process's number.
         world_size: How many processes there are.
     """
@@ -151,11 +151,11 @@ class EvaluationBatches(_Dealt):
 
 
 def _filled(order: Rows, widths: Rows, tokens: int) -> list[Rows]:
-    """Cuts windows that are sorted by width, the widest first, into batches of that many tokens at most."""
+    """Cuts windows that are sorted by width, the widest first, into batches of that many tokens at most, or of one."""
     batches = []
     start = 0
     while start < len(order):
-        stop = start + int(tokens // widths[order[start]])
+        stop = start + max(1, int(tokens // widths[order[start]]))
         batches.append(order[start:stop])
         start = stop
     return batches

@@ -78,9 +78,7 @@ class Evaluation:
         assert batch.offsets is not None
         spans = best_spans(start_logits, end_logits, batch.context_mask, self.n_best_size, self.max_answer_length)
         if batch.name not in self._collectors:
-            self._collectors[batch.name] = AnswerCollector(
-                self.n_best_size, self.null_allowed, self.null_score_diff_threshold
-            )
+            self._collectors[batch.name] = AnswerCollector(self.null_allowed, self.null_score_diff_threshold)
         return self._collectors[batch.name].add(
             batch.questions,
             *to_characters(spans, batch.offsets),

@@ -86,13 +86,13 @@ class ExtractiveQA(Metric):
 
 def _row(prediction: Prediction, score: Scorer) -> tuple[float, ...]:
     golds = prediction.question.golds or ()
-    span = next((answer.text for answer in prediction.answers if answer.text), "")
+    span = prediction.answers.span
     null_odds = np.nan if prediction.null_odds is None else prediction.null_odds
     return (
         prediction.question.row,
         len(golds) > 0,
         null_odds,
         *score(prediction.text, golds),
-        *score(span, golds),
+        *score(span.text if span else "", golds),
         *score("", golds),
     )

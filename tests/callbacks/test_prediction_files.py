@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from qa_lightning.callbacks import prediction_files
 from qa_lightning.callbacks.prediction_files import remove_evaluation, write_predictions
 from qa_lightning.per_question import FILE, tabulate, write_table
-from qa_lightning.records import Answer, Prediction, Question
+from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
 
 
@@ -19,7 +22,7 @@ def read(path: Path) -> Any:
 def predict(row: int, text: str, odds: float | None) -> Prediction:
     answers = [Answer("Ünï", 0, 3, 1.5, 2.5, 0.75), Answer("", 0, 0, -1.0, -2.0, 0.25)]
     question = Question(row, f"q{row}", "?", "Ünï", None, 1)
-    return Prediction(question, text, tuple(answers[: 1 if odds is None else 2]), odds)
+    return Prediction(question, text, Answers.of(question.context, answers[: 1 if odds is None else 2]), odds)
 
 
 def test_by_hand(tmp_path: Path) -> None:
@@ -31,6 +34,17 @@ def test_by_hand(tmp_path: Path) -> None:
         {"text": "Ünï", "start_logit": 1.5, "end_logit": 2.5, "probability": 0.75},
         {"text": "", "start_logit": -1.0, "end_logit": -2.0, "probability": 0.25},
     ]
+
+
+def test_files_written_in_parts_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tabulate([predict(row, "Ünï" if row % 2 else "", row - 5.5) for row in range(10)], SQUAD_V2)
+    write_predictions(tmp_path / "whole", table)
+    monkeypatch.setattr(prediction_files, "_PART", 3)
+    write_predictions(tmp_path / "parts", table)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "parts").iterdir()}
+    assert len(files) == 4
+    assert list(read(tmp_path / "parts/nbest_predictions.json")) == [f"q{row}" for row in range(10)]
 
 
 def test_where_null_was_not_allowed_there_are_no_null_files(tmp_path: Path) -> None:

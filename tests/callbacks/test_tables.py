@@ -7,9 +7,10 @@ import pytest
 
 from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
 from qa_lightning.per_question import tabulate
-from qa_lightning.records import Answer, Prediction, Question
+from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
 
+CONTEXT = "Ada met Bob."
 ESCAPE = "\x1b[2J\x1b[31m"
 
 
@@ -26,7 +27,8 @@ def prediction(
     answers: tuple[Answer, ...] = (),
 ) -> Prediction:
     spans = ((0, 1),) * len(golds or ())
-    return Prediction(Question(0, "q1", question, "context", golds, 1, spans), text, answers, None)
+    asked = Question(0, "q1", question, CONTEXT, golds, 1, spans)
+    return Prediction(asked, text, Answers.of(CONTEXT, answers), None)
 
 
 def table(*predictions: Prediction) -> pa.Table:
@@ -34,11 +36,12 @@ def table(*predictions: Prediction) -> pa.Table:
 
 
 def answer(text: str, probability: float) -> Answer:
-    return Answer(text, 0, len(text), 1.0, 1.0, probability)
+    start = CONTEXT.index(text)
+    return Answer(text, start, start + len(text), 1.0, 1.0, probability)
 
 
 def test_a_row_tells_the_question_the_answers_and_how_sure_it_is() -> None:
-    one = prediction(golds=("Ada", "Ada", "Lovelace"), answers=(answer("Bob", 0.75), answer("Ada", 0.25)))
+    one = prediction(golds=("Ada", "Ada", "Lovelace"), answers=(answer("", 0.75), answer("Ada", 0.25)))
     assert COLUMNS == ("id", "question", "prediction", "gold", "probability")
     assert sample_rows(table(one)) == [["q1", "Who?", "Ada", "Ada | Lovelace", 0.25]]
 

@@ -219,6 +219,11 @@ def test_short_windows_are_many_in_a_batch() -> None:
     assert [len(rows) for rows in EvaluationBatches(windows, lengths, 200)] == [2, 2, 16]
 
 
+def test_a_window_with_more_tokens_than_a_batch_is_one_by_itself() -> None:
+    batches = EvaluationBatches(cut_into([1, 1, 1, 1]), np.array([9, 3, 12, 3]), 6)
+    assert [rows.tolist() for rows in batches] == [[2], [0], [1, 3]]
+
+
 def test_evaluation_of_fewer_questions_than_processes() -> None:
     windows = cut_into([2])
     found = [list(EvaluationBatches(windows, np.array([5, 4]), 40, rank, 3)) for rank in range(3)]

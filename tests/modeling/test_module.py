@@ -13,6 +13,7 @@ import string
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -649,6 +650,17 @@ def test_a_model_that_knows_no_gradient_checkpointing(tmp_path: Path) -> None:
 
 def test_the_attention_kernel_can_be_chosen(folder: Path) -> None:
     assert make_module(folder, attn_implementation="eager").model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "highest"), ("cuda", "high")])
+def test_tf32_is_for_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch, device: str, precision: str) -> None:
+    module = make_module(folder)
+    set_to = ["highest"]
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", set_to.append)
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+    monkeypatch.setattr(type(module), "trainer", trainer)
+    module.setup("fit")
+    assert set_to[-1] == precision
 
 
 def test_a_window_longer_than_the_models_positions_is_refused(folder: Path) -> None:

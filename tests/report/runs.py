@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from qa_lightning.per_question import FILE, tabulate, write_table
-from qa_lightning.records import Answer, Prediction, Question
+from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada wrote the first program in London. Grace built a compiler in Paris."
@@ -45,7 +45,7 @@ def answered(
     ]
     published = None if golds is None else tuple(golds)
     asked = Question(row, name or f"q{row}", question, context, published, windows, tuple(spans))
-    return Prediction(asked, texts[0], tuple(answers), null_odds)
+    return Prediction(asked, texts[0], Answers.of(context, answers), null_odds)
 
 
 def some() -> list[Prediction]:
@@ -90,12 +90,12 @@ def many(questions: int, contexts: int, length: int, candidates: int, letter: st
     for row in range(questions):
         context = texts[row * contexts // questions]
         spans = [(start, start + rng.randrange(3, 30)) for start in rng.sample(range(length - 30), candidates)]
-        answers = tuple(
+        answers = [
             Answer(context[start:end], start, end, rng.gauss(0, 3), rng.gauss(0, 3), rng.random())
             for start, end in spans
-        )
+        ]
         gold = spans[rng.randrange(2)]
         words = "Which of the many things that are told here is meant by it?"
         asked = Question(row, f"{row:024x}", words, context, (context[slice(*gold)],) * 3, 1, (gold,) * 3)
-        made.append(Prediction(asked, answers[0].text, answers, rng.gauss(0, 5)))
+        made.append(Prediction(asked, answers[0].text, Answers.of(context, answers), rng.gauss(0, 5)))
     return made

@@ -125,7 +125,7 @@ def test_sorting_leaves_what_has_no_figure_to_the_end(browser: Any, tmp_path: Pa
         answered(1, ["Ada"], "Ada", question="low", probabilities=[0.2]),
         answered(2, ["Ada"], "Ada", question="high", probabilities=[0.9]),
     ]
-    predictions[0].answers = ()
+    predictions[0].answers = predictions[0].answers[:0]
     reader = Reader(browser, tmp_path, predictions)
     reader.sort(f"{what}, lowest first")
     assert reader.questions() == ["low", "high", "none"]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.records import Answer, Prediction, Question
+from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.metric import ExtractiveQA
 from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import best_threshold, evaluate, score_question
@@ -25,13 +25,13 @@ def predict(
     threshold: float = 0.0,
 ) -> Prediction:
     """A prediction as decoding makes it: `span` is the best answer, null where its odds exceed the threshold."""
-    question = Question(row, f"q{row}", "?", "some context", golds, windows=1)
+    question = Question(row, f"q{row}", "?", span, golds, windows=1)
     answers = [Answer(span, 0, len(span), 1.0, 2.0, 0.5)] if span else []
     if null_odds is None:
-        return Prediction(question, span, tuple(answers), None)
+        return Prediction(question, span, Answers.of(span, answers), None)
     place = 0 if null_odds > 0 else len(answers)
     answers.insert(place, Answer("", 0, 0, null_odds, 3.0, 0.5))
-    return Prediction(question, "" if null_odds > threshold else span, tuple(answers), null_odds)
+    return Prediction(question, "" if null_odds > threshold else span, Answers.of(span, answers), null_odds)
 
 
 def score(*batches: list[Prediction]) -> dict[str, float]:

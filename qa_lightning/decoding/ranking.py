@@ -1,0 +1,101 @@
+"""The best spans of each question, from those of its windows; for many questions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_lightning.records import ANSWER
+
+Rows = NDArray[np.void]
+"""Answers, as `ANSWER`."""
+Ints = NDArray[np.integer]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+# Whether a character is white space, by its code; of those beyond, none is.
+_IS_BLANK = np.array([chr(code).isspace() for code in range(0x3002)])
+
+
+def rank_spans(contexts: Sequence[str], spans: Rows, scores: Floats, of_window: Ints) -> tuple[Rows, Floats, Ints]:
+    """The best spans of each question, best first, each once.
+
+    Of a span that several windows found, the higher score counts. Spans with the same score are ordered by their
+    start, then by their end. Those that cover only white space are left out.
+
+    Args:
+        contexts: Each question's context.
+        spans: The spans of each window; `ANSWER` ``[windows, n_best_size]``.
+        scores: Their scores; what is not a finite number is padding; ``[windows, n_best_size]``.
+        of_window: The index of each window's question; ``[windows]``.
+
+    Returns:
+        The spans, their scores, which are -inf behind the last (both ``[questions, n_best_size]``), and how many
+        there are (``[questions]``).
+    """
+    shape = (len(contexts), spans.shape[1])
+    best, best_scores = np.zeros(shape, dtype=ANSWER), np.full(shape, -np.inf)
+    usable = np.isfinite(scores) & _say_something(contexts, spans, of_window)
+    places = (spans["start"].astype(np.int64) << 32) | spans["end"]
+
+    # Most questions have one window, whose spans are all answers, ranked and different: these are not sorted again.
+    alone = np.bincount(of_window, minlength=1)[of_window] == 1
+    done = alone & usable.all(axis=1) & _are_ranked(scores, places) & _differ(places)
+    best[of_window[done]], best_scores[of_window[done]] = spans[done], scores[done]
+    if not done.all():
+        window, column = np.nonzero(usable & ~done[:, None])
+        rows, values, of = spans[window, column], scores[window, column], of_window[window]
+        order, rank = _merge(rows, values, of, places[window, column])
+        order, rank = order[rank < shape[1]], rank[rank < shape[1]]
+        best[of[order], rank], best_scores[of[order], rank] = rows[order], values[order]
+    return best, best_scores, np.isfinite(best_scores).sum(axis=1)
+
+
+def _say_something(contexts: Sequence[str], spans: Rows, of_window: Ints) -> Bools:
+    """Which spans hold a character that is not white space; ``[windows, n_best_size]``."""
+    # Nearly all begin with one. The space at the end is there lest there be nothing to look at.
+    codes = np.frombuffer("".join([*contexts, " "]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    begins = np.cumsum([0, *map(len, contexts)])
+    first = codes.take(begins[of_window][:, None] + spans["start"], mode="clip")
+    something = ~_IS_BLANK.take(first, mode="clip") & (spans["start"] < spans["end"])
+    for window, column in zip(*np.nonzero(~something), strict=True):
+        start, end, *_ = spans[window, column].item()
+        something[window, column] = bool(contexts[of_window[window]][start:end].strip())
+    return something
+
+
+def _are_ranked(scores: Floats, places: Ints) -> Bools:
+    """In which windows the spans stand by score, and of the same score by place; ``[windows]``."""
+    before, after = scores[:, :-1], scores[:, 1:]
+    ordered = (before > after) | ((before == after) & (places[:, :-1] < places[:, 1:]))
+    return np.logical_and.reduce(ordered, axis=1)
+
+
+def _differ(places: Ints) -> Bools:
+    """In which windows no span is there twice, as where several tokens make up one character; ``[windows]``."""
+    ordered = np.sort(places, axis=1)
+    return np.logical_and.reduce(ordered[:, :-1] < ordered[:, 1:], axis=1)
+
+
+def _merge(rows: Rows, scores: Floats, of: Ints, places: Ints) -> tuple[Ints, Ints]:
+    """Ranks spans of questions, all ``[spans]``.
+
+    Args:
+        rows: The spans.
+        scores: Their scores.
+        of: The question of each.
+        places: Numbers that order like start and end.
+
+    Returns:
+        Indices of spans, and the rank of each in its question, from 0. The same place in a question is there once.
+    """
+    # Of those at one place the best comes first.
+    order = np.lexsort((rows["end_logit"], rows["start_logit"], -scores, places, of))
+    again = (np.diff(places[order]) == 0) & (np.diff(of[order]) == 0)
+    order = order[np.append(True, ~again)[: len(order)]]
+    # This sort is stable: what scores the same stays ordered by place.
+    order = order[np.lexsort((-scores[order], of[order]))]
+    ordered = of[order]
+    return order, np.arange(len(order)) - np.searchsorted(ordered, ordered)

@@ -1,0 +1,94 @@
+"""Options that make training faster change neither its losses nor its scores, but for the rounding of the precision."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from tests.tiny import tiny_folder
+from tests.training import make_data, make_module, make_trainer, trains, write_long
+
+pytestmark = trains
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "worker processes": ({}, {"num_workers": 1}),
+    "few shapes": ({}, {"pad_to_multiple_of": 5}),
+    "packing": ({"packing": True}, {}),
+    "eager attention": ({"attn_implementation": "eager"}, {}),
+    "gradient checkpointing": ({"gradient_checkpointing": True}, {}),
+    "packing and checkpointing": ({"packing": True, "gradient_checkpointing": True}, {}),
+}
+"""Arguments of the module and of the data, by what they do."""
+
+
+class Losses(pl.Callback):
+    """Keeps the loss of each training step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.values.append(trainer.callback_metrics["train/loss"].item())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("speed")
+    tiny_folder(folder / "model")
+    write_long(folder / "squad.json", copies=3)
+    return folder
+
+
+def train(
+    folder: Path, module: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **trainer: Any
+) -> tuple[list[float], dict[str, float]]:
+    """The losses of two epochs of training, and the scores in the end."""
+    pl.seed_everything(5, verbose=False)
+    squad = folder / "squad.json"
+    losses = Losses()
+    fitted = make_module(folder / "model", learning_rate=3e-3, config_overrides=NO_DROPOUT, **module or {})
+    questions = make_data(folder / "model", train=squad, validation_file=str(squad), **data or {})
+    make_trainer(folder, losses, max_epochs=2, **trainer).fit(fitted, questions)
+    return losses.values, fitted.scores[""]
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> tuple[list[float], dict[str, float]]:
+    """What a training without any of the options gives."""
+    losses, scores = train(folder)
+    assert losses[-1] < 0.8 * losses[0]
+    assert 0 < scores["f1"] < 100
+    return losses, scores
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_losses_and_scores_stay_what_they_are(
+    folder: Path, plain: tuple[list[float], dict[str, float]], option: str
+) -> None:
+    module, data = OPTIONS[option]
+    losses, scores = train(folder, module, data)
+    assert losses == pytest.approx(plain[0], rel=1e-4)
+    assert scores == pytest.approx(plain[1], rel=1e-4)
+
+
+def test_half_precision_stays_close(folder: Path, plain: tuple[list[float], dict[str, float]]) -> None:
+    losses, _ = train(folder, precision="bf16-mixed")
+    assert losses[:5] == pytest.approx(plain[0][:5], rel=2**-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler, g++")
+def test_a_compiled_model_learns_the_same(folder: Path, plain: tuple[list[float], dict[str, float]]) -> None:
+    torch._dynamo.reset()
+    losses, scores = train(folder, {"torch_compile": True}, {"pad_to_multiple_of": 20, "batch_size": 4})
+    assert losses == pytest.approx(plain[0], rel=1e-3)
+    assert scores == pytest.approx(plain[1], rel=1e-3)
+    # One for training and one for evaluation, each with sizes left open once a second one was seen.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from qa_lightning.data import reach
 from qa_lightning.data.inspection import inspect_split
+from qa_lightning.data.offsets import add_marks, trim
 from qa_lightning.data.reach import Place, best_scores
 from qa_lightning.data.splits import Recipe, Split
-from qa_lightning.data.tokens import add_marks, trim
 from qa_lightning.data.windows import cut
 from qa_lightning.scoring.squad import score_question
 from tests.data.prepared import prepare, rows

@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from tests.tiny import tiny_folder
-from tests.training import make_data, make_module, make_trainer, trains, write_long
+from tests.training import NO_DROPOUT, Watch, make_data, make_module, make_trainer, trains, write_long
 
 pytestmark = trains
 
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "worker processes": ({}, {"num_workers": 1}),
     "few shapes": ({}, {"pad_to_multiple_of": 5}),
@@ -25,16 +24,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "packing and checkpointing": ({"packing": True, "gradient_checkpointing": True}, {}),
 }
 """Arguments of the module and of the data, by what they do."""
-
-
-class Losses(pl.Callback):
-    """Keeps the loss of each training step."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.values.append(trainer.callback_metrics["train/loss"].item())
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +40,11 @@ def train(
     """The losses of two epochs of training, and the scores in the end."""
     pl.seed_everything(5, verbose=False)
     squad = folder / "squad.json"
-    losses = Losses()
+    losses = Watch(lambda trainer, _: float(trainer.callback_metrics["train/loss"]))
     fitted = make_module(folder / "model", learning_rate=3e-3, config_overrides=NO_DROPOUT, **module or {})
     questions = make_data(folder / "model", train=squad, validation_file=str(squad), **data or {})
     make_trainer(folder, losses, max_epochs=2, **trainer).fit(fitted, questions)
-    return losses.values, fitted.scores[""]
+    return losses.seen, fitted.scores[""]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ SETTINGS: dict[str, Any] = {
     "version_2_with_negative": True,
 }
 """So short that the passages of `write_long` need several windows."""
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+"""What a BERT's configuration is overridden with, where two computations are to be the same."""
 
 trains = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # how Lightning 2.6 asks torch 2.13
@@ -80,6 +84,17 @@ def script_scores(module: QALightningModule, *f1: float) -> QALightningModule:
 
     module.evaluation.compute = scripted
     return module
+
+
+class Watch(pl.Callback):
+    """Calls a function at the end of every training batch, and keeps what it returns."""
+
+    def __init__(self, function: Callable[[pl.Trainer, pl.LightningModule], Any]) -> None:
+        self.function = function
+        self.seen: list[Any] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self.seen.append(self.function(trainer, pl_module))
 
 
 class StopAt(pl.Callback):

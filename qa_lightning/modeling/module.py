@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -246,10 +247,7 @@ class QALightningModule(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
         """Answers the questions whose last window is in this batch."""
-        trainer: Any = self.trainer
-        logits = self(batch)
-        with trainer.profiler.profile("decoding"):
-            return self.evaluation.answer(batch, *logits)
+        return self._answer(batch, *self(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
@@ -340,13 +338,19 @@ class QALightningModule(pl.LightningModule):
         return span_loss(start_logits, end_logits, batch.inputs["attention_mask"], batch.starts, batch.ends)
 
     def _evaluate(self, batch: Batch) -> list[Prediction]:
-        trainer: Any = self.trainer
         logits = self(batch)
-        with trainer.profiler.profile("decoding"):
-            predictions = self.evaluation.answer(batch, *logits)
-        with trainer.profiler.profile("scoring"):
+        predictions = self._answer(batch, *logits)
+        with self._profile("scoring"):
             self.evaluation.score(batch.name, predictions, *self._loss(batch, *logits))
         return predictions
+
+    def _answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
+        with self._profile("decoding"):
+            return self.evaluation.answer(batch, start_logits, end_logits)
+
+    def _profile(self, part: str) -> AbstractContextManager[Any]:
+        trainer: Any = self.trainer
+        return trainer.profiler.profile(part)
 
     def _finish_evaluation(self, stage: str) -> None:
         self.scores = self.evaluation.compute()

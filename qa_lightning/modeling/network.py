@@ -153,8 +153,10 @@ def _is_of_base_model(network: nn.Module, parameter: str) -> bool:
 def longest_input(network: nn.Module) -> int | None:
     """How many tokens the network has positions for; None where it places them relatively."""
     positions = _position_embeddings(network)
+    if positions is None:
+        return None
     # BART's kind counts from an offset, which it adds by itself.
-    return None if positions is None else positions.num_embeddings - max(first_position(network), _offset(positions))
+    return positions.num_embeddings - max(first_position(network), getattr(positions, "offset", 0))
 
 
 def first_position(network: nn.Module) -> int:
@@ -168,10 +170,6 @@ def _position_embeddings(network: nn.Module) -> nn.Embedding | None:
         if name.endswith(("position_embeddings", "embed_positions", "wpe")) and isinstance(module, nn.Embedding):
             return module
     return None
-
-
-def _offset(positions: nn.Embedding) -> int:
-    return getattr(positions, "offset", 0)
 
 
 def accepted_inputs(network: nn.Module) -> set[str]:

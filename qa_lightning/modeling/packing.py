@@ -56,8 +56,9 @@ class Packing:
         # From 10 on: RoBERTa counts the positions of ids that are not the padding's.
         ids = (10 + torch.arange(20).view(2, 10)) % network.get_input_embeddings().weight.shape[0]
         mask = (torch.arange(10) < torch.tensor([[10], [7]])).long()
+        accepted = accepted_inputs(network)
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-        inputs = {name: values for name, values in inputs.items() if name in accepted_inputs(network)}
+        inputs = {name: values for name, values in inputs.items() if name in accepted}
         training = network.training
         network.eval()
         try:

@@ -31,11 +31,19 @@ from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
 from tests.modeling.families import config
 from tests.tiny import tiny_folder, tiny_tokenizer
-from tests.training import SETTINGS, make_data, make_module, make_trainer, script_scores, trains, write_long
+from tests.training import (
+    NO_DROPOUT,
+    SETTINGS,
+    Watch,
+    make_data,
+    make_module,
+    make_trainer,
+    script_scores,
+    trains,
+    write_long,
+)
 
 pytestmark = trains
-
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +77,6 @@ def make_batch(
         ends=tensor(ends),
         ids=[f"q{i}" for i in range(number)],
     )
-
-
-class Watch(pl.Callback):
-    """Calls a function at the end of every training batch, and keeps what it returns."""
-
-    def __init__(self, function: Callable[[pl.Trainer, pl.LightningModule], Any]) -> None:
-        self.function = function
-        self.seen: list[Any] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self.seen.append(self.function(trainer, pl_module))
 
 
 def logits(module: QALightningModule, batch: Batch) -> Tensor:

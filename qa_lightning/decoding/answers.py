@@ -106,8 +106,8 @@ def answer_questions(
     """What all windows of each question say together; the order of the windows does not matter.
 
     Of a span that several windows found, the higher score counts. Answers with the same score are ordered by
-    their start, then by their end. Spans that cover only whitespace are not answers. The null answer scores
-    the minimum over the windows (a window without the answer says null, rightly, though another holds the
+    their start, then by their end. Spans without a character are not answers. The null answer scores the
+    minimum over the windows (a window without the answer says null, rightly, though another holds the
     answer), as in the original BERT script, and is predicted where its score exceeds the best other one by
     more than the threshold.
 
@@ -129,8 +129,7 @@ def answer_questions(
     """
     with np.errstate(invalid="ignore"):  # opposite infinities
         sums = windows["start_logit"].astype(np.float64) + windows["end_logit"]
-    contexts = [question.context for question in questions]
-    answers, scores, counts = rank_spans(contexts, windows[:, :-1], sums[:, :-1], of_window)
+    answers, scores, counts = rank_spans(len(questions), windows[:, :-1], sums[:, :-1], of_window)
     starts, ends = answers["start"][:, 0].tolist(), answers["end"][:, 0].tolist()
     says_null = counts == 0
     null_odds: Sequence[float | None] = [None] * len(questions)

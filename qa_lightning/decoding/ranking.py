@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,18 +13,15 @@ Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-# Whether a character is white space, by its code; of those beyond, none is.
-_IS_BLANK = np.array([chr(code).isspace() for code in range(0x3002)])
 
-
-def rank_spans(contexts: Sequence[str], spans: Rows, scores: Floats, of_window: Ints) -> tuple[Rows, Floats, Ints]:
+def rank_spans(questions: int, spans: Rows, scores: Floats, of_window: Ints) -> tuple[Rows, Floats, Ints]:
     """The best spans of each question, best first, each once.
 
     Of a span that several windows found, the higher score counts. Spans with the same score are ordered by their
-    start, then by their end. Those that cover only white space are left out.
+    start, then by their end. Those without a character are left out.
 
     Args:
-        contexts: Each question's context.
+        questions: How many questions there are.
         spans: The spans of each window; `ANSWER` ``[windows, n_best_size]``.
         scores: Their scores; what is not a finite number is padding; ``[windows, n_best_size]``.
         of_window: The index of each window's question; ``[windows]``.
@@ -35,9 +30,9 @@ def rank_spans(contexts: Sequence[str], spans: Rows, scores: Floats, of_window: 
         The spans, their scores, which are -inf behind the last (both ``[questions, n_best_size]``), and how many
         there are (``[questions]``).
     """
-    shape = (len(contexts), spans.shape[1])
+    shape = (questions, spans.shape[1])
     best, best_scores = np.zeros(shape, dtype=ANSWER), np.full(shape, -np.inf)
-    usable = np.isfinite(scores) & _say_something(contexts, spans, of_window)
+    usable = np.isfinite(scores) & (spans["start"] < spans["end"])
     places = (spans["start"].astype(np.int64) << 32) | spans["end"]
 
     # Most questions have one window, whose spans are all answers, ranked and different: these are not sorted again.
@@ -51,19 +46,6 @@ def rank_spans(contexts: Sequence[str], spans: Rows, scores: Floats, of_window: 
         order, rank = order[rank < shape[1]], rank[rank < shape[1]]
         best[of[order], rank], best_scores[of[order], rank] = rows[order], values[order]
     return best, best_scores, np.isfinite(best_scores).sum(axis=1)
-
-
-def _say_something(contexts: Sequence[str], spans: Rows, of_window: Ints) -> Bools:
-    """Which spans hold a character that is not white space; ``[windows, n_best_size]``."""
-    # Nearly all begin with one. The space at the end is there lest there be nothing to look at.
-    codes = np.frombuffer("".join([*contexts, " "]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    begins = np.cumsum([0, *map(len, contexts)])
-    first = codes.take(begins[of_window][:, None] + spans["start"], mode="clip")
-    something = ~_IS_BLANK.take(first, mode="clip") & (spans["start"] < spans["end"])
-    for window, column in zip(*np.nonzero(~something), strict=True):
-        start, end, *_ = spans[window, column].item()
-        something[window, column] = bool(contexts[of_window[window]][start:end].strip())
-    return something
 
 
 def _are_ranked(scores: Floats, places: Ints) -> Bools:

@@ -31,7 +31,7 @@ def answer_slowly(
     found: dict[tuple[int, int], tuple[float, int, int, float, float]] = {}
     for window in windows:
         for start, end, start_logit, end_logit in window.spans:
-            if math.isfinite(start_logit + end_logit) and question.context[start:end].strip():
+            if math.isfinite(start_logit + end_logit) and start < end:
                 span = (-(start_logit + end_logit), start, end, start_logit, end_logit)
                 found[start, end] = min(span, found.get((start, end), span))
     ranked = [

@@ -14,7 +14,7 @@ from tests.decoding.slowly import Window, answer_slowly
 
 INF = float("inf")
 CONTEXT = "Oslo lies at a fjord.  Bergen lies further west."
-OSLO, FJORD, BERGEN, WEST, BLANKS = (0, 4), (15, 20), (23, 29), (43, 47), (21, 23)
+OSLO, FJORD, BERGEN, WEST = (0, 4), (15, 20), (23, 29), (43, 47)
 
 
 def question(row: int = 0, windows: int = 1) -> Question:
@@ -118,8 +118,8 @@ def test_equal_scores_are_ordered_by_place() -> None:
     ]
 
 
-def test_padding_and_blanks_are_no_answers() -> None:
-    spans = {BLANKS: (9, 9), (-1, -1): (-INF, -INF), OSLO: (1, 1), (5, 5): (8, 8), WEST: (math.nan, 1)}
+def test_padding_and_spans_without_a_character_are_no_answers() -> None:
+    spans = {(-1, -1): (-INF, -INF), OSLO: (1, 1), (5, 5): (8, 8), WEST: (math.nan, 1)}
     assert [a.text for a in answer(window(spans), null=False).answers] == ["Oslo"]
 
 
@@ -155,15 +155,7 @@ def test_a_span_that_two_tokens_make_in_one_window_is_one_answer() -> None:
     assert [(a.text, a.score) for a in answer(twice, null=False).answers] == [("Oslo", 3), ("west", 2)]
 
 
-@pytest.mark.parametrize("blank", [chr(code) for code in range(0x110000) if chr(code).isspace()])
-def test_white_space_of_every_kind_is_no_answer(blank: str) -> None:
-    asked = replace(question(), context=f"{blank * 2}a{blank}")
-    spans = Window([(0, 2, 9.0, 9.0), (0, 3, 5.0, 5.0), (2, 3, 4.0, 4.0), (3, 4, 3.0, 3.0)], (0.0, 0.0))
-    (prediction,) = add(AnswerCollector(False, 0.0), [(asked, spans)])
-    assert [a.text for a in prediction.answers] == [f"{blank * 2}a", "a"]
-
-
-places = st.sampled_from([OSLO, FJORD, BERGEN, WEST, BLANKS, (0, 9), (21, 29), (5, 5), (-1, -1)])
+places = st.sampled_from([OSLO, FJORD, BERGEN, WEST, (0, 9), (21, 29), (9, 5), (5, 5), (-1, -1)])
 few = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0])
 finite = few | st.floats(width=32, allow_nan=False, allow_infinity=False)
 span_logits = finite | st.sampled_from([math.nan, INF, -INF])

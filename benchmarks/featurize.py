@@ -106,6 +106,7 @@ def peer(folder: str, processes: str) -> dict[str, Any]:
 def recipe(cache_dir: Path | None = None) -> Any:
     """SQuAD's usual settings."""
     from qa_lightning.data.splits import Recipe
+    from qa_lightning.data.tokens import default_cache_dir
 
     return Recipe(
         max_length=MAX_LENGTH,
@@ -115,7 +116,7 @@ def recipe(cache_dir: Path | None = None) -> Any:
         allow_impossible_windows=True,
         version_2_with_negative=False,
         on_misaligned="repair",
-        cache_dir=cache_dir,
+        cache_dir=cache_dir or default_cache_dir(),
     )
 
 

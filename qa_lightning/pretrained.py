@@ -23,10 +23,19 @@ CHECKPOINT_KEY = "qa_lightning"
 SETTINGS_FILE = "qa_lightning.json"
 """File in a model folder that holds the settings the model was trained with."""
 
+BEST_MODEL = "best_model"
+"""Folder of a run that holds its best model."""
+
 
 def is_checkpoint(name: str | None) -> bool:
     """Whether a name means a Lightning checkpoint file rather than a folder or a name on the Hub."""
     return name is not None and name.endswith(".ckpt")
+
+
+def model_of(name: str) -> str:
+    """The best model of a run, where a name is that of a run's folder; any other name as it is."""
+    best = Path(name, BEST_MODEL)
+    return str(best) if best.is_dir() and not Path(name, "config.json").is_file() else name
 
 
 @functools.lru_cache(maxsize=2)

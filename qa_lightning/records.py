@@ -158,6 +158,8 @@ class Batch:
         weight: What its mean loss is multiplied by, so that in an epoch of batches of unequal numbers of windows
             each window counts the same.
         offsets: Characters that each token covers, end exclusive; int64 ``[batch, length, 2]``.
+        words: Characters of the word that each token of the context belongs to, end exclusive, where answers are
+            to be made of whole words; int64 ``[batch, length, 2]``.
         questions: The question of each window; empty for a window that is evaluated elsewhere.
     """
 
@@ -171,6 +173,7 @@ class Batch:
     name: str = ""
     weight: float = 1.0
     offsets: Tensor | None = None
+    words: Tensor | None = None
     questions: list[Question] | None = None
 
     def __len__(self) -> int:

@@ -21,8 +21,8 @@ LAYERS = (
     ("records", "files"),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
-    ("decoding.answers", "scoring.mlqa", "scoring.intervals", "question_types"),
-    ("scoring.rules", "scoring.metric"),
+    ("decoding.answers", "decoding.words", "decoding.legacy", "scoring.mlqa", "scoring.intervals", "question_types"),
+    ("decoding.decoder", "scoring.rules", "scoring.metric"),
     ("per_question",),
     ("comparison",),
     # 2-3: data, from rows to windows, and models
@@ -32,7 +32,7 @@ LAYERS = (
     ("data.alignment", "data.sources", "data.synthetic"),
     ("data.offsets", "data.layout"),
     ("data.tokens",),
-    ("data.windows",),
+    ("data.windows", "data.words"),
     ("data.batching", "data.collate"),
     ("data.encode",),
     ("data.reach", "data.splits"),
@@ -42,6 +42,10 @@ LAYERS = (
     ("modeling.packing",),
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
+    # 5: asking a model
+    ("reader.inputs", "reader.listing", "reader.runners", "reader.settings", "reader.tokens"),
+    ("reader.reader",),
+    ("reader.pipeline",),
     # 5: what is made of predictions
     ("report.analysis",),
     ("report.drawing", "report.browser", "report.run_files"),

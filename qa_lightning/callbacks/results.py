@@ -20,6 +20,7 @@ from qa_lightning.comparison import intervals_of
 from qa_lightning.files import write_json
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.per_question import FILE, tabulate, write_table
+from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.records import Prediction
 
 
@@ -119,7 +120,7 @@ class Results(pl.Callback):
 
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, QALightningModule)
-        pl_module.save_pretrained(Path(trainer.default_root_dir, "best_model"))
+        pl_module.save_pretrained(Path(trainer.default_root_dir, BEST_MODEL))
 
     def _log_pictures(self, trainer: pl.Trainer) -> None:
         if self._watched is not None:

@@ -32,6 +32,8 @@ class Encoded:
         golds: Token spans to train on, by example.
         unlabelled: Examples that have answers of which none could be located, or whose answers are unknown;
             bool ``[examples]``.
+        words: Characters of the context's word that each of its tokens belongs to, end exclusive: int32
+            ``[tokens, 2]``; None where answers need not be made of whole words.
     """
 
     layout: Layout
@@ -42,6 +44,7 @@ class Encoded:
     context_of: Ints
     golds: Golds
     unlabelled: NDArray[np.bool_]
+    words: NDArray[np.int32] | None = None
 
 
 class WindowDataset(Dataset[Batch]):
@@ -135,8 +138,12 @@ class WindowDataset(Dataset[Batch]):
             borders = (at_before, at_first, at_between, at_second, at_after)
             inputs["token_type_ids"] = self._token_types(column, borders)
 
-        offsets = np.zeros((len(rows), width, 2), dtype=np.int64)
-        context.scatter(offsets, at_context, encoded.contexts.offsets)
+        def of_context(column: NDArray[np.int32]) -> NDArray[np.int64]:
+            spread = np.zeros((len(rows), width, 2), dtype=np.int64)
+            context.scatter(spread, at_context, column)
+            return spread
+
+        offsets = of_context(encoded.contexts.offsets)
 
         null = np.full(len(rows), -1, dtype=np.int64)
         if layout.null is not None:
@@ -156,6 +163,7 @@ class WindowDataset(Dataset[Batch]):
         )
         if self.questions is not None:
             batch.offsets = torch.from_numpy(offsets)
+            batch.words = None if encoded.words is None else torch.from_numpy(of_context(encoded.words))
             batch.questions = [self.questions[row] for row in example]
         return batch
 

@@ -21,14 +21,15 @@ from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Recipe, Split, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
-from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.pretrained import BEST_MODEL, load_tokenizer
 from qa_lightning.records import Batch
 
 Files = str | list[str]
 
-_TAKEN = ("best_model", "checkpoints", "logs", "wandb", "validate", "test", "predict")
+_TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
 
 _SPLITS = {
@@ -151,7 +152,7 @@ class QADataModule(pl.LightningDataModule):
         self.tokens_per_batch = tokens_per_batch
         self.eval_batch_size = eval_batch_size or 2 * batch_size
         self.num_workers = num_workers
-        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.recipe = Recipe(
             max_length=max_length,
             doc_stride=doc_stride,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -17,6 +19,9 @@ from qa_lightning.data.windows import Golds, locate
 from qa_lightning.errors import UserError
 
 AnswerChoice = Literal["first", "most_frequent", "all"]
+
+FindWords = Callable[[Sequence[str], Tokens], NDArray[np.int32]]
+"""From texts and their tokens to the characters of the word that each token belongs to, as `Encoded.words`."""
 
 AnyTokens = TypeVar("AnyTokens", bound=TokenIds)
 
@@ -51,7 +56,7 @@ def encode(
     answers: AnswerChoice = "first",
     cache_dir: Path | None = None,
 ) -> Encoded:
-    """Tokenises an aligned table of examples, each distinct question and context once.
+    """Tokenises an aligned table of examples, with the token spans to train on.
 
     Args:
         table: Examples as `sources.EXAMPLES` describes them, with the spans that `alignment.align` adds.
@@ -59,45 +64,79 @@ def encode(
         max_question_length: Tokens of a question at most; longer ones are cut.
         answers: Which of several located golds to train on: the first, the one whose text is most frequent
             (the first of equals), or all.
-        cache_dir: Where tokens are kept; default `tokens.default_cache_dir`.
+        cache_dir: Where tokens are kept; None: in memory only.
+
+    Raises:
+        UserError: Where the tokenizer cannot be used.
+    """
+    published = table["context"].combine_chunks()
+    encoded = encode_pairs(
+        table["question"].combine_chunks(),
+        published,
+        tokenizer,
+        max_question_length=max_question_length,
+        cache_dir=cache_dir,
+    )
+    starts, ends, bounds = chosen_spans(table, answers)
+    characters = np.zeros(len(encoded.contexts.lengths), dtype=np.int64)
+    characters[encoded.context_of] = np.asarray(pc.utf8_length(published.dictionary))[published.indices]
+    in_context = np.repeat(encoded.context_of, np.diff(bounds))
+    golds = locate(starts, ends, in_context, bounds, encoded.contexts, characters)
+    unanswerable = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(table["gold_texts"]), 0), False))
+    return replace(encoded, golds=_distinct(golds), unlabelled=(np.diff(golds.bounds) == 0) & ~unanswerable)
+
+
+def encode_pairs(
+    questions: pa.StringArray,
+    contexts: pa.DictionaryArray,
+    tokenizer: Any,
+    *,
+    max_question_length: int,
+    cache_dir: Path | None = None,
+    words: FindWords | None = None,
+) -> Encoded:
+    """Tokenises questions with their contexts, each distinct one once; none of them is labelled.
+
+    Args:
+        questions: Questions.
+        contexts: The context of each.
+        tokenizer: A fast tokenizer of transformers.
+        max_question_length: Tokens of a question at most; longer ones are cut.
+        cache_dir: Where tokens are kept; None: in memory only.
+        words: How to find the words that the contexts' tokens belong to; None: they are not asked for.
 
     Raises:
         UserError: Where the tokenizer cannot be used.
     """
     backend = plain_backend(tokenizer)
-    stripped = pc.utf8_ltrim_whitespace(table["question"].combine_chunks()).dictionary_encode()
-    published = table["context"].combine_chunks()
-    questions = _Column(stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices))
-    contexts = _Column(published, tokenize(published.dictionary, backend, cache_dir), np.asarray(published.indices))
+    stripped = pc.utf8_ltrim_whitespace(questions).dictionary_encode()
+    texts: Any = contexts.dictionary
+    question = _Column(stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices))
+    context = _Column(contexts, tokenize(texts, backend, cache_dir), np.asarray(contexts.indices))
     # The layout is read off the pair that has most to show.
-    probe = int(np.argmax(np.minimum(questions.lengths, contexts.lengths)))
-    layout = read_layout(tokenizer, backend, questions.text(probe), contexts.text(probe))
-    if not _holds(layout, backend, questions, contexts):
+    probe = int(np.argmax(np.minimum(question.lengths, context.lengths)))
+    layout = read_layout(tokenizer, backend, question.text(probe), context.text(probe))
+    if not _holds(layout, backend, question, context):
         # This tokenizer lets a text depend on the one beside it: keep every pair's own tokens.
-        of_questions, of_contexts = tokenize_pairs(stripped, published, layout.question_first, backend, cache_dir)
-        questions = _Column(stripped, of_questions, np.arange(len(table)))
-        contexts = _Column(published, of_contexts, np.arange(len(table)))
-        if not _holds(layout, backend, questions, contexts):
+        texts = contexts
+        of_questions, of_contexts = tokenize_pairs(stripped, texts, layout.question_first, backend, cache_dir)
+        question = _Column(stripped, of_questions, np.arange(len(questions)))
+        context = _Column(contexts, of_contexts, np.arange(len(questions)))
+        if not _holds(layout, backend, question, context):
             raise UserError(
                 f"the tokenizer {type(tokenizer).__name__} does not join question and context in the same way each "
                 "time; set tokenizer_name to another one"
             )
-
-    starts, ends, bounds = chosen_spans(table, answers)
-    characters = np.zeros(len(contexts.tokens.lengths), dtype=np.int64)
-    characters[contexts.of] = np.asarray(pc.utf8_length(published.dictionary))[published.indices]
-    in_context = np.repeat(contexts.of, np.diff(bounds))
-    golds = locate(starts, ends, in_context, bounds, contexts.tokens, characters)
-    unanswerable = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(table["gold_texts"]), 0), False))
     return Encoded(
         layout=layout,
-        questions=questions.tokens,
-        question_of=questions.of,
-        question_lengths=np.minimum(questions.lengths, max_question_length),
-        contexts=contexts.tokens,
-        context_of=contexts.of,
-        golds=_distinct(golds),
-        unlabelled=(np.diff(golds.bounds) == 0) & ~unanswerable,
+        questions=question.tokens,
+        question_of=question.of,
+        question_lengths=np.minimum(question.lengths, max_question_length),
+        contexts=context.tokens,
+        context_of=context.of,
+        golds=Golds.none(len(questions)),
+        unlabelled=np.ones(len(questions), dtype=bool),
+        words=None if words is None else words(texts.to_pylist(), context.tokens),
     )
 
 

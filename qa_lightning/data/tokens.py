@@ -1,4 +1,4 @@
-"""Texts to token ids: each distinct text once, unpadded, cached on disk and memory-mapped.
+"""Texts to token ids: each distinct text once, unpadded; where there is a cache, on disk and memory-mapped.
 
 What is kept is a few flat columns (ids, character offsets, how many tokens each text has), so that a window is a
 slice and nothing of it depends on ``max_length`` or ``doc_stride``. They are written as they come and never held
@@ -101,7 +101,7 @@ def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None) -> Token
     Args:
         texts: Distinct texts.
         backend: What `plain_backend` returned.
-        cache_dir: Where to keep them; default `default_cache_dir`.
+        cache_dir: Where to keep them; None: in memory only.
     """
 
     def make(chunk: list[str]) -> Columns:
@@ -196,15 +196,19 @@ def _cached(
 ) -> Columns:
     """The ``stored`` columns that ``make`` makes of the texts, with ``bounds`` in place of ``lengths``.
 
-    They are read from the entry of these texts and this tokenizer, made first where there is none. Many processes
-    may do so at once: an entry is written under a name of its own and then renamed, and whoever comes second keeps
-    what is there.
+    With a folder, they are read from the entry of these texts and this tokenizer, made first where there is none.
+    Many processes may do so at once: an entry is written under a name of its own and then renamed, and whoever comes
+    second keeps what is there.
 
     Raises:
         UserError: Where the folder cannot be written or an entry cannot be read.
     """
     import tokenizers
 
+    if cache_dir is None:
+        chunks = [make(*chunk) for chunk in _chunks(texts)]
+        flat = {name: np.concatenate([np.empty(0, stored[name]), *(one[name] for one in chunks)]) for name in stored}
+        return flat | {"bounds": _bounds(flat.pop("lengths"))}
     digest = hashlib.blake2b(digest_size=20)
     made_by = (FORMAT, tokenizers.__version__, sys.byteorder, backend.to_str(), str(backend.encode_special_tokens))
     for part in (*made_by, kind, *stored):
@@ -213,7 +217,7 @@ def _cached(
         digest.update(len(column).to_bytes(8, "little") + _sizes(column).tobytes())
     for chunk in _chunks(texts):
         digest.update("".join(chain.from_iterable(chunk)).encode())
-    entry = (cache_dir or default_cache_dir()) / "tokens" / digest.hexdigest()
+    entry = cache_dir / "tokens" / digest.hexdigest()
     if not entry.is_dir():
         _write(entry, stored, (make(*chunk) for chunk in _chunks(texts)))
     try:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from qa_lightning.decoding.answers import AnswerCollector
-from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
+from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.errors import UserError
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
@@ -40,7 +39,7 @@ class Evaluation:
         self.null_allowed = null_allowed
         self.language = language
         self.null_score_diff_threshold = 0.0
-        self._collectors: dict[str, AnswerCollector] = {}
+        self._decoders: dict[str, Decoder] = {}
         self._metrics: dict[str, tuple[MeanMetric, ExtractiveQA]] = {}
 
     def begin(self, null_score_diff_threshold: float) -> None:
@@ -50,7 +49,7 @@ class Evaluation:
             null_score_diff_threshold: By how much null must lead to be predicted in the pass that begins.
         """
         self.null_score_diff_threshold = null_score_diff_threshold
-        self._collectors.clear()
+        self._decoders.clear()
         self._metrics.clear()
 
     def rule(self, name: str) -> str:
@@ -73,19 +72,11 @@ class Evaluation:
             start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
             end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
         """
-        if not batch.questions:
-            return []
-        assert batch.offsets is not None
-        spans = best_spans(start_logits, end_logits, batch.context_mask, self.n_best_size, self.max_answer_length)
-        if batch.name not in self._collectors:
-            self._collectors[batch.name] = AnswerCollector(self.null_allowed, self.null_score_diff_threshold)
-        return self._collectors[batch.name].add(
-            batch.questions,
-            *to_characters(spans, batch.offsets),
-            spans.start_logits,
-            spans.end_logits,
-            *null_logits(start_logits, end_logits, batch.null_position),
-        )
+        if batch.name not in self._decoders:
+            self._decoders[batch.name] = Decoder(
+                self.n_best_size, self.max_answer_length, self.null_allowed, self.null_score_diff_threshold
+            )
+        return self._decoders[batch.name].answer(batch, start_logits, end_logits)
 
     def score(self, name: str, predictions: list[Prediction], losses: Tensor, labelled: Tensor) -> None:
         """Counts a batch's predictions, and its windows' losses where they are labelled.

@@ -26,6 +26,7 @@ from qa_lightning.modeling.network import (
     accepted_inputs,
     load_network,
     longest_input,
+    network_inputs,
     question_answering_head_is_missing,
     quiet_transformers,
 )
@@ -182,10 +183,7 @@ class QALightningModule(pl.LightningModule):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
-        inputs = {name: tensor for name, tensor in batch.inputs.items() if name in self._accepted}
-        if "global_attention_mask" in self._accepted:
-            is_null = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), batch.question_mask.shape[1])
-            inputs["global_attention_mask"] = batch.question_mask.long() | is_null
+        inputs = network_inputs(batch, self._accepted)
         if self._packing is not None:
             return self._packing.logits(self.model, inputs)
         output = self.model(**inputs)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qa_lightning.errors import UserError
 from qa_lightning.pretrained import clear_errors, in_one_line, is_checkpoint, load_config, read_checkpoint
+from qa_lightning.records import Batch
 
 PREFIX = "model."
 """What the network's parameters are called by in a checkpoint's state."""
@@ -178,6 +179,15 @@ def accepted_inputs(network: nn.Module) -> set[str]:
     if getattr(network.config, "type_vocab_size", 2) < 2:
         accepted.discard("token_type_ids")
     return accepted
+
+
+def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]:
+    """What a network is given of a batch: the inputs that it accepts, global attention on the question among them."""
+    inputs = {name: tensor for name, tensor in batch.inputs.items() if name in accepted}
+    if "global_attention_mask" in accepted:
+        is_null = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), batch.question_mask.shape[1])
+        inputs["global_attention_mask"] = batch.question_mask.long() | is_null
+    return inputs
 
 
 @contextmanager

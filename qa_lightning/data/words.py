@@ -1,0 +1,69 @@
+"""The words that tokens belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_lightning.data.tokens import Tokens
+
+
+@cache
+def _border() -> Any:
+    import regex
+
+    return regex.compile(r"\b", regex.WORD | regex.VERSION1)
+
+
+def whole_words(texts: Sequence[str], tokens: Tokens) -> NDArray[np.int32]:
+    """The words of texts, by the word boundaries of Unicode (UAX #29), whatever the tokenizer takes for a word.
+
+    Where no white space stands between words, as in Chinese, Japanese or Thai, a word is a character or a short run
+    of them; what stands between words, such as a full stop, is one by itself.
+
+    Args:
+        texts: The texts.
+        tokens: Their tokens.
+
+    Returns:
+        For each token the first character of the word that it begins in and the end, exclusive, of the one that it
+        ends in; int32 ``[tokens, 2]``. A token that covers nothing has its own offsets.
+    """
+    words = tokens.offsets.copy()
+    for number, text in enumerate(texts):
+        own = slice(*tokens.bounds[number : number + 2])
+        borders = np.array([0, *(match.start() for match in _border().finditer(text)), len(text)])
+        starts, ends = tokens.offsets[own].T
+        visible = starts < ends
+        words[own][visible, 0] = borders[np.searchsorted(borders, starts[visible], side="right") - 1]
+        words[own][visible, 1] = borders[np.searchsorted(borders, ends[visible], side="left")]
+    return words
+
+
+def tokenizer_words(backend: Any, texts: Sequence[str], tokens: Tokens) -> NDArray[np.int32]:
+    """The words of texts as the tokenizer splits them before it makes tokens; for some, a text is one word.
+
+    Args:
+        backend: What `tokens.plain_backend` returned.
+        texts: The texts.
+        tokens: Their tokens.
+
+    Returns:
+        As `whole_words`; a token that is part of no word has its own offsets.
+    """
+    words = tokens.offsets.copy()
+    for number, encoding in enumerate(backend.encode_batch(list(texts), add_special_tokens=False)):
+        own = words[slice(*tokens.bounds[number : number + 2])]
+        ids = np.array([-1 if word is None else word for word in encoding.word_ids])
+        if len(ids) != len(own):
+            continue  # with another text beside it, this one has other tokens
+        inside = np.flatnonzero((ids >= 0) & (own[:, 0] < own[:, 1]))
+        _, first, of = np.unique(ids[inside], return_index=True, return_inverse=True)
+        ends = np.zeros(len(first), dtype=own.dtype)
+        np.maximum.at(ends, of, own[inside, 1])
+        own[inside] = np.stack([own[inside][first, 0][of], ends[of]], axis=1)
+    return words

@@ -1,0 +1,53 @@
+"""Logits of tokens to logits of words, so that the answers that are found are made of whole words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_NEVER = float("-inf")
+
+
+def of_words(start_logits: Tensor, end_logits: Tensor, mask: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits with which only a word's first token starts an answer, and only its last one ends it.
+
+    A word starts an answer as well as the best of its tokens does, and ends one likewise. Different spans of the
+    result are different characters, as those of tokens that are widened to words are not.
+
+    Args:
+        start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        mask: Tokens that an answer may start or end at; bool ``[batch, length]``.
+        words: Characters of the word that each token begins in (its start) and of the one that it ends in (its
+            end); neither decreases along a window's tokens; int64 ``[batch, length, 2]``.
+
+    Returns:
+        Start and end logits, minus infinity at all other tokens; float32 ``[batch, length]``.
+    """
+    starts = _best_at_first(start_logits, mask, words[..., 0])
+    ends = _best_at_first(*(one.flip(1) for one in (end_logits, mask, words[..., 1])))
+    return starts, ends.flip(1)
+
+
+def _best_at_first(logits: Tensor, mask: Tensor, word: Tensor) -> Tensor:
+    """The highest logit of each word's tokens, at the first of these; minus infinity elsewhere.
+
+    Args:
+        logits: ``[batch, length]``.
+        mask: The tokens that count; bool ``[batch, length]``.
+        word: A number for each word, that of neighbours different; ``[batch, length]``.
+    """
+    length = mask.shape[1]
+    place = torch.arange(length, device=mask.device).expand_as(word)
+    # Tokens that do not count may stand within a word: each goes with the last one before it that does.
+    before = torch.where(mask, place, -1).cummax(1).values
+    word = word.gather(1, before.clamp(min=0)).masked_fill(before < 0, -1)
+    number = (word.diff(dim=1) != 0).long().cumsum(1)
+    number = torch.cat([torch.zeros_like(number[:, :1]), number], dim=1)[:, :length]
+
+    values = torch.where(mask, logits.float().nan_to_num(_NEVER, _NEVER, _NEVER), _NEVER)
+    best = torch.full_like(values, _NEVER).scatter_reduce(1, number, values, "amax")
+    first = torch.full_like(number, length).scatter_reduce(1, number, torch.where(mask, place, length), "amin")
+    # What no token counts in goes to a column behind the others.
+    result = values.new_full((len(values), length + 1), _NEVER)
+    return result.scatter(1, first, best)[:, :length]

@@ -1,0 +1,100 @@
+"""Questions with their contexts, in all the forms in which a Reader may be given them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from qa_lightning.data.values import ShapeError, check_text
+from qa_lightning.errors import UserError
+
+Form = Literal["one", "list", "stream"]
+"""What was given, and so what is returned."""
+
+_EXPECTED = (
+    "give question=… and context=… (texts, or lists of them), a record with the keys question and context, or a list, "
+    "a datasets.Dataset or any iterable of such records"
+)
+
+
+class Pair(NamedTuple):
+    """A question and the text that its answer is cut from."""
+
+    question: str
+    context: str
+
+
+def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair], Form]:
+    """The questions with their contexts, in the order given.
+
+    Args:
+        inputs: A record, or several of them; None where the other two are given.
+        question: A question or a list of them.
+        context: The context of all questions, or a list with that of each.
+
+    Returns:
+        The pairs, each checked when it is asked for, and whether one was given, a list, or what is gone through
+        once only.
+
+    Raises:
+        UserError: For anything else, and when a pair is asked for whose question or context is no text, or empty.
+    """
+    if (inputs is None) == (question is None and context is None):
+        raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions were given twice: {_EXPECTED}")
+    if inputs is None:
+        return _checked(*_spread(question, context))
+    if isinstance(inputs, Mapping):
+        return _checked([inputs], "one")
+    if isinstance(inputs, list | tuple):
+        return _checked(inputs, "list")
+    if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes):
+        return _checked(inputs, "stream")
+    raise UserError(f"{type(inputs).__name__} is nothing that questions can be read from: {_EXPECTED}")
+
+
+def _spread(question: Any, context: Any) -> tuple[Sequence[Any], Form]:
+    """Records of a question or several, and of a context or several."""
+    for name, value in (("question", question), ("context", context)):
+        if not isinstance(value, str | list | tuple):
+            what = "missing" if value is None else f"{type(value).__name__}, not a text or a list of texts"
+            raise UserError(f"{name} is {what}: {_EXPECTED}")
+    if isinstance(question, str) and isinstance(context, str):
+        return [{"question": question, "context": context}], "one"
+    count = len(context if isinstance(question, str) else question)
+    if not isinstance(question, str) and not isinstance(context, str) and len(question) != len(context):
+        raise UserError(
+            f"{len(question)} questions and {len(context)} contexts: give lists of equal length, or one context for "
+            "all questions"
+        )
+    questions, contexts = ([one] * count if isinstance(one, str) else one for one in (question, context))
+    return [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)], "list"
+
+
+def _checked(records: Iterable[Any], form: Form) -> tuple[Iterator[Pair], Form]:
+    def pairs() -> Iterator[Pair]:
+        for number, record in enumerate(records, 1):
+            yield _pair(record, "the question" if form == "one" else f"question {number}")
+
+    return pairs(), form
+
+
+def _pair(record: Any, name: str) -> Pair:
+    """A record's two texts.
+
+    Raises:
+        UserError: One is missing, no text, or empty.
+    """
+    if not isinstance(record, Mapping):
+        raise UserError(f"{name} is {type(record).__name__}, not a record: {_EXPECTED}")
+    texts = []
+    for key in ("question", "context"):
+        if key not in record:
+            raise UserError(f"{name} has no {key!r}, only {', '.join(map(repr, record)) or 'nothing'}: {_EXPECTED}")
+        try:
+            check_text(record[key])
+        except ShapeError as error:
+            raise UserError(f"{name}: its {key} is {error}") from None
+        if not record[key].strip():
+            raise UserError(f"{name}: its {key} is empty; leave it out, or fill it in")
+        texts.append(record[key])
+    return Pair(*texts)

@@ -1,0 +1,109 @@
+"""How a Reader answers: the arguments of transformers' former pipeline, and a trained model's own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from qa_lightning.data.windows import check_lengths
+from qa_lightning.errors import UserError
+
+_LONGEST_WINDOW = 384
+_LONGEST_STRIDE = 128
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a Reader answers.
+
+    Attributes:
+        top_k: Answers to each question, best first; fewer where there are no more.
+        doc_stride: Context tokens that neighbouring windows share; default: 128, or what there is room for.
+        max_answer_len: Tokens of an answer at most.
+        max_seq_len: Tokens of a window at most; default: 384, or as many as the model has positions for.
+        max_question_len: Tokens of a question at most; longer ones are cut.
+        handle_impossible_answer: Whether "no answer" may be the answer, which has an empty text.
+        align_to_words: Whether answers are made of whole words; see `data.words.whole_words`.
+        n_best_size: Over how many answers of a question the scores are a softmax.
+        null_score_diff_threshold: By how much "no answer" must lead to be the answer.
+        legacy: Scores as transformers' former pipeline did, faults included.
+    """
+
+    top_k: int = 1
+    doc_stride: int | None = None
+    max_answer_len: int = 15
+    max_seq_len: int | None = None
+    max_question_len: int = 64
+    handle_impossible_answer: bool = False
+    align_to_words: bool = True
+    n_best_size: int = 20
+    null_score_diff_threshold: float = 0.0
+    legacy: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("top_k", "max_answer_len", "n_best_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @classmethod
+    def of_model(cls, saved: Mapping[str, Any]) -> Settings:
+        """The settings that a model of ours was trained and scored with; the pipeline's defaults for any other.
+
+        Args:
+            saved: What `pretrained.load_settings` returned.
+        """
+        if not saved:
+            return cls()
+        return cls(
+            doc_stride=saved["doc_stride"],
+            max_answer_len=saved["max_answer_length"],
+            max_seq_len=saved["max_length"],
+            max_question_len=saved["max_question_length"],
+            handle_impossible_answer=saved["version_2_with_negative"],
+            align_to_words=False,  # nor does validation
+            n_best_size=saved["n_best_size"],
+            null_score_diff_threshold=saved["null_score_diff_threshold"],
+        )
+
+    def updated(self, values: Mapping[str, Any]) -> Settings:
+        """The same with other values.
+
+        Raises:
+            UserError: For a name that is none of these, or a value that cannot be.
+        """
+        names = [field.name for field in fields(self)]
+        for name, value in values.items():
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+                raise UserError(f"unknown argument {name!r}; did you mean {near[0]!r}?")
+            kinds = {bool: bool, float: int | float}.get(type(getattr(Settings, name)), int)
+            optional = getattr(Settings, name) is None
+            if not (value is None and optional) and (
+                not isinstance(value, kinds) or (kinds is not bool and isinstance(value, bool))
+            ):
+                raise UserError(f"{name} cannot be {value!r}")
+        return replace(self, **values)
+
+    def lengths(self, longest: int | None, special_tokens: int) -> tuple[int, int]:
+        """The length of windows and how much they share, in tokens.
+
+        Args:
+            longest: How many tokens the model has positions for; None: any number.
+            special_tokens: Tokens of a window that belong to neither question nor context.
+
+        Raises:
+            UserError: Where the model has no positions for so many, or no room is left for the context to move on.
+        """
+        max_seq_len = self.max_seq_len or min(_LONGEST_WINDOW, longest or _LONGEST_WINDOW)
+        if longest is not None and max_seq_len > longest:
+            raise UserError(f"max_seq_len ({max_seq_len}) is beyond the model's {longest} positions; lower it")
+        room = max_seq_len - self.max_question_len - special_tokens
+        doc_stride = self.doc_stride
+        if doc_stride is None:
+            doc_stride = max(0, min(_LONGEST_STRIDE, room // 2))
+        check_lengths(
+            max_seq_len, doc_stride, self.max_question_len, special_tokens, ("max_seq_len", "max_question_len")
+        )
+        return max_seq_len, doc_stride

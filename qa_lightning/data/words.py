@@ -19,7 +19,7 @@ def _border() -> Any:
     return regex.compile(r"\b", regex.WORD | regex.VERSION1)
 
 
-def whole_words(texts: Sequence[str], tokens: Tokens) -> NDArray[np.int32]:
+def whole_words(texts: Sequence[str], tokens: Tokens, most_tokens: int) -> NDArray[np.int32]:
     """The words of texts, by the word boundaries of Unicode (UAX #29), whatever the tokenizer takes for a word.
 
     Where no white space stands between words, as in Chinese, Japanese or Thai, a word is a character or a short run
@@ -28,19 +28,24 @@ def whole_words(texts: Sequence[str], tokens: Tokens) -> NDArray[np.int32]:
     Args:
         texts: The texts.
         tokens: Their tokens.
+        most_tokens: Words of more tokens are left in pieces: they are too long to be an answer.
 
     Returns:
         For each token the first character of the word that it begins in and the end, exclusive, of the one that it
-        ends in; int32 ``[tokens, 2]``. A token that covers nothing has its own offsets.
+        ends in; int32 ``[tokens, 2]``. A token that covers nothing, or is part of a word left in pieces, has its own
+        offsets.
     """
     words = tokens.offsets.copy()
     for number, text in enumerate(texts):
-        own = slice(*tokens.bounds[number : number + 2])
+        own = words[slice(*tokens.bounds[number : number + 2])]
+        visible = np.flatnonzero(own[:, 0] < own[:, 1])
+        starts, ends = own[visible].T
         borders = np.array([0, *(match.start() for match in _border().finditer(text)), len(text)])
-        starts, ends = tokens.offsets[own].T
-        visible = starts < ends
-        words[own][visible, 0] = borders[np.searchsorted(borders, starts[visible], side="right") - 1]
-        words[own][visible, 1] = borders[np.searchsorted(borders, ends[visible], side="left")]
+        first = np.searchsorted(borders, starts, side="right") - 1
+        last = np.searchsorted(borders, ends, side="left") - 1
+        for side, word, edge in ((0, first, borders[first]), (1, last, borders[last + 1])):
+            whole = np.bincount(word)[word] <= most_tokens
+            own[visible[whole], side] = edge[whole]
     return words
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -210,12 +209,8 @@ class Reader:
         decoder = Decoder(
             n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
         )
-        found = self._go_through(pairs, plan, decoder, whole_words if plan.align_to_words else None)
-        # Where all words have too many tokens, parts of them must do.
-        rows = [row for row, one in found.items() if plan.align_to_words and one.answers.span is None]
-        if rows:
-            parts = self._predict([pairs[row] for row in rows], replace(plan, align_to_words=False), n_best_size)
-            found |= dict(zip(rows, parts, strict=True))
+        words = partial(whole_words, most_tokens=plan.max_answer_len) if plan.align_to_words else None
+        found = self._go_through(pairs, plan, decoder, words)
         return [found[row] for row in range(len(pairs))]
 
     def _go_through(self, pairs: list[Pair], plan: Settings, decoder: Any, words: FindWords | None) -> dict[int, Any]:

@@ -1,0 +1,98 @@
+"""For every family of model, a Reader answers what validation predicts, question by question."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering
+
+from qa_lightning import Reader
+from qa_lightning.cli import main
+from qa_lightning.modeling.network import quiet_transformers
+from tests.data.tokenizers import build
+from tests.modeling.families import config
+from tests.training import trains
+
+pytestmark = [pytest.mark.slow, *trains]
+
+TOKENIZERS = {
+    "bert": "bert-uncased",
+    "distilbert": "bert-cased",
+    "roberta": "roberta",
+    "electra": "bert-uncased",
+    "deberta-v2": "albert",
+    "albert": "albert",
+    "longformer": "roberta",
+    "xlnet": "xlnet",
+    "modernbert": "roberta",
+    "llama": "llama",
+    "qwen3": "qwen",
+}
+"""By family of model a family of tokenizer; only ``qwen``'s has no token for null."""
+
+CASES = [(family, null) for family in TOKENIZERS for null in (False, True) if not (null and family == "qwen3")]
+
+
+def folder_of(family: str, shared: Path, folder: Path) -> Path:
+    """A tiny model whose logits differ much from token to token, with its tokenizer."""
+    tokenizer = build(TOKENIZERS[family], shared)
+    made = config(family)
+    made.vocab_size = len(tokenizer)
+    made.pad_token_id = tokenizer.pad_token_id
+    if family != "xlnet":
+        made.max_position_embeddings = 514
+    with torch.random.fork_rng(), quiet_transformers():
+        torch.manual_seed(0)
+        model = AutoModelForQuestionAnswering.from_config(made)
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.data.normal_(0, 0.3)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+def questions(file: Path) -> dict[str, dict[str, str]]:
+    """The questions of SQuAD JSON with their contexts, by id."""
+    return {
+        qa["id"]: {"question": qa["question"], "context": paragraph["context"]}
+        for article in json.loads(file.read_text())["data"]
+        for paragraph in article["paragraphs"]
+        for qa in paragraph["qas"]
+    }
+
+
+@pytest.mark.parametrize(("family", "null"), CASES)
+def test_the_best_answer_is_what_validation_predicts(
+    family: str, null: bool, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = folder_of(family, shared, tmp_path / "model")
+    file = shared / "data" / ("xquad.en.v2.dev.json" if null else "xquad.en.json")
+    asked = questions(file)
+    reader = Reader.from_pretrained(folder, device="cpu", max_answer_len=30, align_to_words=False)
+    # A threshold at which about half of the questions are left unanswered.
+    odds = sorted(one.null_odds or 0.0 for one in reader.predictions(asked.values(), handle_impossible_answer=null))
+    threshold = (odds[len(odds) // 2 - 1] + odds[len(odds) // 2]) / 2
+    arguments = ["--model.model_name_or_path", str(folder), "--data.validation_file", str(file)]
+    arguments += ["--data.version_2_with_negative", str(null).lower(), "--trainer.accelerator", "cpu"]
+    assert main(["validate", *arguments, "--model.null_score_diff_threshold", str(threshold)]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    predicted: dict[str, str] = json.loads((run / "validate/predictions.json").read_text())
+    best: dict[str, list[dict[str, Any]]] = json.loads((run / "validate/nbest_predictions.json").read_text())
+    found = reader(list(asked.values()), handle_impossible_answer=null, null_score_diff_threshold=threshold)
+    answers = dict(zip(asked, found, strict=True))
+
+    assert list(answers) == list(predicted)
+    assert {name: one["answer"] for name, one in answers.items()} == predicted
+    for name, one in answers.items():
+        assert one["answer"] == asked[name]["context"][one["start"] : one["end"]]
+        same = [other["probability"] for other in best[name] if other["text"] == one["answer"]]
+        assert one["score"] == pytest.approx(same[0], abs=1e-4)
+    texts = set(predicted.values())
+    assert len(texts) > len(predicted) / 20
+    assert sum(text == "" for text in predicted.values()) == (len(predicted) // 2 if null else 0)

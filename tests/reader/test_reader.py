@@ -1,0 +1,434 @@
+"""A Reader on logits that are told by hand: what it returns, and each fault of the former pipeline, which it lacks."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import qa_lightning
+from qa_lightning import Reader, pipeline
+from qa_lightning.errors import UserError
+from qa_lightning.reader.reader import BLOCK
+from tests.data.tokenizers import build, word_level
+from tests.reader.stand_ins import Told, told
+from tests.tiny import tiny_folder
+
+WORDS = "who where sang wrote Mara Ivo Oslo Lund in and . , ?".split()
+TOKENIZER = word_level(WORDS)
+MARA = {"Mara": (6.0, 6.0), "Ivo": (4.0, 4.0), "Oslo": (3.0, 3.0)}
+CONTEXT = "Mara sang in Oslo and Ivo wrote in Lund ."
+
+
+def softmax(*scores: float) -> list[float]:
+    weights = [math.exp(score) for score in scores]
+    return [weight / sum(weights) for weight in weights]
+
+
+def test_one_question_has_one_answer() -> None:
+    answer = told(TOKENIZER, MARA, max_answer_len=1)(question="who sang ?", context=CONTEXT)
+    # Ten words, each an answer of one token: three of them tell something.
+    share = softmax(12, 8, 6, *[0] * 7)
+    assert answer == {"score": pytest.approx(share[0]), "start": 0, "end": 4, "answer": "Mara"}
+    assert type(answer["score"]) is float
+    assert type(answer["start"]) is int
+
+
+def test_top_k_lists_the_best_first_and_changes_no_score() -> None:
+    reader = told(TOKENIZER, MARA, max_answer_len=1)
+    three = reader(question="who sang ?", context=CONTEXT, top_k=3)
+    share = softmax(12, 8, 6, *[0] * 7)
+    assert three == [
+        {"score": pytest.approx(share[0]), "start": 0, "end": 4, "answer": "Mara"},
+        {"score": pytest.approx(share[1]), "start": 22, "end": 25, "answer": "Ivo"},
+        {"score": pytest.approx(share[2]), "start": 13, "end": 17, "answer": "Oslo"},
+    ]
+    assert reader(question="who sang ?", context=CONTEXT) == three[0]
+    two = reader(question="who sang ?", context=CONTEXT, top_k=5, n_best_size=2)
+    assert [one["score"] for one in two[:3]] == pytest.approx([one / sum(share[:2]) for one in share[:3]])
+    assert len(two) == 5
+
+
+def test_forms_of_questions() -> None:
+    reader = told(TOKENIZER, MARA)
+    other = "Ivo wrote in Oslo ."
+    mara, ivo = (reader(question="who sang ?", context=context) for context in (CONTEXT, other))
+    assert (mara["answer"], ivo["answer"]) == ("Mara", "Ivo")
+    records = [{"question": "who sang ?", "context": context} for context in (CONTEXT, other)]
+    assert reader(records[0]) == mara
+    assert reader(records[:1]) == [mara]
+    assert reader(records) == reader(tuple(records)) == [mara, ivo]
+    assert reader(question=["who sang ?", "who ?"], context=CONTEXT) == [mara, mara]
+    assert reader(question=["who sang ?", "who ?"], context=[CONTEXT, other]) == [mara, ivo]
+    assert reader(question="who sang ?", context=[CONTEXT, other]) == [mara, ivo]
+    assert reader([]) == []
+    assert reader([{**records[0], "id": "x"}], top_k=2) == [reader(records[0], top_k=2)]
+
+
+def test_a_data_set_and_any_iterable_are_streamed() -> None:
+    from datasets import Dataset
+
+    reader = told(TOKENIZER, MARA)
+    records = [{"question": "who ?", "context": CONTEXT}, {"question": "who ?", "context": "Ivo sang ."}] * 3
+    expected = reader(records)
+    assert list(reader(Dataset.from_list(records))) == expected
+    read = 0
+
+    def endless() -> Iterator[dict[str, str]]:
+        nonlocal read
+        while True:
+            read += 1
+            yield records[read % 2]
+
+    answers = reader(endless())
+    assert read == 0
+    assert next(answers) == expected[1]
+    assert read == BLOCK
+    for _ in range(BLOCK):
+        answer = next(answers)
+    assert answer == expected[1]
+    assert read == 2 * BLOCK
+
+
+def test_answers_come_back_in_the_order_asked_whatever_their_length() -> None:
+    names = ["Mara", "Ivo", "Oslo", "Lund"]
+    contexts = [f"{'and ' * (37 * i % 50)}{names[i % 4]} sang ." for i in range(60)]
+    reader = told(TOKENIZER, {name: (5.0, 5.0) for name in names}, tokens_per_batch=100)
+    answers = reader(question="who sang ?", context=contexts)
+    assert [one["answer"] for one in answers] == [names[i % 4] for i in range(60)]
+    assert all(
+        context[one["start"] : one["end"]] == one["answer"] for one, context in zip(answers, contexts, strict=True)
+    )
+    model: Any = reader.runner
+    assert len(model.batches) > 10
+
+
+def test_long_contexts_go_through_windows() -> None:
+    context = f"{'and ' * 500}Mara {'in ' * 500}"
+    answer = told(TOKENIZER, MARA)(question="who sang ?", context=context)
+    assert (answer["start"], answer["answer"]) == (2000, "Mara")
+
+
+def test_settings_of_a_reader_and_of_a_call() -> None:
+    reader = told(TOKENIZER, {"Mara": (5.0, 0.0), "Oslo": (0.0, 5.0)}, max_answer_len=2)
+    assert reader(question="who ?", context=CONTEXT)["answer"] != "Mara sang in Oslo"
+    assert reader(question="who ?", context=CONTEXT, max_answer_len=4)["answer"] == "Mara sang in Oslo"
+
+
+def test_no_answer_is_listed_twice() -> None:
+    """It gave the empty answer twice, and a text once a window before it summed their scores."""
+    context = "Mara sang . mara sang . Mara wrote ."
+    tokenizer = word_level([*WORDS, "mara"])
+    reader = told(tokenizer, {"Mara": (6.0, 6.0), "mara": (5.0, 5.0)}, max_answer_len=1)
+    answers = reader(question="who ?", context=context, top_k=3)
+    assert [one["answer"].lower() for one in answers] == ["mara", "sang", "."]
+    assert answers[0]["start"] == 0
+    null = {"handle_impossible_answer": True, "top_k": 3}
+    oslo = told(tokenizer, {"Oslo": (1.0, 1.0)})
+    assert [one["answer"] for one in oslo(question="who ?", context="Oslo", **null, legacy=True)] == ["Oslo", "", ""]
+    assert [one["answer"] for one in oslo(question="who ?", context="Oslo", **null)] == ["Oslo", ""]
+
+
+def test_no_score_is_above_one() -> None:
+    """It summed the scores of equal texts, of which each window's had a sum of their own."""
+    reader = told(TOKENIZER, {"Mara": (30.0, 30.0)}, max_seq_len=24, max_question_len=4, doc_stride=4)
+    asked = {"question": "who ?", "context": f"Mara {'and ' * 40}Mara {'in ' * 40}Mara ."}
+    assert reader(asked, legacy=True)["score"] == pytest.approx(3)
+    listed = reader(asked, top_k=10)
+    assert 0.3 < listed[0]["score"] <= 1
+    assert sum(one["score"] for one in listed) <= 1
+
+
+def test_no_answer_is_empty_where_none_is_allowed() -> None:
+    reader = told(TOKENIZER, {"[CLS]": (9.0, 9.0), "Oslo": (1.0, 1.0)})
+    asked: dict[str, Any] = {"question": "where ?", "context": "Oslo", "top_k": 5}
+    assert [one["answer"] for one in reader(**asked, legacy=True)] == ["Oslo", ""]
+    assert [one["answer"] for one in reader(**asked)] == ["Oslo"]
+    assert reader(**asked, handle_impossible_answer=True)[0]["answer"] == ""
+
+
+def test_where_nothing_can_be_an_answer_it_is_empty() -> None:
+    tokenizer = build_with_dropped_characters()
+    reader = told(tokenizer, {})
+    assert reader(question=["who", "who"], context=["Mara", "\u0301"]) == [
+        {"score": 1.0, "start": 0, "end": 4, "answer": "Mara"},
+        {"score": 0.0, "start": 0, "end": 0, "answer": ""},
+    ]
+
+
+def build_with_dropped_characters() -> Any:
+    from tokenizers import normalizers
+
+    tokenizer = word_level(WORDS)
+    tokenizer.backend_tokenizer.normalizer = normalizers.StripAccents()
+    return tokenizer
+
+
+def test_there_are_top_k_answers_where_there_are_so_many() -> None:
+    """It looked at a few spans of each window, and dropped some of these."""
+    context = " ".join(["Mara sang ."] * 60) + " in Oslo and Ivo wrote in Lund ?"
+    reader = told(TOKENIZER, {"Mara": (9.0, 9.0), "sang": (6.0, 6.0)}, max_answer_len=1)
+    every = reader(question="who ?", context=context, top_k=50)
+    assert [one["answer"] for one in every[:2]] == ["Mara", "sang"]
+    assert sorted(one["answer"] for one in every) == sorted(set(context.split()))
+    assert len(reader(question="who ?", context=context, top_k=5, legacy=True)) < 5
+
+
+@pytest.mark.parametrize("family", ["bert-uncased", "xlnet", "llama", "t5"])
+def test_null_is_scored_where_the_tokenizer_puts_it(family: str, shared: Path) -> None:
+    """It looked at the first token, which is the context's where the classification token stands last."""
+    tokenizer = build(family, shared)
+    null = {"bert-uncased": "[CLS]", "xlnet": "<cls>", "llama": "<s>", "t5": "</s>"}[family]
+    asked: dict[str, Any] = {"question": "Who sang?", "context": "Mara sang in Oslo.", "handle_impossible_answer": True}
+    assert told(tokenizer, {null: (5.0, 5.0)})(**asked)["answer"] == ""
+    assert told(tokenizer, {null: (-5.0, -5.0)})(**asked)["answer"] != ""
+    odds = [told(tokenizer, {null: (n, n)}).predictions(asked_of(asked), handle_impossible_answer=True) for n in (1, 2)]
+    low, high = (next(one).null_odds or 0.0 for one in odds)
+    assert high - low == pytest.approx(2)
+
+
+def asked_of(asked: dict[str, Any]) -> dict[str, str]:
+    return {"question": asked["question"], "context": asked["context"]}
+
+
+class Falling(Told):
+    """Null scores the lower, the fewer tokens a window has."""
+
+    def __call__(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        starts, ends = super().__call__(batch)
+        lengths = batch.inputs["attention_mask"].sum(1)
+        starts[torch.arange(len(batch)), batch.null_position] = lengths.float()
+        return starts, ends
+
+
+def test_null_scores_the_minimum_over_the_windows() -> None:
+    settings: dict[str, Any] = {"max_seq_len": 24, "max_question_len": 4, "doc_stride": 0}
+    reader = Reader(Falling(TOKENIZER, {}), TOKENIZER, handle_impossible_answer=True, **settings)
+    # 24 tokens of which 5 are not the context's: a window of 19 tokens of it, and one of 6.
+    (prediction,) = reader.predictions(question="who ?", context="in " * 25)
+    assert prediction.null_odds == 11.0
+
+
+def test_the_threshold_decides_and_what_it_decides_comes_first() -> None:
+    reader = told(TOKENIZER, {"[CLS]": (2.0, 2.0), "Mara": (1.0, 1.0)}, max_answer_len=1, handle_impossible_answer=True)
+    asked = {"question": "who ?", "context": "Mara sang ."}
+    share = softmax(4, 2, 0, 0)
+    null = {"score": pytest.approx(share[0]), "start": 0, "end": 0, "answer": ""}
+    mara = {"score": pytest.approx(share[1]), "start": 0, "end": 4, "answer": "Mara"}
+    assert reader(asked, top_k=2) == [null, mara]
+    assert reader(asked, top_k=2, null_score_diff_threshold=1.9) == [null, mara]
+    assert reader(asked, top_k=2, null_score_diff_threshold=2.1) == [mara, null]
+    assert reader(asked, null_score_diff_threshold=2.1) == mara
+
+
+def test_a_question_that_is_too_long_is_cut() -> None:
+    reader = told(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)
+    assert reader(question="who sang " * 1000, context=CONTEXT)["answer"] == "Mara"
+
+
+@pytest.mark.parametrize(
+    ("context", "answer"),
+    [
+        ("東京タワーは東京都港区にある。", "東京"),
+        ("北京大学位于北京市海淀区。", "海淀"),
+        ("กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย", "เมือง"),
+    ],
+)
+def test_answers_without_white_space_around_do_not_grow_to_the_whole_context(
+    context: str, answer: str, shared: Path
+) -> None:
+    """It widened answers to what the tokenizer splits first, for some of them a text between two white spaces."""
+    tokenizer = build("xlm-roberta", shared)
+    encoding = tokenizer(context, return_offsets_mapping=True, add_special_tokens=False)
+    first = context.index(answer)
+    inside = [
+        token
+        for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+        if first <= start and end <= first + len(answer)
+    ]
+    reader = told(tokenizer, {})
+    model: Any = reader.runner
+    model.table[inside] = 9.0
+    assert reader(question="who?", context=context, legacy=True)["answer"] == context
+    assert len(reader(question="who?", context=context)["answer"]) <= len(answer) + 1
+
+
+def test_words_are_whole(shared: Path) -> None:
+    tokenizer = build("bert-uncased", shared)
+    context = "The Spanish didn't unfathomably pay 3.14 dollars."
+    part = tokenizer.tokenize("unfathomably")[1]
+    reader = told(tokenizer, {part: (9.0, 9.0)})
+    asked = {"question": "How?", "context": context}
+    assert reader(asked)["answer"] == "unfathomably"
+    assert reader(asked, align_to_words=False)["answer"] != "unfathomably"
+    assert told(tokenizer, {"t": (9.0, 9.0)})(asked)["answer"] == "didn't"
+    assert told(tokenizer, {"14": (9.0, 9.0)})(asked)["answer"] == "3.14"
+
+
+def test_where_all_words_have_too_many_tokens_a_part_is_the_answer(shared: Path) -> None:
+    reader = told(build("bert-uncased", shared), {})
+    assert len(reader(question="What?", context="x" * 60)["answer"]) in range(1, 60)
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "albert", "llama"])
+@pytest.mark.parametrize("answer", ["Denver", "Denver Broncos", "🎉 café", "(Denver"])
+def test_answers_lose_and_gain_no_character(family: str, answer: str, shared: Path) -> None:
+    """White space that a byte-level or a Unigram tokenizer counts in belonged to the answer, or a character did not."""
+    tokenizer = build(family, shared)
+    context = f"It was {answer} , they say."
+    first = context.index(answer)
+    encoding = tokenizer(context, return_offsets_mapping=True, add_special_tokens=False)
+    covering = [
+        token
+        for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+        if end > first and start < first + len(answer) and context[start:end].strip()
+    ]
+    reader = told(tokenizer, {}, align_to_words=False)
+    model: Any = reader.runner
+    model.table[covering[0], 0] += 9.0
+    model.table[covering[-1], 1] += 9.0
+    found = reader(question="What?", context=context)
+    assert found["answer"] == answer == context[found["start"] : found["end"]]
+
+
+def test_threads_may_share_a_reader() -> None:
+    names = ["Mara", "Ivo", "Oslo", "Lund"]
+    reader = told(TOKENIZER, {name: (5.0, 5.0) for name in names})
+    contexts = [f"{'and ' * (i % 7)}{names[i % 4]} sang ." for i in range(40)]
+    found: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        for i in range(number, 40, 4):
+            found[i] = reader(question="who ?" + " ?" * i, context=contexts[i])["answer"]
+
+    threads = [threading.Thread(target=ask, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(40)] == [names[i % 4] for i in range(40)]
+
+
+def test_token_probabilities() -> None:
+    reader = told(TOKENIZER, {"Mara": (math.log(2), 0.0), "sang": (0.0, math.log(3)), "[CLS]": (math.log(4), 0.0)})
+    found = reader.token_probabilities("who ?", "Mara sang .")
+    assert found.spans.tolist() == [[0, 4], [5, 9], [10, 11]]
+    assert found.starts == pytest.approx([0.5, 0.25, 0.25])
+    assert found.ends == pytest.approx([0.2, 0.6, 0.2])
+    with_null = reader.token_probabilities("who ?", "Mara sang .", handle_impossible_answer=True)
+    assert with_null.starts == pytest.approx([0.25, 0.125, 0.125])
+
+
+def test_token_probabilities_over_windows() -> None:
+    reader = told(TOKENIZER, {}, max_seq_len=16, max_question_len=4, doc_stride=3)
+    found = reader.token_probabilities("who ?", "in " * 50)
+    assert found.spans.tolist() == [[3 * i, 3 * i + 2] for i in range(50)]
+    assert found.starts == pytest.approx([1 / 50] * 50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "no questions"),
+        ({"question": "who ?"}, "context is missing"),
+        ({"context": CONTEXT}, "question is missing"),
+        ({"question": 1, "context": CONTEXT}, "question is int, not a text or a list"),
+        ({"question": "", "context": CONTEXT}, "the question: its question is empty"),
+        ({"question": "who ?", "context": " \n"}, "the question: its context is empty"),
+        ({"question": ["who ?", ""], "context": CONTEXT}, "question 2: its question is empty"),
+        ({"question": ["who ?"] * 3, "context": [CONTEXT] * 2}, "3 questions and 2 contexts: give lists of equal"),
+        ({"inputs": [{"question": "who ?"}]}, "question 1 has no 'context', only 'question'"),
+        ({"inputs": ["who ?"]}, "question 1 is str, not a record"),
+        ({"inputs": "who ?"}, "str is nothing that questions can be read from"),
+        ({"inputs": 3}, "int is nothing"),
+        ({"inputs": [], "question": "who ?"}, "given twice"),
+        ({"question": "who ?", "context": "\ud800"}, "half a surrogate pair"),
+        ({"question": "who ?", "context": CONTEXT, "top_k": 0}, "top_k must be at least 1, not 0"),
+        ({"question": "who ?", "context": CONTEXT, "top_k": "3"}, "top_k cannot be '3'"),
+        ({"question": "who ?", "context": CONTEXT, "topk": 3}, "unknown argument 'topk'; did you mean 'top_k'"),
+        ({"question": "who ?", "context": CONTEXT, "legacy": 1}, "legacy cannot be 1"),
+        ({"question": "who ?", "context": CONTEXT, "max_answer_len": 0}, "max_answer_len must be at least 1"),
+        ({"question": "who ?", "context": CONTEXT, "max_question_len": 0}, "max_question_len must be at least 1"),
+        (
+            {"question": "who ?", "context": CONTEXT, "max_seq_len": 100, "doc_stride": 50},
+            "doc_stride (50) leaves no room for the context to move on: max_seq_len (100) − max_question_len (64)",
+        ),
+        ({"question": "who ?", "context": CONTEXT, "doc_stride": -1}, "doc_stride must be at least 0"),
+    ],
+)
+def test_bad_input(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        told(TOKENIZER, MARA)(**arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_null_needs_a_token(shared: Path) -> None:
+    reader = told(build("qwen", shared), {})
+    with pytest.raises(UserError, match="adds no special token at which 'no answer' could be scored"):
+        reader(question="Who?", context="Mara sang.", handle_impossible_answer=True)
+
+
+def test_bad_readers(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="tokens_per_batch must be at least 1"):
+        told(TOKENIZER, {}, tokens_per_batch=0)
+    model = Told(TOKENIZER, {})
+    model.longest = 64
+    with pytest.raises(UserError, match=r"max_seq_len \(100\) is beyond the model's 64 positions"):
+        Reader(model, TOKENIZER, max_seq_len=100, max_question_len=8)
+    headless = tiny_folder(tmp_path / "headless", head=False)
+    with pytest.raises(UserError, match="no question-answering head; train it first"):
+        Reader.from_pretrained(headless, max_question_len=8)
+    with pytest.raises(UserError, match="no such model folder|no such tokenizer folder"):
+        Reader.from_pretrained(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="dtype cannot be 'int8'"):
+        Reader.from_pretrained(tiny_folder(tmp_path / "tiny"), dtype="int8", max_question_len=8)
+
+
+def test_weights_are_of_the_type_asked_for_whatever_the_folder_holds(tmp_path: Path) -> None:
+    from transformers import AutoModelForQuestionAnswering
+
+    folder = tiny_folder(tmp_path / "model")
+    AutoModelForQuestionAnswering.from_pretrained(folder).to(torch.float16).save_pretrained(folder)
+    for dtype, expected in ((torch.float32, torch.float32), ("bfloat16", torch.bfloat16)):
+        model: Any = Reader.from_pretrained(folder, dtype=dtype, max_question_len=8).runner
+        assert {parameter.dtype for parameter in model.network.parameters()} == {expected}
+    asked = {"question": "Who wrote?", "context": "Ada wrote the first program in London."}
+    assert Reader.from_pretrained(folder, dtype="bfloat16", max_question_len=8)(asked)["score"] <= 1
+
+
+def test_the_drop_in(tmp_path: Path) -> None:
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    folder = tiny_folder(tmp_path / "model")
+    asked = {"question": "Who wrote?", "context": "Ada wrote the first program in London."}
+    answer = Reader.from_pretrained(folder, max_question_len=8)(asked)
+    assert set(answer) == {"score", "start", "end", "answer"}
+    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    for given in (
+        {"model": str(folder)},
+        {"model": folder, "tokenizer": folder},
+        {"model": model, "tokenizer": tokenizer, "device": -1},
+        {"model": model, "tokenizer": str(folder)},
+    ):
+        assert pipeline("question-answering", **given, max_question_len=8)(**asked) == answer
+    assert pipeline("question-answering", str(folder), top_k=2, max_question_len=8)(asked)[0] == answer
+    for arguments, message in (
+        (["summarization"], "there is no pipeline for 'summarization' here"),
+        (["question-answering"], "no model: name one"),
+        (["question-answering", model], "no tokenizer"),
+        (["question-answering", str(folder), tokenizer], "give names, or both loaded"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pipeline(*arguments)
+
+
+def test_nothing_else_is_in_the_package() -> None:
+    assert set(qa_lightning.__all__) == {"Reader", "pipeline", "__version__"}
+    with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
+        qa_lightning.Trainer  # noqa: B018

@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from qa_lightning.callbacks.parts import gather
 from qa_lightning.callbacks.pictures import log_pictures
 from qa_lightning.callbacks.prediction_files import METRICS, remove_evaluation, write_predictions
-from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
+from qa_lightning.callbacks.tables import COLUMNS, SAMPLED, print_samples, print_scores, sample_rows
 from qa_lightning.comparison import intervals_of
 from qa_lightning.files import write_json
 from qa_lightning.modeling.module import QALightningModule
@@ -171,6 +171,7 @@ class Results(pl.Callback):
 
 
 def _spread(table: pa.Table, count: int) -> pa.Table:
-    """So many questions, evenly over the data, since neighbours tell of the same passage; without their context."""
+    """So many questions, evenly over the data, since neighbours tell of the same passage; what is shown of them."""
     count = min(count, len(table))
-    return table.drop_columns("context").take([i * len(table) // count for i in range(count)])
+    # To take rows, Arrow joins a column's parts, all of them: those of ``answers`` are most of the table.
+    return table.select(SAMPLED).take([i * len(table) // count for i in range(count)])

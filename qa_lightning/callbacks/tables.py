@@ -13,6 +13,9 @@ from qa_lightning.terminal import printable
 COLUMNS = ("id", "question", "prediction", "gold", "probability")
 """Columns of `sample_rows`."""
 
+SAMPLED = ["id", "question", "prediction", "golds", "probability"]
+"""Columns of a table of `per_question.tabulate` that `sample_rows` reads."""
+
 _COUNTS = ("total", "epoch", "step")
 _INTERVAL = "_ci95"
 _THRESHOLD = "_thresh"
@@ -22,7 +25,7 @@ _WITHOUT_THRESHOLD = (*_COUNTS, "loss")
 
 
 def sample_rows(questions: pa.Table) -> list[list[Any]]:
-    """A row of plain values under `COLUMNS` for each row of a table of `per_question.tabulate`."""
+    """A row of plain values under `COLUMNS` for each row of a table that has `SAMPLED`."""
     return [
         [
             one["id"],
@@ -31,7 +34,7 @@ def sample_rows(questions: pa.Table) -> list[list[Any]]:
             None if one["golds"] is None else " | ".join(dict.fromkeys(gold["text"] for gold in one["golds"])),
             one["probability"],
         ]
-        for one in questions.select(["id", "question", "prediction", "golds", "probability"]).to_pylist()
+        for one in questions.select(SAMPLED).to_pylist()
     ]
 
 

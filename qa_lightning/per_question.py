@@ -205,5 +205,15 @@ def _answers(predictions: Sequence[Prediction]) -> pa.Array:
         for start, end in one.answers.rows[["start", "end"]].tolist()
     ]
     numbers = [pa.array(rows[field.name]).cast(field.type) for field in list(_ANSWER)[1:]]
-    values = pa.StructArray.from_arrays([pa.array(texts, pa.string()), *numbers], fields=list(_ANSWER))
+    values = pa.StructArray.from_arrays([_strings(texts), *numbers], fields=list(_ANSWER))
     return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), values)
+
+
+def _strings(texts: Sequence[str]) -> pa.StringArray:
+    """A column of texts in no more memory than they need.
+
+    ``pa.array`` doubles its buffer again and again, and the ones it outgrew stay with Arrow's allocator.
+    """
+    encoded = [text.encode() for text in texts]
+    bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(bounds), pa.py_buffer(b"".join(encoded)))

@@ -84,6 +84,17 @@ def test_a_gold_that_was_not_located_has_no_span() -> None:
     assert row["golds"] == [{"text": "Paris", "start": None, "end": None}, {"text": "Ada", "start": 0, "end": 3}]
 
 
+def test_answers_of_any_script_keep_their_texts() -> None:
+    context = "Zürich 😀 東京 a"
+    texts = ["東京", "", "Zürich 😀", "a", "😀"]
+    starts = [context.find(text) if text else 0 for text in texts]
+    answers = [Answer(t, start, start + len(t), 0.0, 0.0, 0.0) for t, start in zip(texts, starts, strict=True)]
+    question = Question(0, "q", "?", context, None, 1)
+    table = tabulate([Prediction(question, texts[0], Answers.of(context, answers), None)], None)
+    table.validate(full=True)
+    assert [one["text"] for one in table["answers"][0].as_py()] == texts
+
+
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_a_table_is_read_as_it_was_written(tmp_path: Path, count: int) -> None:
     predictions = [predict(row, "in London", ("Ada",)) for row in range(count)]

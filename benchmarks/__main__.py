@@ -23,6 +23,7 @@ BENCHMARKS = (
     "limit",
     "decode",
     "evaluate",
+    "reader",
     "scoring",
 )
 

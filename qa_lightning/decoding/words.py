@@ -42,8 +42,7 @@ def _best_at_first(logits: Tensor, mask: Tensor, word: Tensor) -> Tensor:
     # Tokens that do not count may stand within a word: each goes with the last one before it that does.
     before = torch.where(mask, place, -1).cummax(1).values
     word = word.gather(1, before.clamp(min=0)).masked_fill(before < 0, -1)
-    number = (word.diff(dim=1) != 0).long().cumsum(1)
-    number = torch.cat([torch.zeros_like(number[:, :1]), number], dim=1)[:, :length]
+    number = (word.diff(dim=1, prepend=word[:, :1]) != 0).long().cumsum(1)
 
     values = torch.where(mask, logits.float().nan_to_num(_NEVER, _NEVER, _NEVER), _NEVER)
     best = torch.full_like(values, _NEVER).scatter_reduce(1, number, values, "amax")

@@ -17,8 +17,8 @@ PACKAGE = Path(qa_lightning.__file__).parent
 
 LAYERS = (
     # 1: what crosses borders
-    ("errors", "terminal"),
-    ("records", "files"),
+    ("errors", "terminal", "sentences"),
+    ("records", "files", "extras"),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
     ("decoding.answers", "decoding.words", "decoding.legacy", "scoring.mlqa", "scoring.intervals", "question_types"),
@@ -58,8 +58,8 @@ LAYERS = (
     ("parser", "commands"),
     ("runs",),
     ("lightning_cli",),
-    ("commands.arguments",),
-    ("commands.score", "commands.compare", "commands.inspect", "commands.report"),
+    ("commands.arguments", "commands.asking"),
+    ("commands.score", "commands.compare", "commands.inspect", "commands.report", "commands.ask"),
     ("cli",),
     ("__main__",),
 )

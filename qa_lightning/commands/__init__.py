@@ -5,5 +5,6 @@ VERBS = {
     "score": "score predictions in a file, without a model",
     "compare": "say whether runs differ, question by question",
     "report": "write a page that shows a run's scores and answers",
+    "ask": "ask a model about a text",
 }
 """The verbs, which are the names of modules here, and what each does."""

@@ -1,0 +1,24 @@
+"""Packages that only some uses need."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from qa_lightning.errors import UserError
+
+
+def need(module: str, extra: str) -> ModuleType:
+    """An optional package's module.
+
+    Args:
+        module: What to import.
+        extra: The extra of ours that installs it.
+
+    Raises:
+        UserError: Where it is not installed, with the line that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{module} is not installed: pip install 'qa_lightning[{extra}]'") from error

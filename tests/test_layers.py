@@ -45,7 +45,8 @@ LAYERS = (
     # 5: asking a model
     ("reader.inputs", "reader.listing", "reader.runners", "reader.settings", "reader.tokens"),
     ("reader.reader",),
-    ("reader.pipeline",),
+    ("reader.pipeline", "demo.examples"),
+    ("demo.app",),
     # 5: what is made of predictions
     ("report.analysis",),
     ("report.drawing", "report.browser", "report.run_files"),
@@ -59,7 +60,7 @@ LAYERS = (
     ("runs",),
     ("lightning_cli",),
     ("commands.arguments", "commands.asking"),
-    ("commands.score", "commands.compare", "commands.inspect", "commands.report", "commands.ask"),
+    ("commands.score", "commands.compare", "commands.inspect", "commands.report", "commands.ask", "commands.demo"),
     ("cli",),
     ("__main__",),
 )

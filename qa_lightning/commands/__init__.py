@@ -6,5 +6,6 @@ VERBS = {
     "compare": "say whether runs differ, question by question",
     "report": "write a page that shows a run's scores and answers",
     "ask": "ask a model about a text",
+    "demo": "open a page on which to ask a model",
 }
 """The verbs, which are the names of modules here, and what each does."""

@@ -1,0 +1,216 @@
+"""The page's server: one page, and one place to ask.
+
+The page is our own, on Starlette, which the server needs anyway, rather than on Gradio. Gradio (6.31) takes 83 MB and
+requires two dozen packages, reports each start to its makers unless it is told not to, and has scripts written into
+its page, so that no strict security policy can hold. A picture beside a context and a list of candidates would be
+scripts of our own there, too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from qa_lightning.demo.examples import examples
+from qa_lightning.errors import UserError
+from qa_lightning.reader.listing import listing
+from qa_lightning.reader.reader import Reader
+
+LONGEST_QUESTION = 1_000
+"""Characters."""
+
+LONGEST_CONTEXT = 100_000
+"""Characters; some fifty pages."""
+
+LARGEST_BODY = 1 << 20
+"""Bytes of a request; more than the longest texts take."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Sent with everything: whatever the page shows, nothing of it can run, and no other site can be asked."""
+
+
+def make_app(reader: Reader, name: str, host: str, started: Callable[[], None] = lambda: None) -> Starlette:
+    """The application that serves the page.
+
+    Args:
+        reader: What answers; its ``top_k`` tells how many answers are listed.
+        name: What the model is called on the page.
+        host: The host that it is bound to, which browsers may call it by.
+        started: Called when the server is about to answer.
+    """
+    own = files("qa_lightning.demo")
+    may_be_none = reader.settings.handle_impossible_answer
+    environment = Environment(
+        loader=PackageLoader("qa_lightning.demo", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("page.html.j2").render(
+        name=name,
+        setup={
+            "examples": [{"question": one.question, "context": one.context} for one in examples()],
+            "longestQuestion": LONGEST_QUESTION,
+            "longestContext": LONGEST_CONTEXT,
+        },
+    )
+    style, script = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+
+    async def ask(request: Request) -> Response:
+        question, context = read_question(await read_body(request))
+        try:
+            found = await run_in_threadpool(answer, reader, question, context, may_be_none)
+        except UserError as error:
+            raise HTTPException(422, str(error)) from None
+        return JSONResponse(found)
+
+    async def show_page(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def show_style(_: Request) -> Response:
+        return Response(style, media_type="text/css")
+
+    async def show_script(_: Request) -> Response:
+        return Response(script, media_type="text/javascript")
+
+    async def tell(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        started()
+        yield
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/", show_page),
+            Route("/page.css", show_style),
+            Route("/page.js", show_script),
+            Route("/ask", ask, methods=["POST"]),
+        ],
+        middleware=[Middleware(Guard, host=host)],
+        exception_handlers={HTTPException: tell},
+    )
+
+
+def answer(reader: Reader, question: str, context: str, may_be_none: bool) -> dict[str, Any]:
+    """All that the page shows of one question; places are in characters of the context, end exclusive.
+
+    Returns:
+        ``answers``, as a Reader lists them; ``null_probability``, None where there must be an answer; and ``tokens``
+        with the ``spans`` of the context's tokens and how likely an answer ``starts`` and ``ends`` there.
+    """
+    prediction = next(reader.predictions(question=question, context=context))
+    null = prediction.answers.null if may_be_none else None
+    spans, starts, ends = reader.token_probabilities(question, context)
+    return {
+        "answers": listing(prediction, reader.settings.top_k, reader.settings.n_best_size),
+        "null_probability": None if null is None else null.probability,
+        "tokens": {
+            "spans": spans.tolist(),
+            "starts": np.round(starts, 6).tolist(),
+            "ends": np.round(ends, 6).tolist(),
+        },
+    }
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        HTTPException: 415 where it is no JSON, which a page of another site could send unasked; 413 where it is too
+            large, of which no more is read.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "send JSON, with the header Content-Type: application/json")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise HTTPException(413, f"more than {LARGEST_BODY:,} bytes; shorten the context", {"Connection": "close"})
+    return bytes(body)
+
+
+def read_question(body: bytes) -> tuple[str, str]:
+    """The question and the context of a request's body.
+
+    Raises:
+        HTTPException: 422 where there are none, or one of them is too long.
+    """
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(422, "not JSON") from None
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in ("question", "context")):
+        raise HTTPException(422, 'expected {"question": "…", "context": "…"}')
+    for key, longest in (("question", LONGEST_QUESTION), ("context", LONGEST_CONTEXT)):
+        if not record[key].strip():
+            raise HTTPException(422, f"The {key} is empty.")
+        if len(record[key]) > longest:
+            raise HTTPException(422, f"The {key} has {len(record[key]):,} characters; at most {longest:,} are read.")
+    return record["question"], record["context"]
+
+
+class Guard:
+    """Puts `HEADERS` on every answer, and refuses requests under a name that is not this server's.
+
+    Some other site's name could be made to lead here, and its pages would then count as ours (DNS rebinding). An
+    address cannot, so that any address will do.
+
+    Args:
+        app: What is guarded.
+        host: The host that the server is bound to.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self.app = app
+        self.host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app = self.app
+        if scope["type"] == "http" and not is_own_name(Headers(scope=scope).get("host", ""), self.host):
+            app = JSONResponse({"error": "this server goes by another name; open it by its address"}, 403)
+        await app(scope, receive, send_with_headers)
+
+
+def is_own_name(header: str, host: str) -> bool:
+    """Whether a request's ``Host`` is an address, localhost, or the host that the server was told to be."""
+    name = re.sub(r":\d*$", "", header).strip("[]").lower()
+    if name in ("localhost", host.lower()):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -6,6 +6,8 @@ import argparse
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from qa_lightning.errors import UserError
+from qa_lightning.pretrained import in_one_line
 from qa_lightning.reader.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,11 +62,17 @@ def load_reader(options: argparse.Namespace, **settings: Any) -> Reader:
         **settings: Settings for which the verb has another default, used where no flag is given.
 
     Raises:
-        UserError: Where the model cannot be loaded, or a setting cannot be.
+        UserError: Where the model cannot be loaded, there is no such device, or a setting cannot be.
     """
     settings |= {field.name: vars(options)[field.name] for field in fields(Settings) if field.name in vars(options)}
     Settings().updated(settings)
-    # Imported here, since it takes seconds that a mistake above need not wait for.
+    # Imported here, since they take seconds that a mistake above need not wait for.
+    import torch
+
     from qa_lightning.reader.reader import Reader
 
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {options.device} cannot be used: {in_one_line(error)}") from error
     return Reader.from_pretrained(options.model, device=options.device, dtype=options.dtype, **settings)

@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     uvicorn = need("uvicorn", "serve")
     need("starlette", "serve")
-    with listen(options.host, options.port) as listening:
+    with suppress(KeyboardInterrupt), listen(options.host, options.port) as listening:
         reader = load_reader(options, top_k=LISTED)
         # Imported here, since it needs the packages above.
         from qa_lightning.demo.app import make_app
@@ -46,8 +46,7 @@ def run(arguments: list[str]) -> None:
 
         app = make_app(reader, shown_name(options.model), options.host, started)
         config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=5)
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def listen(host: str, port: int) -> socket.socket:

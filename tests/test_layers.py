@@ -46,7 +46,8 @@ LAYERS = (
     ("reader.inputs", "reader.listing", "reader.runners", "reader.settings", "reader.tokens"),
     ("reader.reader",),
     ("reader.pipeline", "demo.examples"),
-    ("demo.app",),
+    ("serving.batching", "serving.bodies", "serving.docs", "serving.limits", "serving.messages", "serving.run"),
+    ("serving.app", "demo.app"),
     # 5: what is made of predictions
     ("report.analysis",),
     ("report.drawing", "report.browser", "report.run_files"),
@@ -60,7 +61,8 @@ LAYERS = (
     ("runs",),
     ("lightning_cli",),
     ("commands.arguments", "commands.asking"),
-    ("commands.score", "commands.compare", "commands.inspect", "commands.report", "commands.ask", "commands.demo"),
+    ("commands.score", "commands.compare", "commands.inspect", "commands.report"),
+    ("commands.ask", "commands.demo", "commands.serve"),
     ("cli",),
     ("__main__",),
 )

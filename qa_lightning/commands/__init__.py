@@ -7,5 +7,6 @@ VERBS = {
     "report": "write a page that shows a run's scores and answers",
     "ask": "ask a model about a text",
     "demo": "open a page on which to ask a model",
+    "serve": "answer questions over HTTP",
 }
 """The verbs, which are the names of modules here, and what each does."""

@@ -1,0 +1,117 @@
+"""The routes of a server: what is asked is checked, answered by a `Batcher`, and refused in one line."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from qa_lightning import __version__
+from qa_lightning.errors import UserError
+from qa_lightning.reader.inputs import Pair, read_pairs
+from qa_lightning.reader.settings import Settings
+from qa_lightning.serving.batching import Batcher
+from qa_lightning.serving.bodies import BodyLimit
+from qa_lightning.serving.docs import CONTENT_POLICY, docs_page
+from qa_lightning.serving.limits import Limits
+from qa_lightning.serving.messages import Answers, Asked, Health, Problem
+
+_PROBLEMS = {
+    400: "The body is not JSON.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    422: "What is asked cannot be answered as it is, or is more than the server takes.",
+    500: "The server has failed at this request.",
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": told} for status, told in _PROBLEMS.items()
+}
+_CLIENT_HAS_GONE = 499  # nginx's, which nobody receives
+
+
+def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
+    """The application that uvicorn runs.
+
+    Args:
+        batcher: What answers; it must be running while requests come in.
+        model: What to call the model.
+        limits: What a request may bring.
+    """
+    app = FastAPI(
+        title=f"{model}, a question-answering model",
+        version=__version__,
+        description=(
+            f"A request has at most {limits.max_body_bytes:,} bytes and {limits.max_questions:,} questions, a context "
+            f"at most {limits.max_context_characters:,} characters."
+        ),
+        docs_url=None,  # FastAPI's page is loaded from another site
+        redoc_url=None,
+    )
+    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    app.add_exception_handler(UserError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_exception_handler(Exception, _admit)
+    settings = batcher.reader.settings
+
+    @app.post("/predict", responses=_RESPONSES)
+    async def predict(asked: Asked, request: Request) -> Answers:
+        """Answers a question, or several."""
+        plan = settings.updated(asked.settings())
+        pairs, form = read_pairs(asked.inputs, asked.question, asked.context)
+        answers = await _answers(batcher, limits.held_by(pairs), plan, request)
+        return answers[0] if form == "one" else answers
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Tells that the server runs, and how it answers."""
+        return Health(status="ok", model=model, settings=asdict(settings))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": CONTENT_POLICY})
+
+    return app
+
+
+async def _answers(batcher: Batcher, pairs: list[Pair], plan: Settings, request: Request) -> list[Any]:
+    """The answers, as long as there is a client that waits for them."""
+    if not pairs:
+        return []
+    answers = asyncio.wrap_future(batcher.ask(pairs, plan))
+    # The body has been read, so that the only news there can be is that the client has gone.
+    gone = asyncio.ensure_future(request.receive())
+    either: set[asyncio.Future[Any]] = {answers, gone}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    gone.cancel()
+    if not answers.done():
+        answers.cancel()
+        raise HTTPException(_CLIENT_HAS_GONE, "the client has gone")
+    return answers.result()
+
+
+def _refuse(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, RequestValidationError):
+        status, line = _told(error.errors()[0])
+        return JSONResponse({"detail": line}, status)
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+def _admit(_: Request, error: Exception) -> JSONResponse:
+    """What a client is told of a failure of ours; uvicorn prints the traceback on the server."""
+    return JSONResponse({"detail": "the server has failed at this request; its log tells more"}, 500)
+
+
+def _told(mistake: Any) -> tuple[int, str]:
+    """The status and the line for what FastAPI and pydantic found."""
+    kind, where, message = mistake["type"], mistake["loc"], mistake["msg"]
+    if kind == "json_invalid":
+        return 400, f"the body is not JSON: {mistake['ctx']['error']} at character {where[-1]}"
+    if len(where) == 1:
+        return 422, "the body must be a JSON object, sent with the header Content-Type: application/json"
+    if kind == "extra_forbidden":
+        return 422, f"unknown key {where[-1]!r:.40}; there are {', '.join(Asked.model_fields)}"
+    return 422, f"{where[-1]}: {message[0].lower()}{message[1:]}"

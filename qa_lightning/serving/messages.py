@@ -1,0 +1,77 @@
+"""What a server is sent and what it returns, as its OpenAPI document tells."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+_TEXT = {"type": "string"}
+_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+_RECORD = {"type": "object", "properties": {"question": _TEXT, "context": _TEXT}, "required": ["question", "context"]}
+_RECORDS = {"anyOf": [_RECORD, {"type": "array", "items": _RECORD}]}
+
+MOST_ANSWERS = 100
+"""How many answers to a question may be asked for."""
+
+
+class Asked(BaseModel):
+    """Either `question` and `context`, or `inputs`; and, where they are not the server's own, settings.
+
+    Questions and contexts are checked by the Reader, as those of a call in Python are; here they are described.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "example": {"question": "Who wrote the program?", "context": "Ada wrote the first program in London."}
+        },
+    )
+
+    question: Annotated[Any, WithJsonSchema(_TEXTS)] = Field(None, description="A question, or a list of them.")
+    context: Annotated[Any, WithJsonSchema(_TEXTS)] = Field(
+        None, description="The context of all questions, or a list with that of each."
+    )
+    inputs: Annotated[Any, WithJsonSchema(_RECORDS)] = Field(
+        None, description="Instead: a record with a question and its context, or a list of them."
+    )
+    top_k: int | None = Field(
+        None, ge=1, le=MOST_ANSWERS, description="Answers to each question, best first; fewer where there are no more."
+    )
+    max_answer_len: int | None = Field(None, ge=1, description="Tokens of an answer at most.")
+    handle_impossible_answer: bool | None = Field(
+        None, description='Whether "no answer" may be the answer, which has an empty text.'
+    )
+    align_to_words: bool | None = Field(None, description="Whether answers are made of whole words.")
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that were given."""
+        return self.model_dump(exclude={"question", "context", "inputs"}, exclude_none=True)
+
+
+class Answer(BaseModel):
+    """A span of the context."""
+
+    score: float = Field(description="How likely it is among the best answers; from 0 to 1.")
+    start: int = Field(description="The character of the context with which it begins.")
+    end: int = Field(description="The character behind its last.")
+    answer: str = Field(description='Its text; empty for "no answer".')
+
+
+Answers = Answer | list[Answer] | list[list[Answer]]
+"""For one question its answer, or with ``top_k`` above 1 a list of answers; for several a list of these."""
+
+
+class Health(BaseModel):
+    """A server that answers."""
+
+    status: str = Field(description="`ok`.")
+    model: str = Field(description="The model's name.")
+    settings: dict[str, Any] = Field(description="How questions are answered unless a request says otherwise.")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str = Field(description="One line: what is wrong, and what to do.")

@@ -1,0 +1,69 @@
+"""A server's beginning and end: the port, the signals, and what is printed."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from qa_lightning.errors import UserError
+
+MOST_CONNECTIONS = 512
+"""Clients that are connected at the same time; what comes above is told to come again (status 503)."""
+
+SECONDS_TO_STOP = 30
+"""How long requests that are being answered may take when a server is stopped."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket with an address of its own, on which nobody listens yet.
+
+    Args:
+        host: A name or an address of this machine.
+        port: The port; 0: one that is free.
+
+    Raises:
+        UserError: Where the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen on {host}, port {port} ({error}); choose another --port or --host") from None
+    return sock
+
+
+def address_of(sock: socket.socket) -> str:
+    """The address of a server that listens there, as a browser takes it."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+def run_app(app: FastAPI, sock: socket.socket) -> None:
+    """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM.
+
+    Requests that have come in by then are answered, and new connections are refused. A second SIGINT does not wait.
+
+    Args:
+        app: What answers.
+        sock: What `bound` returned; it is closed in the end.
+    """
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=SECONDS_TO_STOP,
+    )
+    server = uvicorn.Server(config)
+    # Having stopped, uvicorn raises the signal again, for whoever handled it before; that must not end the process.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, server.handle_exit)
+    try:
+        server.run(sockets=[sock])
+    finally:
+        sock.close()

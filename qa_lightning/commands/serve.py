@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> None:
     # Imported here, since they take seconds that --help and a mistake need not wait for.
     from qa_lightning.serving.app import make_app
     from qa_lightning.serving.batching import Batcher
-    from qa_lightning.serving.run import address_of, bound, run_app
+    from qa_lightning.serving.run import bound, run_app
 
     with bound(options.host, options.port) as sock:
         reader = load_reader(options)
@@ -44,5 +44,4 @@ def run(arguments: list[str]) -> None:
         reader(question="Is anybody there?", context="Nobody has asked before.")
         name = Path(options.model).resolve().name
         with Batcher(reader) as batcher:
-            print(f"{name} answers at {address_of(sock)} and is described at {address_of(sock)}/docs", flush=True)
             run_app(make_app(batcher, name, limits), sock)

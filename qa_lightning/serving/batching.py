@@ -128,9 +128,9 @@ class Batcher:
         return block
 
     def _answer(self, plan: Settings, parts: list[_Part]) -> None:
-        asked = [request.pairs[number]._asdict() for request, number in parts]
+        questions, contexts = zip(*(request.pairs[number] for request, number in parts), strict=True)
         try:
-            answers = self.reader(asked, **vars(plan))
+            answers = self.reader(question=questions, context=contexts, **vars(plan))
         except Exception as error:
             if len(parts) == 1:
                 parts[0][0].fail(error)

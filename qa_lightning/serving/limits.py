@@ -39,7 +39,7 @@ class Limits:
         if len(some) > self.max_questions:
             raise UserError(f"more than {self.max_questions:,} questions in one request (--max_questions); send fewer")
         for number, pair in enumerate(some, 1):
-            for name, text in pair._asdict().items():
+            for name, text in (("question", pair.question), ("context", pair.context)):
                 if len(text) > self.max_context_characters:
                     raise UserError(
                         f"question {number}: its {name} has {len(text):,} characters, and "

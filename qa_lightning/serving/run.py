@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import ExitStack
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,30 +28,31 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         UserError: Where the address cannot be had.
     """
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"there is no port {port}; choose another --port, up to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except (OSError, OverflowError) as error:
+        with ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            stack.pop_all()
+    except OSError as error:
         raise UserError(f"cannot listen on {host}, port {port} ({error}); choose another --port or --host") from None
     return sock
 
 
-def address_of(sock: socket.socket) -> str:
-    """The address of a server that listens there, as a browser takes it."""
-    host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
-
-
 def run_app(app: FastAPI, sock: socket.socket) -> None:
-    """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM.
+    """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM; prints the address when it can be asked.
 
     Requests that have come in by then are answered, and new connections are refused. A second SIGINT does not wait.
 
     Args:
         app: What answers.
         sock: What `bound` returned; it is closed in the end.
+
+    Raises:
+        UserError: Where another process has come to listen on its address.
     """
     config = uvicorn.Config(
         app,
@@ -63,7 +65,12 @@ def run_app(app: FastAPI, sock: socket.socket) -> None:
     # Having stopped, uvicorn raises the signal again, for whoever handled it before; that must not end the process.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, server.handle_exit)
-    try:
+    with sock:
+        host, port = sock.getsockname()[:2]
+        try:
+            sock.listen()
+        except OSError as error:
+            raise UserError(f"cannot listen on {host}, port {port} ({error}); choose another --port") from None
+        address = f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
+        print(f"{app.title}, answers at {address} and is described at {address}/docs", flush=True)
         server.run(sockets=[sock])
-    finally:
-        sock.close()

@@ -25,6 +25,7 @@ BENCHMARKS = (
     "evaluate",
     "reader",
     "scoring",
+    "serve",
 )
 
 

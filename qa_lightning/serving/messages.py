@@ -16,7 +16,7 @@ MOST_ANSWERS = 100
 
 
 class Asked(BaseModel):
-    """Either `question` and `context`, or `inputs`; and, where they are not the server's own, settings.
+    """Either a question and its context, or inputs; and settings, where they are to be others than the server's.
 
     Questions and contexts are checked by the Reader, as those of a call in Python are; here they are described.
     """
@@ -66,7 +66,7 @@ Answers = Answer | list[Answer] | list[list[Answer]]
 class Health(BaseModel):
     """A server that answers."""
 
-    status: str = Field(description="`ok`.")
+    status: str = Field(description="ok.")
     model: str = Field(description="The model's name.")
     settings: dict[str, Any] = Field(description="How questions are answered unless a request says otherwise.")
 

@@ -196,7 +196,7 @@ def test_the_page_asks_without_any_other_site(server: Server) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_answers_what_runs_and_leaves_nothing(model: Path, reader: Reader, number: signal.Signals) -> None:
-    long = {"question": [f"Who {word}?" for word in "abcdefgh"], "context": " ".join(pair[1] for pair in PAIRS) * 160}
+    long = {"question": [f"Who {word}?" for word in "abcdefgh"], "context": " ".join(pair[1] for pair in PAIRS) * 60}
     expected = reader(**long)
     answers: list[httpx.Response] = []
     with serving(model) as server:
@@ -267,5 +267,6 @@ def test_what_cannot_be_served_is_told(model: Path, tmp_path: Path, capsys: pyte
     assert "top_k must be at least 1" in error_of([*free, "--top_k", "0"], capsys)
     assert "none/of/it: no such" in error_of(["--port", "0", "--model", str(tmp_path / "none/of/it")], capsys)
     headless = tiny_folder(tmp_path / "headless", head=False)
+    capsys.readouterr()
     assert "no question-answering head" in error_of(["--port", "0", "--model", str(headless)], capsys)
     assert "--model" in error_of([], capsys)

@@ -57,7 +57,7 @@ def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
     app.add_exception_handler(Exception, _admit)
     settings = batcher.reader.settings
 
-    @app.post("/predict", responses=_RESPONSES)
+    @app.post("/predict", responses=_RESPONSES, response_description="The answers.")
     async def predict(asked: Asked, request: Request) -> Answers:
         """Answers a question, or several."""
         plan = settings.updated(asked.settings())
@@ -65,7 +65,7 @@ def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
         answers = await _answers(batcher, limits.held_by(pairs), plan, request)
         return answers[0] if form == "one" else answers
 
-    @app.get("/health")
+    @app.get("/health", response_description="The server runs.")
     async def health() -> Health:
         """Tells that the server runs, and how it answers."""
         return Health(status="ok", model=model, settings=asdict(settings))

@@ -7,7 +7,7 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SECONDS = 30.0
+SECONDS = 20.0
 """How long a client may take to send a body."""
 
 

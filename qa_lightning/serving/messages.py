@@ -16,10 +16,7 @@ MOST_ANSWERS = 100
 
 
 class Asked(BaseModel):
-    """Either a question and its context, or inputs; and settings, where they are to be others than the server's.
-
-    Questions and contexts are checked by the Reader, as those of a call in Python are; here they are described.
-    """
+    """Either a question and its context, or inputs; and settings, where they are to be others than the server's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -29,6 +26,7 @@ class Asked(BaseModel):
         },
     )
 
+    # Checked by the Reader, as those of a call in Python are; here they are described.
     question: Annotated[Any, WithJsonSchema(_TEXTS)] = Field(None, description="A question, or a list of them.")
     context: Annotated[Any, WithJsonSchema(_TEXTS)] = Field(
         None, description="The context of all questions, or a list with that of each."

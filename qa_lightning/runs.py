@@ -44,7 +44,7 @@ def earlier_settings(arguments: list[str]) -> list[str]:
     if run_dir is not None and (subcommand != "fit" or checkpoint in ("best", "last")):
         raise UserError(f"{run_dir}: no run there (no config.yaml); --run_dir names the folder of an earlier fit")
     if checkpoint is not None:
-        return [subcommand, "--config", json.dumps(_settings_of(checkpoint)), *rest]
+        return [subcommand, "--config", json.dumps(settings_of(checkpoint)), *rest]
     return arguments
 
 
@@ -97,7 +97,7 @@ def _reserved(folder: Path) -> Path:
     return folder
 
 
-def _settings_of(path: str) -> dict[str, Any]:
+def settings_of(path: str) -> dict[str, Any]:
     """The model's and the data's arguments that a checkpoint was made with, in the form of a config."""
     checkpoint = read_checkpoint(path)
     config = {}

@@ -43,7 +43,8 @@ LAYERS = (
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: asking a model
-    ("reader.inputs", "reader.listing", "reader.runners", "reader.settings", "reader.tokens"),
+    ("reader.inputs", "reader.listing", "reader.runners", "reader.onnx_runner", "reader.settings", "reader.tokens"),
+    ("reader.loading",),
     ("reader.reader",),
     ("reader.pipeline", "demo.examples"),
     ("serving.batching", "serving.bodies", "serving.docs", "serving.limits", "serving.messages", "serving.run"),
@@ -61,8 +62,11 @@ LAYERS = (
     ("runs",),
     ("lightning_cli",),
     ("commands.arguments", "commands.asking"),
+    ("exporting.check", "exporting.measure", "exporting.onnx", "exporting.provenance"),
+    ("exporting.quantize", "exporting.upload", "exporting.card"),
+    ("exporting.folders",),
     ("commands.score", "commands.compare", "commands.inspect", "commands.report"),
-    ("commands.ask", "commands.demo", "commands.serve"),
+    ("commands.ask", "commands.demo", "commands.serve", "commands.export"),
     ("cli",),
     ("__main__",),
 )

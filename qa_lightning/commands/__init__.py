@@ -8,5 +8,6 @@ VERBS = {
     "ask": "ask a model about a text",
     "demo": "open a page on which to ask a model",
     "serve": "answer questions over HTTP",
+    "export": "write a model as a folder that other programs can use",
 }
 """The verbs, which are the names of modules here, and what each does."""

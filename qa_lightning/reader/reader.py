@@ -22,10 +22,10 @@ from qa_lightning.data.words import tokenizer_words, whole_words
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.errors import UserError
-from qa_lightning.modeling.network import load_network, question_answering_head_is_missing
 from qa_lightning.pretrained import load_settings, load_tokenizer, model_of
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.listing import NOTHING, Found, listing
+from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import TokenLogits, TokenProbabilities
@@ -90,8 +90,9 @@ class Reader:
 
         Args:
             model_name_or_path: A model folder of ours, which brings the settings that it was trained and scored
-                with; the folder of a run, whose best model is taken; a checkpoint that ``fit`` wrote; or any
-                ``AutoModelForQuestionAnswering`` on the Hub or in a folder.
+                with; the folder of a run, whose best model is taken; a checkpoint that ``fit`` wrote; a folder that
+                ``export`` wrote, whose ONNX model onnxruntime runs; or any ``AutoModelForQuestionAnswering`` on the
+                Hub or in a folder.
             tokenizer_name: Another tokenizer than the model's.
             revision: The Hub revision.
             device: Where to run; default: a GPU where there is one.
@@ -105,14 +106,16 @@ class Reader:
         """
         name = model_of(str(model_name_or_path))
         tokenizer = load_tokenizer(tokenizer_name or name, None if tokenizer_name else revision)
-        network, missing = load_network(
-            name, tokenizer=tokenizer, attn_implementation=attn_implementation, revision=revision
+        runner = load_runner(
+            name,
+            tokenizer,
+            device=device,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            revision=revision,
         )
-        if question_answering_head_is_missing(network, missing):
-            raise UserError(f"{name}: this checkpoint has no question-answering head; train it first")
-        network.to(device=device or default_device(), dtype=as_dtype(dtype))
         values = Settings.of_model(load_settings(name)).updated(settings)
-        return cls(network, tokenizer, tokens_per_batch=tokens_per_batch, **vars(values))
+        return cls(runner, tokenizer, tokens_per_batch=tokens_per_batch, **vars(values))
 
     def __call__(self, inputs: Any = None, *, question: Any = None, context: Any = None, **settings: Any) -> Any:
         """Answers a question, or any number of them.
@@ -257,20 +260,3 @@ class Reader:
 def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
     while block := list(islice(pairs, BLOCK)):
         yield block
-
-
-def default_device() -> str:
-    """A GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """A floating-point type by its name or itself.
-
-    Raises:
-        UserError: Where there is none of that name.
-    """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise UserError(f"dtype cannot be {dtype!r}; it is one of float32, bfloat16, float16")
-    return found

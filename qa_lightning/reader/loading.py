@@ -1,0 +1,84 @@
+"""From a name to a model that is ready to be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qa_lightning.errors import UserError
+from qa_lightning.modeling.network import load_network, question_answering_head_is_missing
+from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
+from qa_lightning.reader.runners import Runner, TorchRunner
+
+
+def load_runner(
+    name: str,
+    tokenizer: Any,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = torch.float32,
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+) -> Runner:
+    """A model by onnxruntime where a folder holds it in ONNX's format only, by torch otherwise.
+
+    Args:
+        name: A folder, a name on the Hub, or a checkpoint.
+        tokenizer: Its tokenizer.
+        device: Where to run; default: a GPU where there is one.
+        dtype: Of the weights.
+        attn_implementation: The attention kernel by transformers' name.
+        revision: The Hub revision.
+
+    Raises:
+        UserError: Where the model cannot be loaded, or not so, or has no question-answering head.
+    """
+    if holds_onnx(name):
+        if as_dtype(dtype) is not torch.float32:
+            raise UserError(f"{name}: an ONNX model keeps the dtype that it was exported with; leave dtype out")
+        if attn_implementation is not None:
+            raise UserError(f"{name}: an ONNX model has its attention built in; leave attn_implementation out")
+        return OnnxRunner(Path(name, ONNX_FILE), device)
+    network = load_answering(name, tokenizer, attn_implementation=attn_implementation, revision=revision)
+    return TorchRunner(network.to(device=device or default_device(), dtype=as_dtype(dtype)))
+
+
+def load_answering(
+    name: str, tokenizer: Any, *, attn_implementation: str | None = None, revision: str | None = None
+) -> Any:
+    """A network of transformers that was trained to answer questions, in float32.
+
+    Args:
+        name: A folder, a name on the Hub, or a checkpoint.
+        tokenizer: Its tokenizer.
+        attn_implementation: The attention kernel by transformers' name.
+        revision: The Hub revision.
+
+    Raises:
+        UserError: Where it cannot be loaded, or has no question-answering head.
+    """
+    network, missing = load_network(
+        name, tokenizer=tokenizer, attn_implementation=attn_implementation, revision=revision
+    )
+    if question_answering_head_is_missing(network, missing):
+        raise UserError(f"{name}: this checkpoint has no question-answering head; train it first")
+    return network
+
+
+def default_device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A floating-point type by its name or itself.
+
+    Raises:
+        UserError: Where there is none of that name.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UserError(f"dtype cannot be {dtype!r}; it is one of float32, bfloat16, float16")
+    return found

@@ -59,7 +59,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--data", metavar="FILE", help="questions with golds, in any format that training reads")
     parser.add_argument("--push_to_hub", metavar="NAME", help="upload the folder to the Hub under this name")
-    parser.add_argument("--public", action="store_true", help="let everybody see it there; default: private")
+    parser.add_argument("--public", action="store_true", help="if new there, everybody may see it; default: private")
     options = parser.parse_args(arguments)
     if options.int8 and options.format != "onnx":
         parser.error("--int8 goes with --format onnx")

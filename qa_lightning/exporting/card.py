@@ -18,7 +18,7 @@ from qa_lightning.terminal import printable
 CARD = "README.md"
 """File of a model folder that is its card."""
 
-_FORMATTING = re.compile(r"[\\`*{}\[\]<>#|~!&$@:/^]|(?<=www)\.|\b_|_\b|(?<=_)_", re.IGNORECASE)
+_FORMATTING = re.compile(r"[\\`*{}\[\]<>#|~!&$@:/^]|(?<=www)\.|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
 """What could format a text that stands within a line or a cell, or make a link of it."""
 
 

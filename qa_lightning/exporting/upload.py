@@ -41,11 +41,8 @@ def push(folder: Path, name: str, *, public: bool = False) -> str:
         UserError: Where the Hub cannot be reached or refuses it, or has a public model of that name already and
             ``public`` was not asked for.
     """
-    import httpx
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import disable_progress_bars
 
-    disable_progress_bars()
     api = HfApi()
     try:
         model = api.create_repo(name, private=not public, exist_ok=True)
@@ -55,6 +52,8 @@ def push(folder: Path, name: str, *, public: bool = False) -> str:
                 f"another name; the folder is in {folder}"
             )
         api.upload_folder(repo_id=model.repo_id, folder_path=folder, commit_message="Upload by qa_lightning")
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of whichever library it speaks to the Hub with
         raise UserError(f"cannot upload {folder} as {name}: {in_one_line(error)}; the folder is whole") from error
     return str(model)

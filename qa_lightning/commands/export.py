@@ -20,12 +20,13 @@ def run(arguments: list[str]) -> None:
         UserError: Where the model cannot be loaded, exported, written or uploaded.
     """
     options = _options(arguments)
-    # Imported here, since transformers takes seconds that --help and a mistake need not wait for.
-    from qa_lightning.exporting.folders import export
+    # Imported here, and one after the other, since torch and transformers take seconds that a mistake need not wait for.
     from qa_lightning.exporting.upload import check_name, push
 
     if options.push_to_hub is not None:
         check_name(options.push_to_hub)
+    from qa_lightning.exporting.folders import export
+
     graph = export(
         options.run,
         options.output,

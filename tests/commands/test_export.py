@@ -45,7 +45,6 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_run_as_onnx(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnxruntime")
     output = tmp_path / "exported"
     assert main(["export", str(run), "--format", "onnx", "--output", str(output)]) == 0
     written = capsys.readouterr()
@@ -66,7 +65,6 @@ def test_a_run_as_onnx(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_int8_is_shown_beside_float32(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnxruntime")
     data = str(write_squad(tmp_path / "squad.json"))
     arguments = ["export", str(run), "--format", "onnx", "--output", str(tmp_path / "small"), "--int8", "--data", data]
     assert main(arguments) == 0
@@ -137,6 +135,7 @@ def hub() -> Iterator[Hub]:
         yield made
 
 
+@pytest.mark.slow
 def test_an_upload_is_private_and_whole(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address)
     assert done.returncode == 0, done.stderr
@@ -148,12 +147,14 @@ def test_an_upload_is_private_and_whole(run: Path, hub: Hub, tmp_path: Path) -> 
     assert all(TOKEN.encode() not in content for content in hub.files.values())
 
 
+@pytest.mark.slow
 def test_an_upload_is_public_where_asked_for(run: Path, hub: Hub, tmp_path: Path) -> None:
     assert upload(run, tmp_path / "plain", hub.address, "--public").returncode == 0
     assert hub.models == {"me/tiny": False}
     assert "model.safetensors" in hub.files
 
 
+@pytest.mark.slow
 def test_nothing_is_added_to_a_public_model_unasked(run: Path, hub: Hub, tmp_path: Path) -> None:
     hub.models["me/tiny"] = False
     done = upload(run, tmp_path / "plain", hub.address)
@@ -162,6 +163,7 @@ def test_nothing_is_added_to_a_public_model_unasked(run: Path, hub: Hub, tmp_pat
     assert hub.files == {}
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_told_and_the_folder_kept(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address, token="hf_wrong0secret")
     assert done.returncode == 1
@@ -172,6 +174,7 @@ def test_a_wrong_token_is_told_and_the_folder_kept(run: Path, hub: Hub, tmp_path
     assert (tmp_path / "plain/model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_no_token_is_told_before_any_work(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address, token="")
     assert done.returncode == 1
@@ -181,6 +184,7 @@ def test_no_token_is_told_before_any_work(run: Path, hub: Hub, tmp_path: Path) -
     assert not hub.models
 
 
+@pytest.mark.slow
 def test_no_connection_is_told(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", "http://127.0.0.1:9")
     assert done.returncode == 1

@@ -18,8 +18,6 @@ from tests.exporting.exported import questions, scores, spans
 from tests.modeling.families import CONFIGS
 from tests.standins import roberta, save
 
-pytest.importorskip("onnxruntime")
-
 POSITIONS = 400
 LARGER: dict[str, Any] = {"num_hidden_layers": 2, "initializer_range": 0.5, "pad_token_id": 0}
 """Weights large enough for logits that differ, and layers that read what earlier ones made of padding."""
@@ -79,7 +77,7 @@ def test_answers_are_those_of_torch(family: str, padding_side: str, shared: Path
     assert isinstance(ours.runner, OnnxRunner)
     assert ours.runner.longest == torchs.runner.longest
     for tokens in (1, 4096):  # batches of one window, and of many
-        ours.tokens_per_batch = tokens
+        ours.tokens_per_batch = torchs.tokens_per_batch = tokens
         assert spans(ours, rows) == spans(torchs, rows)
         assert scores(ours, rows) == pytest.approx(scores(torchs, rows), abs=1e-4)
 

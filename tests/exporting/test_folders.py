@@ -23,8 +23,6 @@ from qa_lightning.reader.runners import TorchRunner
 from qa_lightning.reader.settings import Settings
 from tests.tiny import PASSAGES, tiny_folder, write_squad
 
-pytest.importorskip("onnxruntime")
-
 OURS = {
     "max_length": 48,
     "doc_stride": 8,

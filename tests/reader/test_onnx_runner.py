@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 
@@ -14,9 +15,6 @@ from qa_lightning.errors import UserError
 from qa_lightning.reader.onnx_runner import LONGEST, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader
 from tests.tiny import tiny_tokenizer
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
 
 
 def graph(path: Path, *, inputs: tuple[str, ...] = ("input_ids", "attention_mask"), **metadata: str) -> Path:

@@ -20,7 +20,7 @@ def run(arguments: list[str]) -> None:
         UserError: Where the model cannot be loaded, exported, written or uploaded.
     """
     options = _options(arguments)
-    # Imported here, and one after the other, since torch and transformers take seconds that a mistake need not wait for.
+    # Imported one after the other, since torch and transformers take seconds that a mistake need not wait for.
     from qa_lightning.exporting.upload import check_name, push
 
     if options.push_to_hub is not None:

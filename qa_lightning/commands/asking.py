@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_lightning.errors import UserError
-from qa_lightning.pretrained import in_one_line
+from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.reader.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,13 +66,16 @@ def load_reader(options: argparse.Namespace, **settings: Any) -> Reader:
     """
     settings |= {field.name: vars(options)[field.name] for field in fields(Settings) if field.name in vars(options)}
     Settings().updated(settings)
-    # Imported here, since they take seconds that a mistake above need not wait for.
-    import torch
-
+    # Imported here, since it takes seconds that a mistake above need not wait for.
     from qa_lightning.reader.reader import Reader
 
-    try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {options.device} cannot be used: {in_one_line(error)}") from error
     return Reader.from_pretrained(options.model, device=options.device, dtype=options.dtype, **settings)
+
+
+def shown_name(model: str) -> str:
+    """What a model is called where others see it: a name on the Hub as it is, of a folder or file only its own name."""
+    path = Path(model)
+    if not path.exists():
+        return model
+    path = path.resolve()
+    return path.parent.name if path.name == BEST_MODEL else path.name

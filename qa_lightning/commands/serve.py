@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qa_lightning.commands.arguments import VerbParser
-from qa_lightning.commands.asking import add_reader_flags, load_reader
+from qa_lightning.commands.asking import add_reader_flags, load_reader, shown_name
 from qa_lightning.extras import need
 from qa_lightning.serving.limits import Limits
 
@@ -38,10 +36,12 @@ def run(arguments: list[str]) -> None:
     from qa_lightning.serving.batching import Batcher
     from qa_lightning.serving.run import bound, run_app
 
+    def ready(address: str) -> None:
+        print(f"It answers at {address} and is described at {address}/docs (Ctrl+C ends it)", flush=True)
+
     with bound(options.host, options.port) as sock:
         reader = load_reader(options)
         # What cannot work with this model is told now, and nobody's request is the slow first one.
         reader(question="Is anybody there?", context="Nobody has asked before.")
-        name = Path(options.model).resolve().name
         with Batcher(reader) as batcher:
-            run_app(make_app(batcher, name, limits), sock)
+            run_app(make_app(batcher, shown_name(options.model), limits), sock, ready)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +30,7 @@ from qa_lightning.demo.examples import examples
 from qa_lightning.errors import UserError
 from qa_lightning.reader.listing import listing
 from qa_lightning.reader.reader import Reader
+from qa_lightning.serving.bodies import BodyLimit
 
 LONGEST_QUESTION = 1_000
 """Characters."""
@@ -54,14 +53,13 @@ HEADERS = {
 """Sent with everything: whatever the page shows, nothing of it can run, and no other site can be asked."""
 
 
-def make_app(reader: Reader, name: str, host: str, started: Callable[[], None] = lambda: None) -> Starlette:
+def make_app(reader: Reader, name: str, host: str) -> Starlette:
     """The application that serves the page.
 
     Args:
         reader: What answers; its ``top_k`` tells how many answers are listed.
         name: What the model is called on the page.
         host: The host that it is bound to, which browsers may call it by.
-        started: Called when the server is about to answer.
     """
     own = files("qa_lightning.demo")
     may_be_none = reader.settings.handle_impossible_answer
@@ -79,7 +77,10 @@ def make_app(reader: Reader, name: str, host: str, started: Callable[[], None] =
     style, script = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
 
     async def ask(request: Request) -> Response:
-        question, context = read_question(await read_body(request))
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            # A page of another site could send that unasked.
+            raise HTTPException(415, "send JSON, with the header Content-Type: application/json")
+        question, context = read_question(await request.body())
         try:
             found = await run_in_threadpool(answer, reader, question, context, may_be_none)
         except UserError as error:
@@ -99,20 +100,17 @@ def make_app(reader: Reader, name: str, host: str, started: Callable[[], None] =
         assert isinstance(error, HTTPException)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        started()
-        yield
-
     return Starlette(
-        lifespan=lifespan,
         routes=[
             Route("/", show_page),
             Route("/page.css", show_style),
             Route("/page.js", show_script),
             Route("/ask", ask, methods=["POST"]),
         ],
-        middleware=[Middleware(Guard, host=host)],
+        middleware=[
+            Middleware(Guard, host=host),
+            Middleware(BodyLimit, max_bytes=LARGEST_BODY, advice="shorten the context"),
+        ],
         exception_handlers={HTTPException: tell},
     )
 
@@ -136,23 +134,6 @@ def answer(reader: Reader, question: str, context: str, may_be_none: bool) -> di
             "ends": np.round(ends, 6).tolist(),
         },
     }
-
-
-async def read_body(request: Request) -> bytes:
-    """The body of a request.
-
-    Raises:
-        HTTPException: 415 where it is no JSON, which a page of another site could send unasked; 413 where it is too
-            large, of which no more is read.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send JSON, with the header Content-Type: application/json")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"more than {LARGEST_BODY:,} bytes; shorten the context", {"Connection": "close"})
-    return bytes(body)
 
 
 def read_question(body: bytes) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import torch
 
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.network import load_network, question_answering_head_is_missing
+from qa_lightning.pretrained import in_one_line
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.runners import Runner, TorchRunner
 
@@ -41,8 +42,9 @@ def load_runner(
         if attn_implementation is not None:
             raise UserError(f"{name}: an ONNX model has its attention built in; leave attn_implementation out")
         return OnnxRunner(Path(name, ONNX_FILE), device)
+    place, kind = as_device(device), as_dtype(dtype)
     network = load_answering(name, tokenizer, attn_implementation=attn_implementation, revision=revision)
-    return TorchRunner(network.to(device=device or default_device(), dtype=as_dtype(dtype)))
+    return TorchRunner(network.to(device=place, dtype=kind))
 
 
 def load_answering(
@@ -67,9 +69,18 @@ def load_answering(
     return network
 
 
-def default_device() -> str:
-    """A GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+def as_device(device: str | torch.device | None) -> torch.device:
+    """A device by its name or itself; None: a GPU where there is one.
+
+    Raises:
+        UserError: Where it cannot be used.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"the device {str(device)!r} cannot be used: {in_one_line(error)}") from error
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -51,7 +51,9 @@ def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
         docs_url=None,  # FastAPI's page is loaded from another site
         redoc_url=None,
     )
-    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    app.add_middleware(
+        BodyLimit, max_bytes=limits.max_body_bytes, advice="send fewer questions, or raise --max_body_bytes"
+    )
     app.add_exception_handler(UserError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _admit)

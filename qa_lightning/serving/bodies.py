@@ -17,12 +17,14 @@ class BodyLimit:
     Args:
         app: What reads the bodies.
         max_bytes: Bytes of a body at most.
+        advice: What to do about a body of more.
         seconds: How long a body may take to arrive.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float = SECONDS) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, advice: str, seconds: float = SECONDS) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.advice = advice
         self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,5 +56,5 @@ class BodyLimit:
     def _check(self, size: int) -> None:
         if size > self.max_bytes:
             raise HTTPException(
-                413, f"the body has more than {self.max_bytes:,} bytes, the most allowed (--max_body_bytes)"
+                413, f"the body has more than {self.max_bytes:,} bytes; {self.advice}"
             )

@@ -1,13 +1,14 @@
-"""A server's beginning and end: the port, the signals, and what is printed."""
+"""A server's beginning and end: the port and the signals."""
 
 from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from qa_lightning.errors import UserError
 
@@ -42,14 +43,22 @@ def bound(host: str, port: int) -> socket.socket:
     return sock
 
 
-def run_app(app: FastAPI, sock: socket.socket) -> None:
-    """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM; prints the address when it can be asked.
+def address(sock: socket.socket) -> str:
+    """The URL by which a browser of this machine finds what listens on a socket."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - such a socket listens at all
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run_app(app: ASGIApp, sock: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM.
 
     Requests that have come in by then are answered, and new connections are refused. A second SIGINT does not wait.
 
     Args:
         app: What answers.
         sock: What `bound` returned; it is closed in the end.
+        ready: Called with the address when it can be asked.
 
     Raises:
         UserError: Where another process has come to listen on its address.
@@ -58,6 +67,7 @@ def run_app(app: FastAPI, sock: socket.socket) -> None:
         app,
         log_level="warning",
         access_log=False,
+        server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=SECONDS_TO_STOP,
     )
@@ -66,11 +76,10 @@ def run_app(app: FastAPI, sock: socket.socket) -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, server.handle_exit)
     with sock:
-        host, port = sock.getsockname()[:2]
         try:
             sock.listen()
         except OSError as error:
+            host, port = sock.getsockname()[:2]
             raise UserError(f"cannot listen on {host}, port {port} ({error}); choose another --port") from None
-        address = f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}"
-        print(f"{app.title}, answers at {address} and is described at {address}/docs", flush=True)
+        ready(address(sock))
         server.run(sockets=[sock])

@@ -160,7 +160,7 @@ def test_mistakes_are_told(model: Path, file: Path, tmp_path: Path, capsys: pyte
     assert "top_k must be at least 1, not 0" in error_of(asked(model, file, "Who?", "--top_k", "0"), capsys)
     assert "max_answer_len" in error_of(asked(model, file, "Who?", "--max_answer_len", "many"), capsys)
     assert "doc_stride" in error_of(asked(model, file, "Who?", "--doc_stride", "40"), capsys)
-    assert "--device tpu0 cannot be used" in error_of(asked(model, file, "Who?", "--device", "tpu0"), capsys)
+    assert "the device 'tpu0' cannot be used" in error_of(asked(model, file, "Who?", "--device", "tpu0"), capsys)
     assert "dtype cannot be 'int8'" in error_of(asked(model, file, "Who?", "--dtype", "int8"), capsys)
     headless = tiny_folder(tmp_path / "headless", head=False)
     capsys.readouterr()

@@ -51,9 +51,7 @@ def serving(model: Path, *flags: str) -> Iterator[Server]:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            assert line.startswith("tiny, a question-answering model, answers at http://127.0.0.1:"), (
-                line + process.communicate()[1]
-            )
+            assert line.startswith("It answers at http://127.0.0.1:"), line + process.communicate()[1]
             yield Server(process, next(word for word in line.split() if word.startswith("http://")))
         finally:
             process.kill()

@@ -165,7 +165,7 @@ def test_a_body_may_have_as_many_bytes_as_allowed_and_no_more(app: FastAPI) -> N
         content = body + b" " * (LIMITS.max_body_bytes - len(body) + more)
         response = post(app, content=content, headers={"Content-Type": "application/json"})
         assert response.status_code == status
-    assert "more than 2,000 bytes, the most allowed (--max_body_bytes)" in problem(response, 413)
+    assert "more than 2,000 bytes; send fewer questions, or raise --max_body_bytes" in problem(response, 413)
 
 
 def test_a_body_of_unstated_length_is_counted(app: FastAPI) -> None:
@@ -198,7 +198,7 @@ def test_a_stated_length_is_refused_unread(app: FastAPI) -> None:
 
 def test_a_body_that_does_not_arrive_is_given_up(app: FastAPI) -> None:
     slow = FastAPI()
-    slow.add_middleware(BodyLimit, max_bytes=100, seconds=0.05)
+    slow.add_middleware(BodyLimit, max_bytes=100, advice="", seconds=0.05)
 
     @slow.post("/predict")
     async def _(body: dict[str, Any]) -> None: ...

@@ -44,7 +44,7 @@ LAYERS = (
     ("data.datamodule", "modeling.module"),
     # 5: asking a model
     ("reader.inputs", "reader.listing", "reader.runners", "reader.onnx_runner", "reader.settings", "reader.tokens"),
-    ("reader.loading",),
+    ("reader.loading", "reader.windows"),
     ("reader.reader",),
     ("reader.pipeline", "demo.examples"),
     ("serving.batching", "serving.bodies", "serving.docs", "serving.limits", "serving.messages", "serving.run"),

@@ -122,9 +122,8 @@ def answer(reader: Reader, question: str, context: str, may_be_none: bool) -> di
         ``answers``, as a Reader lists them; ``null_probability``, None where there must be an answer; and ``tokens``
         with the ``spans`` of the context's tokens and how likely an answer ``starts`` and ``ends`` there.
     """
-    prediction = next(reader.predictions(question=question, context=context))
+    prediction, (spans, starts, ends) = reader.explain(question, context)
     null = prediction.answers.null if may_be_none else None
-    spans, starts, ends = reader.token_probabilities(question, context)
     return {
         "answers": listing(prediction, reader.settings.top_k, reader.settings.n_best_size),
         "null_probability": None if null is None else null.probability,

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from functools import partial
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
 import torch
 
 from qa_lightning.data.batching import EvaluationBatches
-from qa_lightning.data.collate import WindowDataset
-from qa_lightning.data.encode import FindWords, encode_pairs
-from qa_lightning.data.tokens import plain_backend
-from qa_lightning.data.windows import cut
-from qa_lightning.data.words import tokenizer_words, whole_words
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.errors import UserError
@@ -28,14 +19,30 @@ from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
-from qa_lightning.reader.tokens import TokenLogits, TokenProbabilities
-from qa_lightning.records import Prediction, Question
+from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
+from qa_lightning.reader.windows import make_windows
+from qa_lightning.records import Prediction
 
 BLOCK = 1024
 """Questions that are read, tokenised and put into batches together; a stream is answered block by block."""
 
+BLOCK_CHARACTERS = 1 << 22
+"""Characters of a block's questions and contexts, about; fewer questions make a block where theirs are more."""
+
 _TOKENS_PER_BATCH = {"cpu": 4096}
 _TOKENS_ON_OTHERS = 16384
+
+
+class Explanation(NamedTuple):
+    """What a model says to one question, and from what.
+
+    Attributes:
+        prediction: All ``n_best_size`` answers and the null odds.
+        tokens: How likely each token of the context begins an answer, and ends it.
+    """
+
+    prediction: Prediction
+    tokens: TokenProbabilities
 
 
 class Reader:
@@ -141,7 +148,7 @@ class Reader:
         answers = (
             found if plan.top_k > 1 else (found or [dict(NOTHING)])[0]
             for block in _blocks(pairs)
-            for found in self._answers(block, plan)
+            for found in _answers(self._scored(block, plan), plan)
         )
         if form == "stream":
             return answers
@@ -163,100 +170,73 @@ class Reader:
         """
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
-        return (one for block in _blocks(pairs) for one in self._predict(block, plan, plan.n_best_size))
+        blocks = (self._scored(block, plan) for block in _blocks(pairs))
+        return (one for scored in blocks for one in _predictions(scored, plan, plan.n_best_size))
 
-    def token_probabilities(self, question: str, context: str, **settings: Any) -> TokenProbabilities:
-        """Where the model sees the answer to one question begin and end.
+    def explain(self, question: str, context: str, **settings: Any) -> Explanation:
+        """One question's prediction, and where the model sees an answer begin and end.
 
         Args:
             question: The question.
             context: Its context.
-            **settings: As in a call.
+            **settings: As in a call; ``top_k`` and ``legacy`` do not count.
 
         Raises:
             UserError: As a call does.
         """
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
-        logits = TokenLogits()
-        self._go_through(list(pairs), plan, logits, None)
-        return logits.probabilities(null_allowed=plan.handle_impossible_answer)
+        scored = self._scored(list(pairs), plan)
+        (prediction,) = _predictions(scored, plan, plan.n_best_size)
+        return Explanation(prediction, token_probabilities(scored, null_allowed=plan.handle_impossible_answer))
 
     def _checked(self, settings: Settings) -> Settings:
         settings.lengths(self.runner.longest, self.tokenizer.num_special_tokens_to_add(pair=True))
         return settings
 
-    def _answers(self, pairs: list[Pair], plan: Settings) -> list[list[Found]]:
-        """The best answers to each of some questions."""
-        if plan.legacy:
-            decoder = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
-            words = partial(tokenizer_words, plain_backend(self.tokenizer))
-            legacy = self._go_through(pairs, plan, decoder, words if plan.align_to_words else None)
-            return [legacy[row].answers for row in range(len(pairs))]
-        size = plan.n_best_size
-        answers: dict[int, list[Found]] = {}
-        rows = list(range(len(pairs)))
-        while rows:
-            predictions = self._predict([pairs[row] for row in rows], plan, size)
-            answers |= {
-                row: listing(one, plan.top_k, plan.n_best_size) for row, one in zip(rows, predictions, strict=True)
-            }
-            # Of some, so many answers had equal texts that more must be looked at.
-            full = [len(one.answers) >= size for one in predictions]
-            rows = [row for row, more in zip(rows, full, strict=True) if more and len(answers[row]) < plan.top_k]
-            size *= 4
-        return [answers[row] for row in range(len(pairs))]
-
-    def _predict(self, pairs: list[Pair], plan: Settings, n_best_size: int) -> list[Prediction]:
-        """The prediction for each of some questions."""
-        decoder = Decoder(
-            n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
-        )
-        words = partial(whole_words, most_tokens=plan.max_answer_len) if plan.align_to_words else None
-        found = self._go_through(pairs, plan, decoder, words)
-        return [found[row] for row in range(len(pairs))]
-
-    def _go_through(self, pairs: list[Pair], plan: Settings, decoder: Any, words: FindWords | None) -> dict[int, Any]:
-        """What a decoder makes of each question, by its place among them."""
+    def _scored(self, pairs: list[Pair], plan: Settings) -> list[Scored]:
+        """The logits of all windows of some questions."""
         with self._turn, torch.inference_mode():
-            dataset = self._windows(pairs, plan, words)
+            dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest)
             batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
-            found: dict[int, Any] = {}
-            for rows in batches:
-                batch = dataset[rows].to(self.runner.device)
-                found |= {one.question.row: one for one in decoder.answer(batch, *self.runner(batch))}
-        return found
+            moved = (dataset[rows].to(self.runner.device) for rows in batches)
+            return [Scored(batch, *self.runner(batch)) for batch in moved]
 
-    def _windows(self, pairs: list[Pair], plan: Settings, words: FindWords | None) -> WindowDataset:
-        questions, contexts = zip(*pairs, strict=True)
-        encoded = encode_pairs(
-            pa.array(questions),
-            pa.array(contexts).dictionary_encode(),
-            self.tokenizer,
-            max_question_length=plan.max_question_len,
-            words=words,
-        )
-        if encoded.layout.null is None and plan.handle_impossible_answer:
-            raise UserError(
-                f"the tokenizer {type(self.tokenizer).__name__} adds no special token at which 'no answer' could be "
-                "scored; set handle_impossible_answer=False"
-            )
-        max_length, doc_stride = plan.lengths(self.runner.longest, encoded.layout.special_tokens)
-        windows = cut(
-            encoded.contexts.lengths[encoded.context_of],
-            encoded.question_lengths,
-            max_length=max_length,
-            doc_stride=doc_stride,
-            special=encoded.layout.special_tokens,
-        )
-        counts = np.bincount(windows.example, minlength=len(pairs)).tolist()
-        asked = [
-            Question(row, str(row), question, context, None, count)
-            for row, ((question, context), count) in enumerate(zip(pairs, counts, strict=True))
-        ]
-        return WindowDataset(encoded, windows, [one.id for one in asked], asked)
+
+def _answers(scored: list[Scored], plan: Settings) -> Iterable[list[Found]]:
+    """The best answers to each of some questions, in their order."""
+    if plan.legacy:
+        legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
+        answered = [one for batch in scored for one in legacy.answer(*batch)]
+        return [one.answers for one in sorted(answered, key=lambda one: one.question.row)]
+    size = max(plan.n_best_size, plan.top_k)
+    while True:
+        predictions = _predictions(scored, plan, size)
+        answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
+        # Some have so many answers with equal texts that more must be looked at.
+        few = [len(found) < plan.top_k for found in answers]
+        if not any(few and len(one.answers) >= size for few, one in zip(few, predictions, strict=True)):
+            return answers
+        size *= 4
+
+
+@torch.inference_mode()
+def _predictions(scored: list[Scored], plan: Settings, n_best_size: int) -> list[Prediction]:
+    """The prediction for each of some questions, in their order."""
+    decoder = Decoder(n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold)
+    found = [one for batch in scored for one in decoder.answer(*batch)]
+    return sorted(found, key=lambda one: one.question.row)
 
 
 def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
-    while block := list(islice(pairs, BLOCK)):
+    """Some questions after the other."""
+    block: list[Pair] = []
+    characters = 0
+    for pair in pairs:
+        block.append(pair)
+        characters += len(pair.question) + len(pair.context)
+        if len(block) == BLOCK or characters >= BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
         yield block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,37 +28,43 @@ class TokenProbabilities(NamedTuple):
     ends: NDArray[np.float64]
 
 
-class TokenLogits:
-    """Gathers the windows of one question. Of a token that several windows hold, the highest logits count."""
+class Scored(NamedTuple):
+    """Windows, and what a model gave for them.
 
-    def __init__(self) -> None:
-        self._rows: list[Tensor] = []
-        self._null: list[Tensor] = []
+    Attributes:
+        batch: The windows.
+        start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+    """
 
-    def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[None]:
-        """Takes the windows of a batch; there is nothing to return before the last was seen."""
+    batch: Batch
+    start_logits: Tensor
+    end_logits: Tensor
+
+
+def token_probabilities(scored: Iterable[Scored], *, null_allowed: bool) -> TokenProbabilities:
+    """The softmax of logits over the tokens of one context.
+
+    Of a token that several windows hold, the highest logits count.
+
+    Args:
+        scored: All windows of one question.
+        null_allowed: Whether "no answer" has a part in it, as if it were a token more: that of the window in which
+            its logits have the lowest sum.
+    """
+    rows, nulls = [], []
+    for batch, *both in scored:
         assert batch.offsets is not None
-        logits = torch.stack([start_logits, end_logits], dim=-1).double()
-        mask = batch.context_mask
-        self._rows.append(torch.cat([batch.offsets[mask].double(), logits[mask]], dim=1).cpu())
+        logits = torch.stack(both, dim=-1).double()
+        rows.append(torch.cat([batch.offsets.double(), logits], dim=-1)[batch.context_mask].cpu())
         known = batch.null_position >= 0
-        self._null.append(logits[known, batch.null_position[known]].cpu())
-        return []
-
-    def probabilities(self, null_allowed: bool) -> TokenProbabilities:
-        """The softmax of the logits over the tokens.
-
-        Args:
-            null_allowed: Whether "no answer" has a part in it, as if it were a token more: that of the lowest sum of
-                logits.
-        """
-        rows = torch.cat(self._rows).numpy()
-        spans, of = np.unique(rows[:, :2].astype(np.int64), axis=0, return_inverse=True)
-        logits = np.full((len(spans) + 1, 2), -np.inf)
-        np.maximum.at(logits, of, rows[:, 2:])
-        null = torch.cat(self._null).numpy()
-        if null_allowed and len(null):
-            logits[-1] = null[null.sum(axis=1).argmin()]
-        weights = np.exp(logits - logits.max(axis=0, initial=np.finfo(np.float64).min))
-        starts, ends = (weights[:-1] / weights.sum(axis=0)).T
-        return TokenProbabilities(spans, starts, ends)
+        nulls.append(logits[known, batch.null_position[known]].cpu())
+    tokens, null = torch.cat(rows).numpy(), torch.cat(nulls).numpy()
+    spans, of = np.unique(tokens[:, :2].astype(np.int64), axis=0, return_inverse=True)
+    highest = np.full((len(spans) + 1, 2), -np.inf)
+    np.maximum.at(highest, of, tokens[:, 2:])
+    if null_allowed and len(null):
+        highest[-1] = null[null.sum(axis=1).argmin()]
+    weights = np.exp(highest - highest.max(axis=0, initial=np.finfo(np.float64).min))
+    starts, ends = (weights[:-1] / weights.sum(axis=0)).T
+    return TokenProbabilities(spans, starts, ends)

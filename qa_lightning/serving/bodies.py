@@ -55,6 +55,4 @@ class BodyLimit:
 
     def _check(self, size: int) -> None:
         if size > self.max_bytes:
-            raise HTTPException(
-                413, f"the body has more than {self.max_bytes:,} bytes; {self.advice}"
-            )
+            raise HTTPException(413, f"the body has more than {self.max_bytes:,} bytes; {self.advice}")

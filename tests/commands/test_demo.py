@@ -158,7 +158,7 @@ def test_asking_by_keyboard_alone(page: Page, expected: list[dict[str, Any]]) ->
 @pytest.mark.slow
 def test_the_picture_shows_and_tells_where_the_answer_may_be(page: Page, folder: Path) -> None:
     page.ask(QUESTION, CONTEXT)
-    starts = Reader.from_pretrained(folder, **SETTINGS).token_probabilities(QUESTION, CONTEXT).starts
+    starts = Reader.from_pretrained(folder, **SETTINGS).explain(QUESTION, CONTEXT).tokens.starts
     svg = page.page.locator("#picture svg")
     assert svg.get_attribute("role") == "img"
     best = f"{100 * max(starts):.1f} %"

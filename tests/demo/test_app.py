@@ -67,7 +67,7 @@ def test_an_answer_is_the_readers(reader: Reader) -> None:
     assert sum(tokens["starts"]) == pytest.approx(1, abs=1e-4)
     pieces = [CONTEXT[start:end] for start, end in tokens["spans"]]
     assert pieces[:4] == ["😀", "Ada", "wrote", "the"]
-    expected = reader.token_probabilities(QUESTION, CONTEXT)
+    expected = reader.explain(QUESTION, CONTEXT).tokens
     np.testing.assert_allclose(tokens["ends"], expected.ends, atol=1e-6)
 
 

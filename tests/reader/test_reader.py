@@ -316,17 +316,18 @@ def test_threads_may_share_a_reader() -> None:
 
 def test_token_probabilities() -> None:
     reader = told(TOKENIZER, {"Mara": (math.log(2), 0.0), "sang": (0.0, math.log(3)), "[CLS]": (math.log(4), 0.0)})
-    found = reader.token_probabilities("who ?", "Mara sang .")
+    found = reader.explain("who ?", "Mara sang .").tokens
     assert found.spans.tolist() == [[0, 4], [5, 9], [10, 11]]
     assert found.starts == pytest.approx([0.5, 0.25, 0.25])
     assert found.ends == pytest.approx([0.2, 0.6, 0.2])
-    with_null = reader.token_probabilities("who ?", "Mara sang .", handle_impossible_answer=True)
+    assert reader.explain("who ?", "Mara sang .").prediction.text == "Mara sang"
+    with_null = reader.explain("who ?", "Mara sang .", handle_impossible_answer=True).tokens
     assert with_null.starts == pytest.approx([0.25, 0.125, 0.125])
 
 
 def test_token_probabilities_over_windows() -> None:
     reader = told(TOKENIZER, {}, max_seq_len=16, max_question_len=4, doc_stride=3)
-    found = reader.token_probabilities("who ?", "in " * 50)
+    found = reader.explain("who ?", "in " * 50).tokens
     assert found.spans.tolist() == [[3 * i, 3 * i + 2] for i in range(50)]
     assert found.starts == pytest.approx([1 / 50] * 50)
 

@@ -1,0 +1,69 @@
+"""The windows of questions that a Reader is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from qa_lightning.data.collate import WindowDataset
+from qa_lightning.data.encode import FindWords, encode_pairs
+from qa_lightning.data.tokens import plain_backend
+from qa_lightning.data.windows import cut
+from qa_lightning.data.words import tokenizer_words, whole_words
+from qa_lightning.errors import UserError
+from qa_lightning.reader.inputs import Pair
+from qa_lightning.reader.settings import Settings
+from qa_lightning.records import Question
+
+
+def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest: int | None) -> WindowDataset:
+    """Tokenises questions with their contexts, each distinct text once, and cuts them as validation does.
+
+    Args:
+        pairs: The questions with their contexts, at least one.
+        plan: How they are to be answered.
+        tokenizer: A fast tokenizer of transformers.
+        longest: How many tokens the model has positions for; None: any number.
+
+    Raises:
+        UserError: Where the plan fits neither the model nor the tokenizer.
+    """
+    questions, contexts = zip(*pairs, strict=True)
+    encoded = encode_pairs(
+        pa.array(questions),
+        pa.array(contexts).dictionary_encode(),
+        tokenizer,
+        max_question_length=plan.max_question_len,
+        words=_words(plan, tokenizer),
+    )
+    if encoded.layout.null is None and plan.handle_impossible_answer:
+        raise UserError(
+            f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "
+            "set handle_impossible_answer=False"
+        )
+    max_length, doc_stride = plan.lengths(longest, encoded.layout.special_tokens)
+    windows = cut(
+        encoded.contexts.lengths[encoded.context_of],
+        encoded.question_lengths,
+        max_length=max_length,
+        doc_stride=doc_stride,
+        special=encoded.layout.special_tokens,
+    )
+    counts = np.bincount(windows.example, minlength=len(pairs)).tolist()
+    asked = [
+        Question(row, str(row), question, context, None, count)
+        for row, ((question, context), count) in enumerate(zip(pairs, counts, strict=True))
+    ]
+    return WindowDataset(encoded, windows, [one.id for one in asked], asked)
+
+
+def _words(plan: Settings, tokenizer: Any) -> FindWords | None:
+    if not plan.align_to_words:
+        return None
+    if plan.legacy:
+        return partial(tokenizer_words, plain_backend(tokenizer))
+    return partial(whole_words, most_tokens=plan.max_answer_len)

@@ -29,7 +29,7 @@ BLOCK = 1024
 BLOCK_CHARACTERS = 1 << 22
 """Characters of a block's questions and contexts, about; fewer questions make a block where theirs are more."""
 
-_TOKENS_PER_BATCH = {"cpu": 4096}
+_TOKENS_PER_BATCH = {"cpu": 2048}
 _TOKENS_ON_OTHERS = 16384
 
 
@@ -64,7 +64,7 @@ class Reader:
     Args:
         model: A question-answering network of transformers, or another `Runner`.
         tokenizer: Its fast tokenizer.
-        tokens_per_batch: Tokens that the model is given at once; default: 4,096 on a CPU, 16,384 elsewhere.
+        tokens_per_batch: Tokens that the model is given at once; default: 2,048 on a CPU, 16,384 elsewhere.
         **settings: How to answer; see `Settings`.
 
     Attributes:
@@ -210,14 +210,19 @@ def _answers(scored: list[Scored], plan: Settings) -> Iterable[list[Found]]:
         answered = [one for batch in scored for one in legacy.answer(*batch)]
         return [one.answers for one in sorted(answered, key=lambda one: one.question.row)]
     size = max(plan.n_best_size, plan.top_k)
+    # As many spans as a window can have. Where texts repeat more often than that, fewer answers are found.
+    most = max((one.start_logits.shape[1] for one in scored), default=0) * plan.max_answer_len
     while True:
         predictions = _predictions(scored, plan, size)
         answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
         # Some have so many answers with equal texts that more must be looked at.
-        few = [len(found) < plan.top_k for found in answers]
-        if not any(few and len(one.answers) >= size for few, one in zip(few, predictions, strict=True)):
+        lacking = [
+            len(found) < plan.top_k and len(one.answers) >= size
+            for found, one in zip(answers, predictions, strict=True)
+        ]
+        if size >= most or not any(lacking):
             return answers
-        size *= 4
+        size = min(4 * size, most)
 
 
 @torch.inference_mode()

@@ -105,8 +105,12 @@ def tokenizer_files(tokenizer: Any) -> dict[str, str]:
         return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
 
 
-def load_settings(name: str | None) -> dict[str, Any]:
-    """The settings that a checkpoint or model folder of ours was trained with; empty for any other.
+def load_settings(name: str | None, revision: str | None = None) -> dict[str, Any]:
+    """The settings that a checkpoint or model of ours was trained with; empty for any other.
+
+    Args:
+        name: A folder, a checkpoint of ours, or a name on the Hub; None: none of these.
+        revision: The Hub revision.
 
     Raises:
         UserError: Where a settings file cannot be read.
@@ -115,13 +119,24 @@ def load_settings(name: str | None) -> dict[str, Any]:
         return {}
     if is_checkpoint(name):
         return dict(read_checkpoint(name)[CHECKPOINT_KEY]["settings"])
-    path = Path(name, SETTINGS_FILE)
-    if not path.is_file():
+    path = Path(name, SETTINGS_FILE) if Path(name).exists() else _from_hub(name, SETTINGS_FILE, revision)
+    if path is None or not path.is_file():
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: not a settings file of qa_lightning ({error}); delete or mend it") from None
+
+
+def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
+    """A file of a repository on the Hub, or of the cache; None where it has none or cannot be reached."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(name, file, revision=revision))
+    except (EntryNotFoundError, HFValidationError, OSError):  # what is wrong with the name is told by what needs it
+        return None
 
 
 class clear_errors:  # noqa: N801 - reads as a statement

@@ -153,6 +153,19 @@ def test_settings_stand_in_folders_and_checkpoints(folder: Path, broken: Path, t
     assert load_settings(None) == {}
 
 
+def test_settings_of_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "models--someone--model"
+    for revision, commit in (("main", "a" * 40), ("v2", "b" * 40)):
+        (kept / "snapshots" / commit).mkdir(parents=True)
+        (kept / "snapshots" / commit / SETTINGS_FILE).write_text(json.dumps({"max_length": len(revision)}))
+        (kept / "refs").mkdir(exist_ok=True)
+        (kept / "refs" / revision).write_text(commit)
+    assert load_settings("someone/model") == {"max_length": 4}
+    assert load_settings("someone/model", "v2") == {"max_length": 2}
+    assert load_settings("someone/other") == load_settings("no name at all!") == {}
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "3", '"x"', ""])
 def test_broken_settings_are_named(broken: Path, text: str) -> None:
     (broken / SETTINGS_FILE).write_text(text)

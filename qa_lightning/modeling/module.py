@@ -117,7 +117,8 @@ class QALightningModule(pl.LightningModule):
         self.lr_scheduler = lr_scheduler
         self.threshold_is_given = null_score_diff_threshold is not None
         if null_score_diff_threshold is None:
-            null_score_diff_threshold = load_settings(model_name_or_path).get("null_score_diff_threshold", 0.0)
+            saved = load_settings(model_name_or_path, model_revision)
+            null_score_diff_threshold = saved.get("null_score_diff_threshold", 0.0)
         # Stays for a whole training, whose epochs could not be compared otherwise.
         self.validation_threshold = null_score_diff_threshold
         self.settings: dict[str, Any] = {

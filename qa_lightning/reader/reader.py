@@ -121,7 +121,7 @@ class Reader:
             attn_implementation=attn_implementation,
             revision=revision,
         )
-        values = Settings.of_model(load_settings(name)).updated(settings)
+        values = Settings.of_model(load_settings(name, revision)).updated(settings)
         return cls(runner, tokenizer, tokens_per_batch=tokens_per_batch, **vars(values))
 
     def __call__(self, inputs: Any = None, *, question: Any = None, context: Any = None, **settings: Any) -> Any:

@@ -142,7 +142,7 @@ def test_an_upload_is_private_and_whole(run: Path, hub: Hub, tmp_path: Path) -> 
     assert done.stdout.splitlines()[-1] == f"It is at {hub.address}/me/tiny"
     assert hub.models == {"me/tiny": True}
     assert hub.files == {path.name: path.read_bytes() for path in (tmp_path / "plain").iterdir()}
-    assert 'snapshot_download("me/tiny")' in hub.files["README.md"].decode()
+    assert 'Reader.from_pretrained("me/tiny")' in hub.files["README.md"].decode()
     assert TOKEN not in done.stdout + done.stderr
     assert all(TOKEN.encode() not in content for content in hub.files.values())
 

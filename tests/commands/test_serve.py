@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import select
 import shutil
-import os
 import signal
 import socket
 import subprocess

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from qa_lightning import Reader
 from qa_lightning.cli import main
 from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
@@ -198,6 +199,21 @@ def test_predicting_answers_questions_without_golds(run: Path, tmp_path: Path) -
     (answer,) = read(run / "predict/predictions.json").values()
     assert answer in ("", *_spans("Ada wrote the program."))
     assert not (run / "predict/metrics.json").exists()
+
+
+def test_a_reader_answers_what_the_run_predicts(run: Path, files: dict[str, str]) -> None:
+    assert main(["predict", "--run_dir", str(run), "--data.predict_file", files["v2"]]) == 0
+    predicted = read(run / "predict/predictions.json")
+    asked = {
+        qa["id"]: {"question": qa["question"], "context": paragraph["context"]}
+        for article in read(Path(files["v2"]))["data"]
+        for paragraph in article["paragraphs"]
+        for qa in paragraph["qas"]
+    }
+    assert len(set(predicted.values())) > 1
+    for model in (run, run / "best_model", run / "checkpoints/best.ckpt"):
+        answers = Reader.from_pretrained(model)(list(asked.values()))
+        assert {name: one["answer"] for name, one in zip(asked, answers, strict=True)} == predicted
 
 
 def _spans(text: str) -> list[str]:

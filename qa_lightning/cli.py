@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from qa_lightning.commands import VERBS
@@ -21,8 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments and arguments[0] in VERBS:
-            importlib.import_module(f"qa_lightning.commands.{arguments[0]}").run(arguments[1:])
-            return 0
+            return _run_verb(*arguments)
         # Imported here, since Lightning takes seconds that a verb need not wait for.
         from qa_lightning.lightning_cli import run_lightning
 
@@ -30,3 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _run_verb(verb: str, *arguments: str) -> int:
+    try:
+        importlib.import_module(f"qa_lightning.commands.{verb}").run(list(arguments))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever was told has heard enough. What is left to be written would fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        raise UserError(str(error)) from error
+    return 0

@@ -21,4 +21,6 @@ def need(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
         raise UserError(f"{module} is not installed: pip install 'qa_lightning[{extra}]'") from error

@@ -70,6 +70,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     new.mkdir()
     try:
         yield new
+        for file in new.rglob("*"):
+            if file.is_file():
+                _open_to_readers(file)
         if path.is_dir():
             path.rename(old)
         new.rename(path)
@@ -79,8 +82,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _open_to_readers(file: str) -> None:
-    """Gives a temporary file, which is made private, the permissions that a new one would have."""
+def _open_to_readers(file: str | Path) -> None:
+    """Gives a file that may have been made private the permissions that a new one would have."""
     umask = os.umask(0)
     os.umask(umask)
     os.chmod(file, 0o666 & ~umask)

@@ -33,9 +33,17 @@ def is_checkpoint(name: str | None) -> bool:
 
 
 def model_of(name: str) -> str:
-    """The best model of a run, where a name is that of a run's folder; any other name as it is."""
-    best = Path(name, BEST_MODEL)
-    return str(best) if best.is_dir() and not Path(name, "config.json").is_file() else name
+    """The best model of a run, where a name is that of a run's folder; any other name as it is.
+
+    Raises:
+        UserError: Where the run has none.
+    """
+    folder = Path(name)
+    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
+        return name
+    if not (folder / BEST_MODEL).is_dir():
+        raise UserError(f"{name}: a run without a {BEST_MODEL}; name a checkpoint of it, or train on")
+    return str(folder / BEST_MODEL)
 
 
 @functools.lru_cache(maxsize=2)

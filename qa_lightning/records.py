@@ -11,6 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Found = dict[str, Any]
+"""An answer as a Reader returns it: ``score``, ``start``, ``end`` (characters of the context, end exclusive) and
+``answer``, its text."""
+
 
 @dataclass(slots=True)
 class Question:
@@ -144,8 +148,9 @@ class Batch:
     """Some windows as tensors. Evaluation fields are None in training.
 
     Attributes:
-        inputs: What the model's ``forward`` takes: ``input_ids``, ``attention_mask`` and, for models that
-            have them, ``token_type_ids``; int64 ``[batch, length]``.
+        inputs: What the model's ``forward`` takes: ``input_ids``, ``attention_mask``, for models that have them
+            ``token_type_ids``, and where rows are padded at their left ``position_ids``, which count from the first
+            token; int64 ``[batch, length]``.
         question_mask: True at the question's tokens; bool ``[batch, length]``.
         context_mask: True at the context's tokens that cover at least one character, which are the ones an
             answer may start or end at; bool ``[batch, length]``.

@@ -22,7 +22,7 @@ LAYERS = (
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
     ("decoding.answers", "decoding.words", "decoding.legacy", "scoring.mlqa", "scoring.intervals", "question_types"),
-    ("decoding.decoder", "scoring.rules", "scoring.metric"),
+    ("decoding.decoder", "decoding.distinct", "scoring.rules", "scoring.metric"),
     ("per_question",),
     ("comparison",),
     # 2-3: data, from rows to windows, and models
@@ -44,7 +44,7 @@ LAYERS = (
     ("data.datamodule", "modeling.module"),
     # 5: asking a model
     ("reader.inputs", "reader.listing", "reader.runners", "reader.onnx_runner", "reader.settings", "reader.tokens"),
-    ("reader.loading", "reader.windows"),
+    ("reader.loading", "reader.more", "reader.windows"),
     ("reader.reader",),
     ("reader.pipeline", "demo.examples"),
     ("serving.batching", "serving.bodies", "serving.docs", "serving.limits", "serving.messages", "serving.run"),

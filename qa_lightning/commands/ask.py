@@ -7,15 +7,17 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qa_lightning.commands.arguments import VerbParser
 from qa_lightning.commands.asking import add_reader_flags, load_reader
 from qa_lightning.errors import UserError
+from qa_lightning.records import Found
 from qa_lightning.sentences import excerpt
 from qa_lightning.terminal import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 STANDARD_INPUT = "-"
@@ -46,7 +48,10 @@ def run(arguments: list[str]) -> None:
             listed = {"answers": found} if isinstance(found, list) else found
             print(json.dumps({"question": question} | listed))
     else:
-        show(options.questions, [one if isinstance(one, list) else [one] for one in answers], context)
+        from rich.console import Console
+
+        listed = [one if isinstance(one, list) else [one] for one in answers]
+        show(Console(highlight=False), options.questions, listed, context)
 
 
 def read_text(file: str) -> str:
@@ -57,8 +62,10 @@ def read_text(file: str) -> str:
     """
     name = "standard input" if file == STANDARD_INPUT else file
     try:
-        read = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).expanduser().read_bytes()
+        read = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
         text = read.decode("utf-8-sig")
+    except AttributeError:
+        raise UserError(f"{name}: closed; give a file, or a text through a pipe") from None
     except FileNotFoundError:
         raise UserError(f"{name}: no such file") from None
     except OSError as error:
@@ -70,17 +77,15 @@ def read_text(file: str) -> str:
     return text
 
 
-def show(questions: Sequence[str], answers: Sequence[Sequence[dict[str, Any]]], context: str) -> None:
+def show(console: Console, questions: Sequence[str], answers: Sequence[Sequence[Found]], context: str) -> None:
     """Prints the answers to each question, best first: the score, and the answer in its sentence.
 
     Where there are several questions, each stands above its answers. A terminal shows answers bold and reversed;
     elsewhere they stand between asterisks, and each on a line of its own.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
     styled = console.color_system is not None
     for question, found in zip(questions, answers, strict=True):
         if len(questions) > 1:
@@ -96,7 +101,7 @@ def show(questions: Sequence[str], answers: Sequence[Sequence[dict[str, Any]]], 
             console.print(table)
 
 
-def in_sentence(answer: dict[str, Any], context: str, styled: bool) -> Text:
+def in_sentence(answer: Found, context: str, styled: bool) -> Text:
     """An answer, marked in its sentence.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import webbrowser
-from contextlib import suppress
 
 from qa_lightning.commands.arguments import VerbParser
 from qa_lightning.commands.asking import add_reader_flags, load_reader, shown_name
@@ -38,6 +37,6 @@ def run(arguments: list[str]) -> None:
             # Some browsers let nobody go on before they are closed.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    with suppress(KeyboardInterrupt), bound(options.host, options.port) as sock:
+    with bound(options.host, options.port) as sock:
         reader = load_reader(options, top_k=LISTED)
         run_app(make_app(reader, shown_name(options.model), options.host), sock, ready)

@@ -134,6 +134,9 @@ class WindowDataset(Dataset[Batch]):
         column = np.arange(width)
         inputs = {"input_ids": ids}
         inputs["attention_mask"] = _between(column, at_before, at_before + lengths).astype(np.int64)
+        if layout.pad_left:
+            # Networks count positions from the row's first column, which would be the padding's.
+            inputs["position_ids"] = np.maximum(column - at_before[:, None], 0)
         if layout.types is not None:
             borders = (at_before, at_first, at_between, at_second, at_after)
             inputs["token_type_ids"] = self._token_types(column, borders)

@@ -94,6 +94,7 @@ def encode_pairs(
     max_question_length: int,
     cache_dir: Path | None = None,
     words: FindWords | None = None,
+    spare: tuple[str, str] | None = None,
 ) -> Encoded:
     """Tokenises questions with their contexts, each distinct one once; none of them is labelled.
 
@@ -104,6 +105,7 @@ def encode_pairs(
         max_question_length: Tokens of a question at most; longer ones are cut.
         cache_dir: Where tokens are kept; None: in memory only.
         words: How to find the words that the contexts' tokens belong to; None: they are not asked for.
+        spare: A question and a context that show how the tokenizer joins texts, where it makes no token of these.
 
     Raises:
         UserError: Where the tokenizer cannot be used.
@@ -115,7 +117,10 @@ def encode_pairs(
     context = _Column(contexts, tokenize(texts, backend, cache_dir), np.asarray(contexts.indices))
     # The layout is read off the pair that has most to show.
     probe = int(np.argmax(np.minimum(question.lengths, context.lengths)))
-    layout = read_layout(tokenizer, backend, question.text(probe), context.text(probe))
+    shown = (question.text(probe), context.text(probe))
+    if spare is not None and not min(question.lengths[probe], context.lengths[probe]):
+        shown = spare
+    layout = read_layout(tokenizer, backend, *shown)
     if not _holds(layout, backend, question, context):
         # This tokenizer lets a text depend on the one beside it: keep every pair's own tokens.
         texts = contexts

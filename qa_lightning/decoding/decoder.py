@@ -37,13 +37,27 @@ class Decoder:
         """
         if not batch.questions:
             return []
-        assert batch.offsets is not None
         null = null_logits(start_logits, end_logits, batch.null_position)
-        offsets = batch.offsets
-        if batch.words is not None:
-            offsets = batch.words
-            start_logits, end_logits = of_words(start_logits, end_logits, batch.context_mask, offsets)
+        start_logits, end_logits, offsets = of_answers(batch, start_logits, end_logits)
         spans = best_spans(start_logits, end_logits, batch.context_mask, self.n_best_size, self.max_answer_length)
         return self._collector.add(
             batch.questions, *to_characters(spans, offsets), spans.start_logits, spans.end_logits, *null
         )
+
+
+def of_answers(batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits and the characters of the tokens that answers are made of: of whole words where the batch tells them.
+
+    Args:
+        batch: Windows with offsets.
+        start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+
+    Returns:
+        Start and end logits, ``[batch, length]``, and the characters that each token stands for, end exclusive; int64
+        ``[batch, length, 2]``.
+    """
+    if batch.words is None:
+        assert batch.offsets is not None
+        return start_logits, end_logits, batch.offsets
+    return *of_words(start_logits, end_logits, batch.context_mask, batch.words), batch.words

@@ -12,10 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qa_lightning.records import Batch, Question
-
-Found = dict[str, Any]
-"""An answer: ``score``, ``start``, ``end`` (characters of the context, end exclusive) and ``answer``."""
+from qa_lightning.records import Batch, Found, Question
 
 
 class LegacyPrediction(NamedTuple):

@@ -28,7 +28,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qa_lightning.demo.examples import examples
 from qa_lightning.errors import UserError
-from qa_lightning.reader.listing import listing
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.bodies import BodyLimit
 
@@ -122,10 +121,10 @@ def answer(reader: Reader, question: str, context: str, may_be_none: bool) -> di
         ``answers``, as a Reader lists them; ``null_probability``, None where there must be an answer; and ``tokens``
         with the ``spans`` of the context's tokens and how likely an answer ``starts`` and ``ends`` there.
     """
-    prediction, (spans, starts, ends) = reader.explain(question, context)
+    prediction, answers, (spans, starts, ends) = reader.explain(question, context)
     null = prediction.answers.null if may_be_none else None
     return {
-        "answers": listing(prediction, reader.settings.top_k, reader.settings.n_best_size),
+        "answers": answers,
         "null_probability": None if null is None else null.probability,
         "tokens": {
             "spans": spans.tolist(),

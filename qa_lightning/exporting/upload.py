@@ -22,6 +22,8 @@ def check_name(name: str) -> None:
         validate_repo_id(name)
     except HFValidationError as error:
         raise UserError(f"--push_to_hub {name}: {in_one_line(error)}") from None
+    if "/" not in name:
+        raise UserError(f"--push_to_hub {name}: say whose it is, as in USER/{name}")
     if get_token() is None:
         raise UserError(f"--push_to_hub {name} needs a token: log in with `hf auth login`, or set HF_TOKEN")
 
@@ -31,7 +33,7 @@ def push(folder: Path, name: str, *, public: bool = False) -> str:
 
     Args:
         folder: The folder.
-        name: What to call the model, ``USER/NAME``; without a user, it is the token's.
+        name: What to call the model, ``USER/NAME``.
         public: Whether everybody may see it.
 
     Returns:

@@ -178,6 +178,8 @@ def accepted_inputs(network: nn.Module) -> set[str]:
     accepted = set(inspect.signature(network.forward).parameters)
     if getattr(network.config, "type_vocab_size", 2) < 2:
         accepted.discard("token_type_ids")
+    if first_position(network):
+        accepted.discard("position_ids")  # it leaves out padding by itself
     return accepted
 
 

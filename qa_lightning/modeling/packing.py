@@ -12,6 +12,8 @@ from qa_lightning.errors import UserError
 from qa_lightning.modeling.attention import unpacked, use_our_attention
 from qa_lightning.modeling.network import accepted_inputs, first_position
 
+_REPLACED = ("attention_mask", "position_ids")
+
 
 class Packing:
     """How a network is given a batch as one row.
@@ -44,7 +46,7 @@ class Packing:
             Start and end logits, zero at padding; floating point ``[batch, length]``.
         """
         real = inputs["attention_mask"] > 0
-        row = {name: values[real][None] for name, values in inputs.items() if name != "attention_mask"}
+        row = {name: values[real][None] for name, values in inputs.items() if name not in _REPLACED}
         places = (real.cumsum(1) - 1)[real][None] + self._first_position
         output = network(**row, position_ids=places, packed=real)
         return unpacked(output.start_logits[0], real), unpacked(output.end_logits[0], real)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from qa_lightning.data.values import ShapeError, check_text
@@ -55,7 +56,7 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
 def _spread(question: Any, context: Any) -> tuple[Sequence[Any], Form]:
     """Records of a question or several, and of a context or several."""
     for name, value in (("question", question), ("context", context)):
-        if not isinstance(value, str | list | tuple):
+        if isinstance(value, bytes | Mapping) or not isinstance(value, Collection):
             what = "missing" if value is None else f"{type(value).__name__}, not a text or a list of texts"
             raise UserError(f"{name} is {what}: {_EXPECTED}")
     if isinstance(question, str) and isinstance(context, str):
@@ -75,7 +76,8 @@ def _checked(records: Iterable[Any], form: Form) -> tuple[Iterator[Pair], Form]:
         for number, record in enumerate(records, 1):
             yield _pair(record, "the question" if form == "one" else f"question {number}")
 
-    return pairs(), form
+    # What is short enough to be held is looked through before anything is answered.
+    return pairs() if form == "stream" else iter(list(pairs())), form
 
 
 def _pair(record: Any, name: str) -> Pair:
@@ -89,7 +91,8 @@ def _pair(record: Any, name: str) -> Pair:
     texts = []
     for key in ("question", "context"):
         if key not in record:
-            raise UserError(f"{name} has no {key!r}, only {', '.join(map(repr, record)) or 'nothing'}: {_EXPECTED}")
+            others = ", ".join(f"{one!r:.40}" for one in islice(record, 5)) or "nothing"
+            raise UserError(f"{name} has no {key!r}; it has {others}: {_EXPECTED}")
         try:
             check_text(record[key])
         except ShapeError as error:

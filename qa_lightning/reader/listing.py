@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from qa_lightning.records import Answer, Prediction
-
-Found = dict[str, Any]
-"""An answer: ``score``, ``start``, ``end`` (characters of the context, end exclusive) and ``answer``."""
+from qa_lightning.records import Answer, Found, Prediction
 
 NOTHING: Found = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 """What stands for an answer where a context has nothing that could be one."""
@@ -28,10 +23,10 @@ def listing(prediction: Prediction, top_k: int, n_best_size: int) -> list[Found]
     probabilities = prediction.answers.rows["probability"]
     is_null = prediction.answers.rows["end"] == 0
     total = probabilities[(np.arange(len(probabilities)) < n_best_size) | is_null].sum()
-    order = np.arange(len(probabilities))
+    order = np.argsort(-probabilities, kind="stable")
     if prediction.null_odds is not None:
-        predicted = is_null if not prediction.text else ~is_null
-        order = np.concatenate([order[predicted][:1], np.delete(order, order[predicted][:1])])
+        predicted = np.flatnonzero(is_null[order] != bool(prediction.text))[:1]
+        order = np.concatenate([order[predicted], np.delete(order, predicted)])
     found: dict[str, Found] = {}
     for place in order.tolist():
         answer = prediction.answers[place]

@@ -78,9 +78,11 @@ def as_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
+        place = torch.zeros(1, device=device)
+        place.item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"the device {str(device)!r} cannot be used: {in_one_line(error)}") from error
+    return place.device
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -90,6 +92,6 @@ def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
         UserError: Where there is none of that name.
     """
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise UserError(f"dtype cannot be {dtype!r}; it is one of float32, bfloat16, float16")
+    if found not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        raise UserError(f"dtype cannot be {dtype!r}; it is one of float32, bfloat16, float16, float64")
     return found

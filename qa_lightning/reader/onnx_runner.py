@@ -23,7 +23,7 @@ LONGEST = "qa_lightning.longest"
 OUTPUTS = ["start_logits", "end_logits"]
 """What the model gives; floating point ``[batch, length]`` each."""
 
-_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
 _CUDA = "CUDAExecutionProvider"
 _ERRORS_ONLY = 3
 
@@ -82,11 +82,12 @@ class OnnxRunner:
         return torch.from_numpy(starts), torch.from_numpy(ends)
 
 
-def _providers(available: list[str], device: str | torch.device | None) -> list[str]:
+def _providers(available: list[str], device: str | torch.device | None) -> list[Any]:
     """What onnxruntime is to run on, the first that can counts."""
-    kind = None if device is None else str(device).partition(":")[0]
+    kind, _, number = (None, "", "") if device is None else str(device).partition(":")
     if kind not in (None, "cpu", "cuda"):
         raise UserError(f"onnxruntime cannot run on {device} here; device is cpu or cuda")
     if kind == "cuda" and _CUDA not in available:
         raise UserError("onnxruntime cannot use a GPU here: pip install onnxruntime-gpu, or set device to cpu")
-    return [_CUDA, "CPUExecutionProvider"] if kind != "cpu" and _CUDA in available else ["CPUExecutionProvider"]
+    on_gpu = [(_CUDA, {"device_id": number or "0"})] if kind != "cpu" and _CUDA in available else []
+    return [*on_gpu, "CPUExecutionProvider"]

@@ -9,6 +9,7 @@ import torch
 
 from qa_lightning.errors import UserError
 from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.reader.loading import as_device
 from qa_lightning.reader.reader import Reader
 
 _TASK = "question-answering"
@@ -56,4 +57,4 @@ def pipeline(
         raise UserError("no tokenizer: give that of the model, which is loaded already")
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(str(tokenizer), revision)
-    return Reader(model if device is None else model.to(device), tokenizer, **settings)
+    return Reader(model if device is None else model.to(as_device(device)), tokenizer, **settings)

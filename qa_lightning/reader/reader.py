@@ -17,6 +17,7 @@ from qa_lightning.pretrained import load_settings, load_tokenizer, model_of
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
+from qa_lightning.reader.more import with_more
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
@@ -38,10 +39,12 @@ class Explanation(NamedTuple):
 
     Attributes:
         prediction: All ``n_best_size`` answers and the null odds.
+        answers: The best ``top_k`` of them, as a call lists them.
         tokens: How likely each token of the context begins an answer, and ends it.
     """
 
     prediction: Prediction
+    answers: list[Found]
     tokens: TokenProbabilities
 
 
@@ -67,11 +70,16 @@ class Reader:
         tokens_per_batch: Tokens that the model is given at once; default: 2,048 on a CPU, 16,384 elsewhere.
         **settings: How to answer; see `Settings`.
 
+    Raises:
+        UserError: For anything else in their place, and settings that cannot be.
+
     Attributes:
         settings: How questions are answered unless a call says otherwise.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, tokens_per_batch: int | None = None, **settings: Any) -> None:
+        if isinstance(model, str | Path) or not hasattr(tokenizer, "backend_tokenizer"):
+            raise UserError("a Reader is made of a model and its fast tokenizer; Reader.from_pretrained takes a name")
         self.runner: Runner = TorchRunner(model) if isinstance(model, torch.nn.Module) else model
         self.tokenizer = tokenizer
         if tokens_per_batch is not None and tokens_per_batch < 1:
@@ -171,15 +179,15 @@ class Reader:
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
         blocks = (self._scored(block, plan) for block in _blocks(pairs))
-        return (one for scored in blocks for one in _predictions(scored, plan, plan.n_best_size))
+        return (one for scored in blocks for one in _predictions(scored, plan))
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
-        """One question's prediction, and where the model sees an answer begin and end.
+        """One question's prediction and answers, and where the model sees an answer begin and end.
 
         Args:
             question: The question.
             context: Its context.
-            **settings: As in a call; ``top_k`` and ``legacy`` do not count.
+            **settings: As in a call.
 
         Raises:
             UserError: As a call does.
@@ -187,8 +195,9 @@ class Reader:
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
         scored = self._scored(list(pairs), plan)
-        (prediction,) = _predictions(scored, plan, plan.n_best_size)
-        return Explanation(prediction, token_probabilities(scored, null_allowed=plan.handle_impossible_answer))
+        (prediction,), (answers,) = _predictions(scored, plan), _answers(scored, plan)
+        tokens = token_probabilities(scored, null_allowed=plan.handle_impossible_answer)
+        return Explanation(prediction, answers, tokens)
 
     def _checked(self, settings: Settings) -> Settings:
         settings.lengths(self.runner.longest, self.tokenizer.num_special_tokens_to_add(pair=True))
@@ -200,7 +209,10 @@ class Reader:
             dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest)
             batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
             moved = (dataset[rows].to(self.runner.device) for rows in batches)
-            return [Scored(batch, *self.runner(batch)) for batch in moved]
+            scored = [Scored(batch, *self.runner(batch)) for batch in moved]
+        if any(one.start_logits.isnan().any() or one.end_logits.isnan().any() for one in scored):
+            raise UserError("the model gave what is no number (NaN); load it with another dtype, such as float32")
+        return scored
 
 
 def _answers(scored: list[Scored], plan: Settings) -> Iterable[list[Found]]:
@@ -209,26 +221,24 @@ def _answers(scored: list[Scored], plan: Settings) -> Iterable[list[Found]]:
         legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
         answered = [one for batch in scored for one in legacy.answer(*batch)]
         return [one.answers for one in sorted(answered, key=lambda one: one.question.row)]
-    size = max(plan.n_best_size, plan.top_k)
-    # As many spans as a window can have. Where texts repeat more often than that, fewer answers are found.
-    most = max((one.start_logits.shape[1] for one in scored), default=0) * plan.max_answer_len
-    while True:
-        predictions = _predictions(scored, plan, size)
-        answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
-        # Some have so many answers with equal texts that more must be looked at.
-        lacking = [
-            len(found) < plan.top_k and len(one.answers) >= size
-            for found, one in zip(answers, predictions, strict=True)
-        ]
-        if size >= most or not any(lacking):
-            return answers
-        size = min(4 * size, most)
+    predictions = _predictions(scored, plan)
+    answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
+    few = [
+        one
+        for one, found in zip(predictions, answers, strict=True)
+        if len(found) < plan.top_k and len(one.answers) >= plan.n_best_size
+    ]
+    for row, more in with_more(few, scored, plan).items() if few else ():
+        answers[row] = listing(more, plan.top_k, plan.n_best_size)
+    return answers
 
 
 @torch.inference_mode()
-def _predictions(scored: list[Scored], plan: Settings, n_best_size: int) -> list[Prediction]:
+def _predictions(scored: list[Scored], plan: Settings) -> list[Prediction]:
     """The prediction for each of some questions, in their order."""
-    decoder = Decoder(n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold)
+    decoder = Decoder(
+        plan.n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
+    )
     found = [one for batch in scored for one in decoder.answer(*batch)]
     return sorted(found, key=lambda one: one.question.row)
 
@@ -237,11 +247,16 @@ def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
     """Some questions after the other."""
     block: list[Pair] = []
     characters = 0
-    for pair in pairs:
-        block.append(pair)
-        characters += len(pair.question) + len(pair.context)
-        if len(block) == BLOCK or characters >= BLOCK_CHARACTERS:
+    try:
+        for pair in pairs:
+            block.append(pair)
+            characters += len(pair.question) + len(pair.context)
+            if len(block) == BLOCK or characters >= BLOCK_CHARACTERS:
+                yield block
+                block, characters = [], 0
+    except Exception:
+        if block:  # what the source has given before it failed is answered
             yield block
-            block, characters = [], 0
+        raise
     if block:
         yield block

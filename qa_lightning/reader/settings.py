@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
+from qa_lightning.pretrained import SETTINGS_FILE
 
 _LONGEST_WINDOW = 384
 _LONGEST_STRIDE = 128
+
+_SAVED = (
+    "doc_stride",
+    "max_answer_length",
+    "max_length",
+    "max_question_length",
+    "version_2_with_negative",
+    "n_best_size",
+    "null_score_diff_threshold",
+)
+"""What of a trained model's settings is used."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +67,15 @@ class Settings:
 
         Args:
             saved: What `pretrained.load_settings` returned.
+
+        Raises:
+            UserError: Where one of them is missing.
         """
         if not saved:
             return cls()
+        missing = [name for name in _SAVED if name not in saved]
+        if missing:
+            raise UserError(f"the model's {SETTINGS_FILE} tells no {missing[0]}; write it, or delete that file")
         return cls(
             doc_stride=saved["doc_stride"],
             max_answer_len=saved["max_answer_length"],
@@ -76,15 +96,17 @@ class Settings:
         names = [field.name for field in fields(self)]
         for name, value in values.items():
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-                raise UserError(f"unknown argument {name!r}; did you mean {near[0]!r}?")
-            kinds = {bool: bool, float: int | float}.get(type(getattr(Settings, name)), int)
-            optional = getattr(Settings, name) is None
-            if not (value is None and optional) and (
-                not isinstance(value, kinds) or (kinds is not bool and isinstance(value, bool))
-            ):
-                raise UserError(f"{name} cannot be {value!r}")
-        return replace(self, **values)
+                near = difflib.get_close_matches(name, names, n=1)
+                told = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+                raise UserError(f"unknown argument {name!r:.80}; {told}")
+            if not _fits(value, getattr(Settings, name)):
+                raise UserError(f"{name} cannot be {value!r:.80}")
+        # NumPy's whole numbers become Python's.
+        plain: dict[str, Any] = {
+            name: int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+            for name, value in values.items()
+        }
+        return replace(self, **plain)
 
     def lengths(self, longest: int | None, special_tokens: int) -> tuple[int, int]:
         """The length of windows and how much they share, in tokens.
@@ -96,7 +118,9 @@ class Settings:
         Raises:
             UserError: Where the model has no positions for so many, or no room is left for the context to move on.
         """
-        max_seq_len = self.max_seq_len or min(_LONGEST_WINDOW, longest or _LONGEST_WINDOW)
+        max_seq_len = self.max_seq_len
+        if max_seq_len is None:
+            max_seq_len = min(_LONGEST_WINDOW, longest or _LONGEST_WINDOW)
         if longest is not None and max_seq_len > longest:
             raise UserError(f"max_seq_len ({max_seq_len}) is beyond the model's {longest} positions; lower it")
         room = max_seq_len - self.max_question_len - special_tokens
@@ -107,3 +131,12 @@ class Settings:
             max_seq_len, doc_stride, self.max_question_len, special_tokens, ("max_seq_len", "max_question_len")
         )
         return max_seq_len, doc_stride
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of a default; without one, of whole numbers or none."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, Integral) or (value is None and default is None)

@@ -39,6 +39,7 @@ def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest:
         tokenizer,
         max_question_length=plan.max_question_len,
         words=_words(plan, tokenizer),
+        spare=("who", "somebody"),
     )
     if encoded.layout.null is None and plan.handle_impossible_answer:
         raise UserError(

@@ -15,6 +15,10 @@ MOST_ANSWERS = 100
 """How many answers to a question may be asked for."""
 
 
+LONGEST_ANSWER = 100
+"""How many tokens an answer may be asked to have."""
+
+
 class Asked(BaseModel):
     """Either a question and its context, or inputs; and settings, where they are to be others than the server's."""
 
@@ -37,7 +41,7 @@ class Asked(BaseModel):
     top_k: int | None = Field(
         None, ge=1, le=MOST_ANSWERS, description="Answers to each question, best first; fewer where there are no more."
     )
-    max_answer_len: int | None = Field(None, ge=1, description="Tokens of an answer at most.")
+    max_answer_len: int | None = Field(None, ge=1, le=LONGEST_ANSWER, description="Tokens of an answer at most.")
     handle_impossible_answer: bool | None = Field(
         None, description='Whether "no answer" may be the answer, which has an empty text.'
     )

@@ -38,7 +38,7 @@ def bound(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
             stack.pop_all()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise UserError(f"cannot listen on {host}, port {port} ({error}); choose another --port or --host") from None
     return sock
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from qa_lightning import Reader
 from qa_lightning.cli import main
@@ -38,6 +39,10 @@ def asked(model: Path, context: Path | str, *arguments: str) -> list[str]:
 
 def found(start: int, end: int, score: float = 0.5, context: str = CONTEXT) -> dict[str, Any]:
     return {"score": score, "start": start, "end": end, "answer": context[start:end]}
+
+
+def console(terminal: bool = False) -> Console:
+    return Console(highlight=False, force_terminal=terminal, color_system="256" if terminal else None)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +93,7 @@ def test_null_may_be_allowed_and_forbidden(model: Path, file: Path, capsys: pyte
 
 
 def test_elsewhere_than_on_a_terminal_asterisks_mark_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    show(QUESTIONS, [[found(0, 3, 0.9871), found(31, 37, 0.01)], [found(0, 0, 0.75)]], CONTEXT)
+    show(console(), QUESTIONS, [[found(0, 3, 0.9871), found(31, 37, 0.01)], [found(0, 0, 0.75)]], CONTEXT)
     assert capsys.readouterr().out.splitlines() == [
         "Who wrote the program?",
         "0.987  **Ada** wrote the first program in London.",
@@ -100,29 +105,22 @@ def test_elsewhere_than_on_a_terminal_asterisks_mark_the_answer(capsys: pytest.C
 
 def test_a_long_sentence_is_not_broken_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     context = "very " * 50 + "long"
-    show(["Q?"], [[found(0, 4, context=context)]], context)
+    show(console(), ["Q?"], [[found(0, 4, context=context)]], context)
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_a_terminal_shows_the_answer_in_bold_and_reversed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    show(QUESTIONS[:1], [[found(31, 37)]], CONTEXT)
+def test_a_terminal_shows_the_answer_in_bold_and_reversed(capsys: pytest.CaptureFixture[str]) -> None:
+    show(console(terminal=True), QUESTIONS[:1], [[found(31, 37)]], CONTEXT)
     printed = capsys.readouterr().out
     assert "Ada wrote the first program in \x1b[1;7mLondon\x1b[0m." in printed
     assert "**" not in printed
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_text_is_only_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
-    if terminal:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("TERM", "xterm-256color")
+def test_text_is_only_text(capsys: pytest.CaptureFixture[str], terminal: bool) -> None:
     context = "A \x1b]0;owned\x07 [bold red]mark[/] \x9b31m\u202e end\r\nof it :smile:"
     start = context.index("mark")
-    show(["\x1b[2J[link=x]one", "two"], [[found(start, start + 4, context=context)], []], context)
+    show(console(terminal), ["\x1b[2J[link=x]one", "two"], [[found(start, start + 4, context=context)], []], context)
     printed = capsys.readouterr().out
     for obeyed in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\u202e", "\r"):
         assert obeyed not in printed

@@ -210,6 +210,8 @@ def test_a_stop_answers_what_runs_and_leaves_nothing(model: Path, reader: Reader
         server.process.send_signal(number)
         responses = [one.getresponse() for one in clients]
         answers = [(one.status, json.loads(one.read())) for one in responses]
+        for one in clients:
+            one.close()
         status, complaints = stopped(server)
     assert answers == [(200, alike(expected))] * 4
     assert (status, complaints) == (0, "")

@@ -157,7 +157,7 @@ def test_without_special_tokens_null_is_nowhere() -> None:
     batch = whole(prepare(loaded, characters(padding_side="left"), **settings).dataset)
     assert batch.null_position.tolist() == [-1, -1]
     assert batch.starts.tolist() == batch.ends.tolist() == [[2], [-1]]
-    assert batch.inputs.keys() == {"input_ids", "attention_mask"}
+    assert batch.inputs.keys() == {"input_ids", "attention_mask", "position_ids"}
     assert len(prepare(loaded, characters(padding_side="left"), training=True, **settings).dataset) == 1
 
 
@@ -287,6 +287,9 @@ def check_windows(dataset: WindowDataset, examples: NDArray[np.int64], reference
         for start in range(0, len(part), size):
             chosen = part[start : start + size]
             inputs = dataset[windows[chosen]].inputs
+            if left:
+                places = inputs.pop("position_ids")
+                assert places.equal((inputs["attention_mask"].cumsum(1) - 1).clamp(min=0))
             assert inputs.keys() == reference.inputs.keys()
             longest = lengths[chosen].max()
             columns = slice(-longest, None) if left else slice(None, longest)

@@ -237,11 +237,18 @@ def test_an_entry_is_for_its_tokenizer(tmp_path: Path) -> None:
 
 def test_the_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    tokenize(TEXTS, plain_backend(words()))
-    assert len(entries(tmp_path / "xdg" / "qa_lightning")) == 1
+    assert default_cache_dir() == tmp_path / "xdg" / "qa_lightning"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert default_cache_dir() == tmp_path / "home" / ".cache" / "qa_lightning"
+
+
+def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    backend = plain_backend(words())
+    assert same(tokenize(TEXTS, backend), tokenize(TEXTS, backend, tmp_path / "kept"))
+    assert same(tokenize_ids(TEXTS, backend), tokenize_ids(TEXTS, backend, tmp_path / "kept"))
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_another_process_may_finish_first(tmp_path: Path) -> None:

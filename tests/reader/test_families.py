@@ -17,7 +17,7 @@ from tests.data.tokenizers import build
 from tests.modeling.families import config
 from tests.training import trains
 
-pytestmark = [pytest.mark.slow, *trains]
+pytestmark = trains
 
 TOKENIZERS = {
     "bert": "bert-uncased",
@@ -37,9 +37,14 @@ TOKENIZERS = {
 CASES = [(family, null) for family in TOKENIZERS for null in (False, True) if not (null and family == "qwen3")]
 
 
-def folder_of(family: str, shared: Path, folder: Path) -> Path:
-    """A tiny model whose logits differ much from token to token, with its tokenizer."""
-    tokenizer = build(TOKENIZERS[family], shared)
+LEFT = {"bert": "bert-left", "distilbert": "bert-left", "electra": "bert-left", "deberta-v2": "bert-left"}
+LEFT |= {"albert": "bert-left", "xlnet": "xlnet", "modernbert": "bert-left", "llama": "llama", "qwen3": "qwen"}
+"""By family of model a family of tokenizer that fills rows at their left."""
+
+
+def folder_of(family: str, kind: str, shared: Path, folder: Path) -> Path:
+    """A tiny model whose logits differ much from token to token, with a tokenizer of some kind."""
+    tokenizer = build(kind, shared)
     made = config(family)
     made.vocab_size = len(tokenizer)
     made.pad_token_id = tokenizer.pad_token_id
@@ -66,12 +71,13 @@ def questions(file: Path) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "null"), CASES)
 def test_the_best_answer_is_what_validation_predicts(
     family: str, null: bool, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = folder_of(family, shared, tmp_path / "model")
+    folder = folder_of(family, TOKENIZERS[family], shared, tmp_path / "model")
     file = shared / "data" / ("xquad.en.v2.dev.json" if null else "xquad.en.json")
     asked = questions(file)
     reader = Reader.from_pretrained(folder, device="cpu", max_answer_len=30, align_to_words=False)
@@ -96,3 +102,15 @@ def test_the_best_answer_is_what_validation_predicts(
     texts = set(predicted.values())
     assert len(texts) > len(predicted) / 20
     assert sum(text == "" for text in predicted.values()) == (len(predicted) // 2 if null else 0)
+
+
+@pytest.mark.parametrize("family", LEFT)
+def test_an_answer_does_not_depend_on_what_it_is_asked_with(family: str, shared: Path, tmp_path: Path) -> None:
+    folder = folder_of(family, LEFT[family], shared, tmp_path)
+    asked = list(questions(shared / "data/xquad.en.dev.json").values())[::10]
+    alone, together = (
+        Reader.from_pretrained(folder, device="cpu", tokens_per_batch=tokens)(asked, top_k=3) for tokens in (1, 10_000)
+    )
+    for one, other in zip(alone, together, strict=True):
+        assert [found["answer"] for found in one] == [found["answer"] for found in other]
+        assert [found["score"] for found in one] == pytest.approx([found["score"] for found in other], abs=1e-4)

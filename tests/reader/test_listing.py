@@ -38,8 +38,9 @@ def test_of_equal_texts_the_best_place_is_told() -> None:
 def test_scores_are_shares_of_the_answers_that_are_kept_and_of_null() -> None:
     found = listing(prediction("Mara", ROWS), 4, 2)
     assert [one["score"] for one in found] == pytest.approx([0.4 / 0.7, 0.3 / 0.7, 0.1 / 0.7])
-    last = [*ROWS[2:], ROWS[1]]
-    assert [one["score"] for one in listing(prediction("mara", last), 3, 1)] == pytest.approx([0.4, 0.2, 0.6])
+    last = [(ROWS[2][0], 0.5), (ROWS[3][0], 0.3), (ROWS[1][0], 0.2)]
+    found = listing(prediction("mara", last), 3, 1)
+    assert [one["score"] for one in found] == pytest.approx([0.5 / 0.7, 0.3 / 0.7, 0.2 / 0.7])
 
 
 def test_nothing_found() -> None:

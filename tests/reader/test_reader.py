@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -179,6 +181,65 @@ def test_there_are_top_k_answers_where_there_are_so_many() -> None:
     assert len(reader(question="who ?", context=context, top_k=5, legacy=True)) < 5
 
 
+@pytest.mark.parametrize("legal", [1, 7])
+def test_what_stands_behind_many_repetitions_is_found(legal: int) -> None:
+    context = f"{'in ' * 3000}Oslo {'and ' * 3000}"
+    reader = told(TOKENIZER, {"in": (5.0, 5.0)}, max_answer_len=legal, max_seq_len=100, doc_stride=10)
+    found = reader(question="who ?", context=context, top_k=20)
+    texts = {" ".join(["in"] * n) for n in range(1, legal + 1)}
+    assert {one["answer"] for one in found[:legal]} == texts
+    assert len(found) == (3 if legal == 1 else 20)
+    assert len({one["answer"].lower() for one in found}) == len(found)
+    assert [one["score"] for one in found] == sorted((one["score"] for one in found), reverse=True)
+    assert "Oslo" in {word for one in found for word in one["answer"].split()}
+
+
+def test_more_answers_than_are_kept_are_on_the_scale_of_those() -> None:
+    context = "in in in Mara and in in Oslo ."
+    logits = {"in": (5.0, 5.0), "Mara": (4.0, 4.0), "Oslo": (3.0, 3.0), "[CLS]": (3.5, 3.5)}
+    settings: dict[str, Any] = {"max_answer_len": 1, "n_best_size": 2, "top_k": 9, "handle_impossible_answer": True}
+    found = told(TOKENIZER, logits, **settings)(question="who ?", context=context)
+    assert [one["answer"] for one in found] == ["in", "Mara", "", "Oslo", "and", "."]
+    kept = math.exp(10) + math.exp(10) + math.exp(7)
+    shares = [math.exp(score) / kept for score in (10, 8, 7, 6, 0, 0)]
+    assert [one["score"] for one in found] == pytest.approx(shares)
+
+
+def test_a_text_without_tokens_alone_and_in_company() -> None:
+    reader = told(build_with_dropped_characters(), {}, handle_impossible_answer=True)
+    nothing = {"question": "who", "context": "\u0301"}
+    null = {"score": 1.0, "start": 0, "end": 0, "answer": ""}
+    assert reader(nothing) == null
+    assert reader([nothing, {"question": "who", "context": "Mara"}])[0] == null
+    assert reader({"question": "\u0301", "context": "Mara"})["answer"] in ("", "Mara")
+
+
+def test_columns_of_a_data_set_and_numbers_of_numpy() -> None:
+    from datasets import Dataset
+
+    reader = told(TOKENIZER, MARA)
+    data = Dataset.from_dict({"question": ["who ?", "who sang ?"], "context": [CONTEXT, "Ivo sang ."]})
+    expected = reader(data.to_list(), top_k=2)
+    assert reader(question=data["question"], context=data["context"], top_k=np.int64(2)) == expected
+    assert reader(question=np.array(data["question"][:]), context=np.array(data["context"][:]), top_k=2) == expected
+
+
+def test_what_a_source_gave_before_it_failed_is_answered() -> None:
+    def failing() -> Iterator[dict[str, str]]:
+        yield {"question": "who ?", "context": CONTEXT}
+        raise OSError("gone")
+
+    answers = told(TOKENIZER, MARA)(failing())
+    assert next(answers)["answer"] == "Mara"
+    with pytest.raises(OSError, match="gone"):
+        next(answers)
+
+
+def test_logits_that_are_no_numbers_are_told() -> None:
+    with pytest.raises(UserError, match=r"no number \(NaN\)"):
+        told(TOKENIZER, {"sang": (math.nan, 0.0)})(question="who ?", context=CONTEXT)
+
+
 @pytest.mark.parametrize("family", ["bert-uncased", "xlnet", "llama", "t5"])
 def test_null_is_scored_where_the_tokenizer_puts_it(family: str, shared: Path) -> None:
     """It looked at the first token, which is the context's where the classification token stands last."""
@@ -296,9 +357,23 @@ def test_answers_lose_and_gain_no_character(family: str, answer: str, shared: Pa
     assert found["answer"] == answer == context[found["start"] : found["end"]]
 
 
-def test_threads_may_share_a_reader() -> None:
+class Busy(Told):
+    """Tells whether it was ever asked by two threads at the same time."""
+
+    asked = threading.Lock()
+    overlapping = False
+
+    def __call__(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self.overlapping |= not self.asked.acquire(blocking=False)
+        time.sleep(0.01)
+        self.asked.release()
+        return super().__call__(batch)
+
+
+def test_threads_that_share_a_reader_take_turns() -> None:
     names = ["Mara", "Ivo", "Oslo", "Lund"]
-    reader = told(TOKENIZER, dict.fromkeys(names, (5.0, 5.0)))
+    model = Busy(TOKENIZER, dict.fromkeys(names, (5.0, 5.0)))
+    reader = Reader(model, TOKENIZER)
     contexts = [f"{'and ' * (i % 7)}{names[i % 4]} sang ." for i in range(40)]
     found: dict[int, str] = {}
 
@@ -312,6 +387,7 @@ def test_threads_may_share_a_reader() -> None:
     for thread in threads:
         thread.join()
     assert [found[i] for i in range(40)] == [names[i % 4] for i in range(40)]
+    assert not model.overlapping
 
 
 def test_token_probabilities() -> None:
@@ -343,7 +419,12 @@ def test_token_probabilities_over_windows() -> None:
         ({"question": "who ?", "context": " \n"}, "the question: its context is empty"),
         ({"question": ["who ?", ""], "context": CONTEXT}, "question 2: its question is empty"),
         ({"question": ["who ?"] * 3, "context": [CONTEXT] * 2}, "3 questions and 2 contexts: give lists of equal"),
-        ({"inputs": [{"question": "who ?"}]}, "question 1 has no 'context', only 'question'"),
+        ({"inputs": [{"question": "who ?"}]}, "question 1 has no 'context'; it has 'question'"),
+        ({"inputs": {"k" * 1000: 1}}, "has no 'question'; it has 'kkk"),
+        ({"question": "who ?", "context": CONTEXT, "null_score_diff_threshold": math.nan}, "cannot be nan"),
+        ({"question": "who ?", "context": CONTEXT, "null_score_diff_threshold": -(10**400)}, "cannot be -1000"),
+        ({"question": "who ?", "context": CONTEXT, "max_seq_len": 0}, "doc_stride (0) leaves no room"),
+        ({"question": "who ?", "context": CONTEXT, "zzz": 0}, "unknown argument 'zzz'; there are top_k"),
         ({"inputs": ["who ?"]}, "question 1 is str, not a record"),
         ({"inputs": "who ?"}, "str is nothing that questions can be read from"),
         ({"inputs": 3}, "int is nothing"),
@@ -367,6 +448,7 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
         told(TOKENIZER, MARA)(**arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
 
 
 def test_null_needs_a_token(shared: Path) -> None:
@@ -387,8 +469,25 @@ def test_bad_readers(tmp_path: Path) -> None:
         Reader.from_pretrained(headless, max_question_len=8)
     with pytest.raises(UserError, match=r"no such (model|tokenizer) folder"):
         Reader.from_pretrained(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="dtype cannot be 'int8'"):
-        Reader.from_pretrained(tiny_folder(tmp_path / "tiny"), dtype="int8", max_question_len=8)
+    tiny = tiny_folder(tmp_path / "tiny")
+    for arguments, message in (
+        ({"dtype": "int8"}, "dtype cannot be 'int8'"),
+        ({"dtype": "float8_e4m3fn"}, "dtype cannot be 'float8_e4m3fn'"),
+        ({"device": "nonsense"}, "the device 'nonsense' cannot be used"),
+        ({"device": "meta"}, "the device 'meta' cannot be used"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Reader.from_pretrained(tiny, **arguments)
+    for given, tokenizer in (("a name", TOKENIZER), (model, None)):
+        with pytest.raises(UserError, match=r"Reader\.from_pretrained takes a name"):
+            Reader(given, tokenizer)
+    (tiny / "qa_lightning.json").write_text('{"foo": 1}')
+    with pytest.raises(UserError, match=r"qa_lightning.json tells no doc_stride; write it, or delete that file"):
+        Reader.from_pretrained(tiny)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").touch()
+    with pytest.raises(UserError, match="a run without a best_model; name a checkpoint of it"):
+        Reader.from_pretrained(tmp_path / "run")
 
 
 def test_weights_are_of_the_type_asked_for_whatever_the_folder_holds(tmp_path: Path) -> None:

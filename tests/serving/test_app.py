@@ -114,7 +114,7 @@ def test_settings_may_come_with_a_request(app: FastAPI, reader: Reader) -> None:
         ({"question": QUESTION, "context": CONTEXT, "inputs": []}, "given twice"),
         ({"inputs": "text"}, "str is nothing that questions can be read from"),
         ({"inputs": [1]}, "question 1 is int, not a record"),
-        ({"inputs": {"question": QUESTION}}, "no 'context', only 'question'"),
+        ({"inputs": {"question": QUESTION}}, "no 'context'; it has 'question'"),
         ({"question": QUESTION, "context": CONTEXT, "topk": 2}, "unknown key 'topk'; there are question, context"),
         ({"question": QUESTION, "context": CONTEXT, "n_best_size": 2}, "unknown key 'n_best_size'"),
         ({"question": QUESTION, "context": CONTEXT, "top_k": 0}, "top_k: input should be greater than or equal to 1"),

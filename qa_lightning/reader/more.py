@@ -1,0 +1,61 @@
+"""More answers to questions whose best ones have too few different texts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from qa_lightning.decoding.decoder import of_answers
+from qa_lightning.decoding.distinct import TextNumbers, best_texts, different
+from qa_lightning.decoding.ranking import Rows
+from qa_lightning.reader.settings import Settings
+from qa_lightning.reader.tokens import Scored
+from qa_lightning.records import Answers, Prediction
+
+
+def with_more(predictions: Collection[Prediction], scored: Iterable[Scored], plan: Settings) -> dict[int, Prediction]:
+    """Predictions with further answers behind their own: the best of each of the ``top_k`` best texts.
+
+    Args:
+        predictions: Predictions with at least one answer, which may be among the further ones again.
+        scored: The windows of their questions, and of any others.
+        plan: How questions are answered.
+
+    Returns:
+        The predictions by their questions' rows.
+    """
+    found: dict[int, Rows] = {}
+    numbers: dict[str, TextNumbers] = {}
+    asked = {one.question.row for one in predictions}
+    for batch, *logits in scored:
+        places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
+        if not places:
+            continue
+        starts, ends, offsets = of_answers(batch, *logits)
+        outside = ~batch.context_mask
+        windows = [one.float().masked_fill(outside, -np.inf).cpu().numpy() for one in (starts, ends)]
+        characters = offsets.cpu().numpy()
+        for place in places:
+            assert batch.questions is not None
+            question = batch.questions[place]
+            if question.context not in numbers:
+                numbers[question.context] = TextNumbers(question.context)
+            of_context = numbers[question.context]
+            start_logits, end_logits = (one[place] for one in windows)
+            more = best_texts(start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, of_context)
+            before = found.get(question.row, more[:0])
+            found[question.row] = different(np.concatenate([before, more], dtype=more.dtype), plan.top_k, of_context)
+    return {one.question.row: _joined(one, found[one.question.row]) for one in predictions}
+
+
+def _joined(prediction: Prediction, more: Rows) -> Prediction:
+    """A prediction with further answers, whose probabilities are on the scale of its own."""
+    own = prediction.answers.rows
+    scores = [rows["start_logit"].astype(np.float64) + rows["end_logit"] for rows in (own, more)]
+    best = int(np.argmax(own["probability"]))
+    more["probability"] = own["probability"][best] * np.exp(scores[1] - scores[0][best])
+    rows = np.concatenate([own, more], dtype=own.dtype)
+    return Prediction(
+        prediction.question, prediction.text, Answers(prediction.answers.context, rows), prediction.null_odds
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from qa_lightning.data.sources import read_examples
+from qa_lightning.reader.onnx_runner import ONNX_FILE
 from qa_lightning.reader.reader import Reader
 from qa_lightning.scoring.rules import rule_of, scorer
 from qa_lightning.scoring.squad import evaluate
@@ -97,7 +98,7 @@ def measure(reader: Reader, questions: pa.Table, size: int, language: str | None
 
 def size_of(folder: Path) -> int:
     """Bytes of a folder's ONNX model, with the weights that stand beside it."""
-    return sum(path.stat().st_size for path in folder.glob("model.onnx*"))
+    return sum(path.stat().st_size for path in folder.glob(f"{ONNX_FILE}*"))
 
 
 def _row(name: str, one: Measured) -> tuple[str, str, str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,7 +195,8 @@ class Reader:
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
         scored = self._scored(list(pairs), plan)
-        (prediction,), (answers,) = _predictions(scored, plan), _answers(scored, plan)
+        predictions = _predictions(scored, plan)
+        (prediction,), (answers,) = predictions, _answers(scored, plan, predictions)
         tokens = token_probabilities(scored, null_allowed=plan.handle_impossible_answer)
         return Explanation(prediction, answers, tokens)
 
@@ -215,13 +216,14 @@ class Reader:
         return scored
 
 
-def _answers(scored: list[Scored], plan: Settings) -> Iterable[list[Found]]:
-    """The best answers to each of some questions, in their order."""
+def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction] | None = None) -> list[list[Found]]:
+    """The best answers to each of some questions, in their order, from their predictions where these are known."""
     if plan.legacy:
         legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
         answered = [one for batch in scored for one in legacy.answer(*batch)]
         return [one.answers for one in sorted(answered, key=lambda one: one.question.row)]
-    predictions = _predictions(scored, plan)
+    if predictions is None:
+        predictions = _predictions(scored, plan)
     answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
     few = [
         one

@@ -16,16 +16,16 @@ from qa_lightning.pretrained import SETTINGS_FILE
 _LONGEST_WINDOW = 384
 _LONGEST_STRIDE = 128
 
-_SAVED = (
-    "doc_stride",
-    "max_answer_length",
-    "max_length",
-    "max_question_length",
-    "version_2_with_negative",
-    "n_best_size",
-    "null_score_diff_threshold",
-)
-"""What of a trained model's settings is used."""
+_SAVED = {
+    "doc_stride": "doc_stride",
+    "max_answer_length": "max_answer_len",
+    "max_length": "max_seq_len",
+    "max_question_length": "max_question_len",
+    "version_2_with_negative": "handle_impossible_answer",
+    "n_best_size": "n_best_size",
+    "null_score_diff_threshold": "null_score_diff_threshold",
+}
+"""A trained model's settings, and what they are called here."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,8 @@ class Settings:
         missing = [name for name in _SAVED if name not in saved]
         if missing:
             raise UserError(f"the model's {SETTINGS_FILE} tells no {missing[0]}; write it, or delete that file")
-        return cls(
-            doc_stride=saved["doc_stride"],
-            max_answer_len=saved["max_answer_length"],
-            max_seq_len=saved["max_length"],
-            max_question_len=saved["max_question_length"],
-            handle_impossible_answer=saved["version_2_with_negative"],
-            align_to_words=False,  # nor does validation
-            n_best_size=saved["n_best_size"],
-            null_score_diff_threshold=saved["null_score_diff_threshold"],
-        )
+        # Validation does not keep words whole.
+        return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})
 
     def updated(self, values: Mapping[str, Any]) -> Settings:
         """The same with other values.

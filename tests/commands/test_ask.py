@@ -14,6 +14,7 @@ from rich.console import Console
 from qa_lightning import Reader
 from qa_lightning.cli import main
 from qa_lightning.commands.ask import show
+from tests.commands.mistakes import error_of
 from tests.tiny import PASSAGES, tiny_folder
 
 CONTEXT = f"{PASSAGES[0][0]} {PASSAGES[1][0]}"
@@ -126,19 +127,6 @@ def test_text_is_only_text(capsys: pytest.CaptureFixture[str], terminal: bool) -
         assert obeyed not in printed
     for shown in ("[link=x]one", "[bold red]", "[/]", "of it :smile:"):
         assert shown in printed
-
-
-def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    try:
-        status = main(arguments)
-    except SystemExit as stopped:
-        status = int(stopped.code or 0)
-    written = capsys.readouterr()
-    assert status != 0
-    assert written.out == ""
-    assert written.err.startswith("error: ")
-    assert written.err.count("\n") == 1
-    return written.err
 
 
 def test_a_text_that_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from qa_lightning.cli import main
 from qa_lightning.reader.reader import Reader
+from tests.commands import mistakes
 from tests.conftest import ROOT
 from tests.hub import TOKEN, Hub, standin_hub
 from tests.tiny import fit_arguments, tiny_folder, write_squad
@@ -32,16 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    try:
-        status = main(["export", *arguments])
-    except SystemExit as stopped:
-        status = int(stopped.code or 0)
-    written = capsys.readouterr()
-    assert status != 0
-    assert written.out == ""
-    assert written.err.startswith("error: ")
-    assert written.err.count("\n") == 1
-    return written.err
+    return mistakes.error_of(["export", *arguments], capsys)
 
 
 def test_a_run_as_onnx(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

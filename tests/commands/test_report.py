@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from qa_lightning.cli import main
+from tests.commands import mistakes
 from tests.report.runs import make_run, write_log
 
 
@@ -29,16 +30,7 @@ def test_another_file_may_be_named(tmp_path: Path) -> None:
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    try:
-        status = main(["report", *arguments])
-    except SystemExit as stopped:
-        status = int(stopped.code or 0)
-    written = capsys.readouterr()
-    assert status != 0
-    assert written.out == ""
-    assert written.err.startswith("error: ")
-    assert written.err.count("\n") == 1
-    return written.err
+    return mistakes.error_of(["report", *arguments], capsys)
 
 
 def test_a_run_without_questions_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from qa_lightning import Reader
-from qa_lightning.cli import main
+from tests.commands import mistakes
 from tests.conftest import ROOT
 from tests.report.chromium import chromium
 from tests.tiny import PASSAGES, tiny_folder
@@ -230,16 +230,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    try:
-        status = main(["serve", *arguments])
-    except SystemExit as left:
-        status = int(left.code or 0)
-    written = capsys.readouterr()
-    assert status != 0
-    assert written.out == ""
-    assert written.err.startswith("error: ")
-    assert written.err.count("\n") == 1
-    return written.err
+    return mistakes.error_of(["serve", *arguments], capsys)
 
 
 @pytest.mark.parametrize("module", ["fastapi", "uvicorn"])

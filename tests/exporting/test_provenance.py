@@ -38,7 +38,7 @@ def test_a_run_tells_of_its_model(part: str, tmp_path: Path) -> None:
             "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}},
             "language": "de",
         },
-        train_file=[str(tmp_path / "private/train one.json"), "/home/somebody/two.json"],
+        train_file=[str(tmp_path / "private/train one.json"), "/far/away/two.json"],
         validation_file={"a": "/data/dev-a.json", "b": "/data/dev-b.json"},
         batch_size=16,
     )

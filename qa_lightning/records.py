@@ -150,7 +150,8 @@ class Batch:
     Attributes:
         inputs: What the model's ``forward`` takes: ``input_ids``, ``attention_mask``, for models that have them
             ``token_type_ids``, and where rows are padded at their left ``position_ids``, which count from the first
-            token; int64 ``[batch, length]``.
+            token; int64 ``[batch, length]``. Where a batch is filled up to a shape, they have more rows than there
+            are windows.
         question_mask: True at the question's tokens; bool ``[batch, length]``.
         context_mask: True at the context's tokens that cover at least one character, which are the ones an
             answer may start or end at; bool ``[batch, length]``.

@@ -33,6 +33,7 @@ LAYERS = (
     ("data.offsets", "data.layout"),
     ("data.tokens",),
     ("data.windows", "data.words"),
+    ("data.shapes", "data.prefetch"),
     ("data.batching", "data.collate"),
     ("data.encode",),
     ("data.reach", "data.splits"),

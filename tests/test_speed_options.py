@@ -16,8 +16,6 @@ from tests.training import NO_DROPOUT, Watch, make_data, make_module, make_train
 pytestmark = trains
 
 OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "worker processes": ({}, {"num_workers": 1}),
-    "few shapes": ({}, {"pad_to_multiple_of": 5}),
     "packing": ({"packing": True}, {}),
     "eager attention": ({"attn_implementation": "eager"}, {}),
     "gradient checkpointing": ({"gradient_checkpointing": True}, {}),
@@ -71,13 +69,50 @@ def test_half_precision_stays_close(folder: Path, plain: tuple[list[float], dict
     assert losses[:5] == pytest.approx(plain[0][:5], rel=2**-6)
 
 
+def test_batches_that_are_filled_up_to_few_shapes_have_the_same_losses_and_gradients(folder: Path) -> None:
+    squad = folder / "squad.json"
+    module = make_module(folder / "model", config_overrides=NO_DROPOUT)
+    data = make_data(folder / "model", train=squad, batch_shapes=2, batch_size=7)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    dataset = data.splits["train"][0].dataset
+    shapes = dataset.shapes
+    assert shapes is not None
+
+    def loss_and_gradient(rows: Any) -> tuple[tuple[int, ...], torch.Tensor, torch.Tensor]:
+        batch = dataset[rows]
+        losses, labelled = module._loss(batch, *module(batch))
+        assert labelled.all()
+        module.zero_grad()
+        losses.mean().backward()
+        gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
+        return tuple(batch.inputs["input_ids"].shape), losses.detach(), torch.cat(gradients)
+
+    seen = set()
+    filled = 0
+    for rows in loader.sampler:
+        dataset.shapes = shapes
+        shape, losses, gradient = loss_and_gradient(rows)
+        seen.add(shape)
+        filled += shape[0] > len(rows)
+        dataset.shapes = None
+        _, plain_losses, plain_gradient = loss_and_gradient(rows)
+        assert losses.shape == (len(rows),)
+        assert torch.allclose(losses, plain_losses, rtol=1e-5)
+        assert torch.allclose(gradient, plain_gradient, rtol=1e-4, atol=1e-6)
+    assert len(seen) == 2
+    assert filled == 1
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler, g++")
-def test_a_compiled_model_learns_the_same(folder: Path, plain: tuple[list[float], dict[str, float]]) -> None:
+def test_a_compiled_model_learns_the_same_and_compiles_each_shape_once(folder: Path) -> None:
     torch._dynamo.reset()
-    losses, scores = train(folder, {"torch_compile": True}, {"pad_to_multiple_of": 20, "batch_size": 4})
+    few = {"batch_shapes": 2}
+    plain = train(folder, {}, few)
+    losses, scores = train(folder, {"torch_compile": True}, few)
     assert losses == pytest.approx(plain[0], rel=1e-3)
     assert scores == pytest.approx(plain[1], rel=1e-3)
-    # One for training and one for evaluation, each with sizes left open once a second one was seen.
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6
+    # Two shapes in training and two in evaluation.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4

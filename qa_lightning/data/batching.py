@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler
 
+from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 
 Rows = NDArray[np.int64]
@@ -32,10 +33,13 @@ class _Dealt(DistributedSampler[Rows]):
 
 
 class TrainingBatches(_Dealt):
-    """Every window once an epoch: dealt into pools, sorted by length within, cut into batches, batches shuffled.
+    """Every window once an epoch, in batches of windows of like length, in an order of its own each epoch.
 
-    The windows of a context are dealt to different pools. They are alike in length, and would meet in one batch
-    otherwise, whose gradient would say little more than that of one of them. The batch with the most tokens comes
+    Windows are dealt into pools, sorted by length within, and cut into batches. With ``shapes``, batches are made of
+    the windows of one shape instead; what is left over there goes into batches of the next longer one.
+
+    The windows of a context are dealt to different pools or batches. They are alike in length, and would meet in one
+    batch otherwise, whose gradient would say little more than that of one of them. The batch with the most tokens comes
     first, so that a lack of memory shows at once.
 
     All processes draw the same order and take turns; the few batches that would give the last of them no equal
@@ -47,6 +51,8 @@ class TrainingBatches(_Dealt):
         batch_size: Windows in a batch.
         tokens_per_batch: Batches have so many tokens instead, up to a window more or less and not counting
             padding; at least the tokens of the longest window. Epochs have equally many batches in this way, too.
+        shapes: The shapes that batches are to have; they say how many windows are in a batch, then. Default: each
+            batch has its own.
         seed: Of the order; epochs differ.
         rank: This process's number.
         world_size: How many processes there are.
@@ -58,6 +64,7 @@ class TrainingBatches(_Dealt):
         contexts: NDArray[np.integer],
         batch_size: int,
         tokens_per_batch: int | None = None,
+        shapes: Shapes | None = None,
         *,
         seed: int,
         rank: int = 0,
@@ -70,7 +77,8 @@ class TrainingBatches(_Dealt):
         self._sizes, self._size = (
             (np.ones_like(lengths), batch_size) if tokens_per_batch is None else (lengths, tokens_per_batch)
         )
-        self.batches = -(-int(self._sizes.sum()) // self._size)
+        self._shapes = shapes
+        self.batches = -(-int(self._sizes.sum()) // self._size) if shapes is None else _batches_of(shapes, lengths)
         self.world_size = world_size
         self._trained = (0, 0)
 
@@ -108,11 +116,36 @@ class TrainingBatches(_Dealt):
         shuffled = random.permutation(len(self.lengths))
         contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts]
         order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
+        if self._shapes is not None:
+            return _by_shape(order, self.lengths, self._shapes)
         pool = np.arange(len(order)) % max(FEWEST_POOLS, self.batches // POOL)
         # Up and down by turns, so that also a batch that is cut across two pools has windows of like length.
         order = order[np.lexsort((np.where(pool % 2, -1, 1) * self.lengths[order], pool))]
         batch = (np.cumsum(self._sizes[order]) - 1) // self._size
         return np.split(order, np.flatnonzero(np.diff(batch)) + 1)
+
+
+def _by_shape(order: Rows, lengths: Rows, shapes: Shapes) -> list[Rows]:
+    """Cuts windows into batches by shape, shorter ones first; neighbours in ``order`` go into different batches."""
+    shape = shapes.which(lengths[order])
+    batches: list[Rows] = []
+    left = order[:0]
+    for place, count in enumerate(shapes.windows.tolist()):
+        rows = np.concatenate([left, order[shape == place]])
+        whole = len(rows) // count
+        batches += list(rows[: whole * count].reshape(count, whole).T)
+        left = rows[whole * count :]
+    return batches + [left] * (len(left) > 0)
+
+
+def _batches_of(shapes: Shapes, lengths: Rows) -> int:
+    """How many batches `_by_shape` makes, in whatever order."""
+    batches = left = 0
+    counts = np.bincount(shapes.which(lengths), minlength=len(shapes.lengths))
+    for windows, count in zip(counts.tolist(), shapes.windows.tolist(), strict=True):
+        whole, left = divmod(left + windows, count)
+        batches += whole
+    return batches + (left > 0)
 
 
 class EvaluationBatches(_Dealt):
@@ -128,13 +161,24 @@ class EvaluationBatches(_Dealt):
         tokens: What a batch may have at most, padding counted; a window that has more makes one by itself.
         rank: This process's number.
         world_size: How many processes there are.
+        shapes: The shapes that batches are to have, of ``tokens`` each; default: each batch has its own.
     """
 
-    def __init__(self, windows: Windows, lengths: Rows, tokens: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        lengths: Rows,
+        tokens: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shapes: Shapes | None = None,
+    ) -> None:
         super().__init__(len(windows), rank, world_size)
         examples = int(windows.example.max(initial=-1)) + 1
         longest = np.zeros(examples, dtype=np.int64)
         np.maximum.at(longest, windows.example, lengths)
+        if shapes is not None:
+            longest = shapes.lengths[shapes.which(longest)]
         place = np.empty(examples, dtype=np.int64)
         place[np.lexsort((-np.bincount(windows.example, minlength=examples), -longest))] = np.arange(examples)
         order = np.argsort(place[windows.example], kind="stable")

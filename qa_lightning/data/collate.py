@@ -1,16 +1,19 @@
-"""Windows to tensors, a whole batch at once: every column is filled by one scatter, never by a loop over rows."""
+"""Windows to tensors, a whole batch at once: gathers from columns that lie on the device where batches are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from qa_lightning.data.layout import Layout
+from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.tokens import TokenIds, Tokens
 from qa_lightning.data.windows import Golds, Windows, holds, ranges
 from qa_lightning.records import Batch, Question
@@ -59,7 +62,12 @@ class WindowDataset(Dataset[Batch]):
         ids: The examples' ids; ``[examples]``.
         questions: The examples as evaluation needs them; None for training.
         name: The evaluation set's name.
-        pad_to_multiple_of: Batches are as long as their longest window, rounded up to a multiple of this.
+
+    Attributes:
+        columns: What its batches are gathered from.
+        shapes: The shapes that batches are filled up to, by padding and by rows beyond those that were asked for;
+            None: each batch is as long as its longest window.
+        lengths: Tokens in each window; int64 ``[windows]``.
     """
 
     def __init__(
@@ -69,153 +77,217 @@ class WindowDataset(Dataset[Batch]):
         ids: Sequence[str],
         questions: Sequence[Question] | None = None,
         name: str = "",
-        pad_to_multiple_of: int = 1,
     ) -> None:
         self.encoded = encoded
         self.windows = windows
         self.ids = ids
         self.questions = questions
         self.name = name
-        self.pad_to_multiple_of = pad_to_multiple_of
+        self.shapes: Shapes | None = None
         self.usual_batch: float | None = None
         """Windows that batches have on the average, where that number varies: a batch weighs accordingly."""
+        of_context = windows.last.astype(np.int64) - windows.first
+        self.lengths = encoded.layout.special_tokens + encoded.question_lengths[windows.example] + of_context
+        self.columns = Columns.of(encoded, windows)
 
     def __len__(self) -> int:
         return len(self.windows)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens in each window; int64 ``[windows]``."""
-        encoded, windows = self.encoded, self.windows
-        contexts = windows.last.astype(np.int64) - windows.first
-        return encoded.layout.special_tokens + encoded.question_lengths[windows.example] + contexts
 
     @property
     def contexts(self) -> Ints:
         """Which context each window is of; ``[windows]``."""
         return self.encoded.context_of[self.windows.example]
 
+    def to(self, device: torch.device) -> WindowDataset:
+        """Moves the columns to the device on which batches are wanted, and returns the data set itself."""
+        self.columns = self.columns.to(device)
+        return self
+
     def __getitem__(self, rows: Ints) -> Batch:
-        """The batch of these windows (int ``[batch]``), padded to the longest among them, or a little more."""
+        """The batch of these windows (int ``[batch]``), filled up to its shape."""
         if not len(rows):
             one = self[np.zeros(1, dtype=np.int64)]
             return replace(one, starts=-torch.ones_like(one.starts), ends=-torch.ones_like(one.ends), questions=[])
-        encoded, layout = self.encoded, self.encoded.layout
-        windows = Windows(self.windows.example[rows], self.windows.first[rows], self.windows.last[rows])
-        example = windows.example
-        question = _Part(
-            encoded.questions,
-            encoded.questions.bounds[encoded.question_of[example]],
-            encoded.question_lengths[example],
-        )
-        context = _Part(
-            encoded.contexts,
-            encoded.contexts.bounds[encoded.context_of[example]] + windows.first,
-            windows.last.astype(np.int64) - windows.first,
-        )
-        first, second = (question, context) if layout.question_first else (context, question)
-        lengths = layout.special_tokens + first.lengths + second.lengths
-        width = -(-int(lengths.max(initial=0)) // self.pad_to_multiple_of) * self.pad_to_multiple_of
-        at_before = width - lengths if layout.pad_left else np.zeros_like(lengths)
-        at_first = at_before + len(layout.before)
-        at_between = at_first + first.lengths
-        at_second = at_between + len(layout.between)
-        at_after = at_second + second.lengths
-        places = (at_before, at_between, at_after)
-        at_question, at_context = (at_first, at_second) if layout.question_first else (at_second, at_first)
-
-        ids = np.full((len(rows), width), layout.pad_id, dtype=np.int64)
-        for group, at in zip((layout.before, layout.between, layout.after), places, strict=True):
-            for i, special in enumerate(group):
-                ids[np.arange(len(rows)), at + i] = special
-        first.scatter(ids, at_first)
-        second.scatter(ids, at_second)
-
-        column = np.arange(width)
-        inputs = {"input_ids": ids}
-        inputs["attention_mask"] = _between(column, at_before, at_before + lengths).astype(np.int64)
-        if layout.pad_left:
-            # Networks count positions from the row's first column, which would be the padding's.
-            inputs["position_ids"] = np.maximum(column - at_before[:, None], 0)
-        if layout.types is not None:
-            borders = (at_before, at_first, at_between, at_second, at_after)
-            inputs["token_type_ids"] = self._token_types(column, borders)
-
-        def of_context(column: NDArray[np.int32]) -> NDArray[np.int64]:
-            spread = np.zeros((len(rows), width, 2), dtype=np.int64)
-            context.scatter(spread, at_context, column)
-            return spread
-
-        offsets = of_context(encoded.contexts.offsets)
-
-        null = np.full(len(rows), -1, dtype=np.int64)
-        if layout.null is not None:
-            which, token = layout.null
-            null = places[which] + token
-        starts, ends = self._labels(windows, at_context, null)
+        width, height = int(self.lengths[rows].max()), len(rows)
+        if self.shapes is not None:
+            shape = self.shapes.which(np.array(width))
+            width, height = int(self.shapes.lengths[shape]), int(self.shapes.windows[shape])
+        tensors = collate(self.columns, self.encoded.layout, rows, width, height)
+        example = self.windows.example[rows]
         batch = Batch(
-            inputs={name: torch.from_numpy(values) for name, values in inputs.items()},
-            question_mask=torch.from_numpy(_between(column, at_question, at_question + question.lengths)),
-            context_mask=torch.from_numpy(offsets[..., 0] < offsets[..., 1]),
-            null_position=torch.from_numpy(null),
-            starts=torch.from_numpy(starts),
-            ends=torch.from_numpy(ends),
+            **tensors,
             ids=[self.ids[row] for row in example],
             name=self.name,
             weight=1.0 if self.usual_batch is None else len(rows) / self.usual_batch,
         )
-        if self.questions is not None:
-            batch.offsets = torch.from_numpy(offsets)
-            batch.words = None if encoded.words is None else torch.from_numpy(of_context(encoded.words))
-            batch.questions = [self.questions[row] for row in example]
+        if self.questions is None:
+            return replace(batch, offsets=None, words=None)
+        batch.questions = [self.questions[row] for row in example]
         return batch
-
-    def _token_types(self, column: Ints, borders: Sequence[Ints]) -> NDArray[np.int64]:
-        """Token types of every position, from those of the five parts that begin at ``borders``."""
-        layout = self.encoded.layout
-        assert layout.types is not None
-        types = np.full((len(borders[0]), len(column)), layout.pad_type, dtype=np.int64)
-        rows = np.arange(len(types))
-        for part, (values, at) in enumerate(zip(layout.types, borders, strict=True)):
-            if part in (1, 3):  # the two texts: one type for all of their tokens
-                types[_between(column, at, borders[part + 1])] = values[0]
-            else:
-                for i, value in enumerate(values):
-                    types[rows, at + i] = value
-        return types
-
-    def _labels(self, windows: Windows, at_context: Ints, null: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions of the golds that each window holds whole, null where it holds none; ``[batch, golds]``."""
-        golds = self.encoded.golds
-        window, gold, whole = holds(windows, golds)
-        window, gold = window[whole], gold[whole]
-        count = np.bincount(window, minlength=len(windows))
-        shape = (len(windows), max(1, int(count.max(initial=0))))
-        starts, ends = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
-        empty = (count == 0) & ~self.encoded.unlabelled[windows.example]
-        starts[empty, 0] = ends[empty, 0] = null[empty]
-        to_position = at_context[window] - windows.first[window]
-        starts[window, ranges(count)] = golds.first[gold] + to_position
-        ends[window, ranges(count)] = golds.last[gold] + to_position
-        return starts, ends
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A slice of tokens for each row of a batch."""
+class Columns:
+    """What batches of a split are gathered from, as tensors on one device.
 
-    tokens: TokenIds
-    begins: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    Places are counted from a window's first token, so that they hold however long the batch is.
 
-    def scatter(self, target: NDArray[np.int64], at: Ints, source: NDArray[np.int32] | None = None) -> None:
-        """Writes each row's slice of ``source`` (default: the ids) into ``target`` from column ``at`` on."""
-        row = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        within = ranges(self.lengths)
-        values = self.tokens.ids if source is None else source
-        target[row, at[row] + within] = values[self.begins[row] + within]
+    Attributes:
+        windows: Of each window: the place of its question's first token, one past that of its last, what is added to
+            a place to find the token in ``question_ids``; the same three of its context, in ``context_ids``; how many
+            tokens the window has; the place of null, or -1; and those of its special tokens; int32
+            ``[windows, 8 + special]``.
+        starts: Places of the first tokens of the golds that each window holds whole, or the null place where it holds
+            none, padded with -1; int32 ``[windows, golds]``.
+        ends: Places of their last tokens, inclusive.
+        question_ids: Ids of the questions' tokens; int32 ``[tokens]``.
+        context_ids: Ids of the contexts' tokens; int32 ``[tokens]``.
+        offsets: Characters that each of these covers, end exclusive; int32 ``[tokens, 2]``.
+        words: Characters of the word that each of these belongs to; int32 ``[tokens, 2]``; None where not asked for.
+        special_ids: Ids of the special tokens; int64 ``[special]``.
+        special_types: Their token types; int64 ``[special]``.
+    """
+
+    windows: Tensor
+    starts: Tensor
+    ends: Tensor
+    question_ids: Tensor
+    context_ids: Tensor
+    offsets: Tensor
+    words: Tensor | None
+    special_ids: Tensor
+    special_types: Tensor
+
+    @classmethod
+    def of(cls, encoded: Encoded, windows: Windows) -> Columns:
+        """The columns of windows, on the CPU; those of tokens stay where they are, in memory or on disk."""
+        layout, example = encoded.layout, windows.example
+        question = encoded.question_lengths[example]
+        context = windows.last.astype(np.int64) - windows.first
+        first, second = (question, context) if layout.question_first else (context, question)
+        zeros = np.zeros_like(first)
+        at_first = zeros + len(layout.before)
+        at_between = at_first + first
+        at_second = at_between + len(layout.between)
+        at_after = at_second + second
+        at_question, at_context = (at_first, at_second) if layout.question_first else (at_second, at_first)
+        groups = ((zeros, layout.before), (at_between, layout.between), (at_after, layout.after))
+        special = [at + place for at, ids in groups for place in range(len(ids))]
+        null = zeros - 1 if layout.null is None else groups[layout.null[0]][0] + layout.null[1]
+        cuts = [
+            *(at_question, at_question + question),
+            encoded.questions.bounds[encoded.question_of[example]] - at_question,
+            *(at_context, at_context + context),
+            encoded.contexts.bounds[encoded.context_of[example]] + windows.first - at_context,
+            *(at_after + len(layout.after), null),
+        ]
+        starts, ends = _labels(encoded, windows, at_context, null)
+        types = ((), (), ()) if layout.types is None else layout.types[::2]
+        return cls(
+            windows=torch.from_numpy(np.stack([*cuts, *special], axis=1).astype(np.int32)),
+            starts=torch.from_numpy(starts),
+            ends=torch.from_numpy(ends),
+            question_ids=_tokens(encoded.questions.ids),
+            context_ids=_tokens(encoded.contexts.ids),
+            offsets=_tokens(encoded.contexts.offsets),
+            words=None if encoded.words is None else _tokens(encoded.words),
+            special_ids=torch.tensor([one for _, ids in groups for one in ids], dtype=torch.int64),
+            special_types=torch.tensor([one for group in types for one in group], dtype=torch.int64),
+        )
+
+    def to(self, device: torch.device) -> Columns:
+        """The same on another device."""
+        moved: dict[str, Any] = {name: column.to(device) for name, column in self._tensors().items()}
+        return replace(self, **moved)
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return sum(column.nbytes for column in self._tensors().values())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: column for name, column in columns.items() if column is not None}
 
 
-def _between(column: Ints, first: Ints, last: Ints) -> NDArray[np.bool_]:
-    """Which columns lie in ``[first, last)`` of their row; bool ``[batch, length]``."""
-    return (column >= first[:, None]) & (column < last[:, None])
+def _tokens(column: NDArray[np.int32]) -> Tensor:
+    """A column of tokens, of which there is one at least, so that what is masked later can be gathered from it."""
+    return torch.from_numpy(column if len(column) else np.zeros((1, *column.shape[1:]), column.dtype))
+
+
+def _labels(
+    encoded: Encoded, windows: Windows, at_context: Ints, null: Ints
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The columns ``starts`` and ``ends``."""
+    golds = encoded.golds
+    window, gold, whole = holds(windows, golds)
+    window, gold = window[whole], gold[whole]
+    count = np.bincount(window, minlength=len(windows))
+    shape = (len(windows), max(1, int(count.max(initial=0))))
+    starts, ends = np.full(shape, -1, dtype=np.int32), np.full(shape, -1, dtype=np.int32)
+    empty = (count == 0) & ~encoded.unlabelled[windows.example]
+    starts[empty, 0] = ends[empty, 0] = null[empty]
+    to_place = at_context[window] - windows.first[window]
+    starts[window, ranges(count)] = golds.first[gold] + to_place
+    ends[window, ranges(count)] = golds.last[gold] + to_place
+    return starts, ends
+
+
+def collate(columns: Columns, layout: Layout, rows: Ints, width: int, height: int) -> dict[str, Any]:
+    """The tensors of a batch, as `records.Batch` describes them.
+
+    Args:
+        columns: The split's columns.
+        layout: How question and context are joined.
+        rows: Which windows; int ``[batch]``.
+        width: Tokens of the batch's rows, at least those of the longest window.
+        height: Rows of the inputs, at least as many as windows; those beyond are the first window's again.
+    """
+    count, device = len(rows), columns.windows.device
+    row = torch.full((height,), int(rows[0]), pin_memory=device.type == "cuda")
+    row[:count] = torch.from_numpy(rows)
+    row = row.to(device, non_blocking=True)
+    cuts = columns.windows[row].long()
+    at_question, end_question, to_question, at_context, end_context, to_context, length = cuts[:, :7, None].unbind(1)
+    before = width - length if layout.pad_left else torch.zeros_like(length)
+    column = torch.arange(width, device=device)
+    place = column - before
+    of_question = (place >= at_question) & (place < end_question)
+    of_context = (place >= at_context) & (place < end_context)
+    in_questions = torch.where(of_question, place + to_question, 0)
+    in_contexts = torch.where(of_context, place + to_context, 0)
+    special = cuts[:, 8:] + before
+
+    ids = torch.where(of_question, columns.question_ids[in_questions], layout.pad_id)
+    ids = torch.where(of_context, columns.context_ids[in_contexts], ids).long()
+    inputs = {
+        "input_ids": ids.scatter_(1, special, columns.special_ids.expand_as(special)),
+        "attention_mask": ((place >= 0) & (place < length)).long(),
+    }
+    if layout.pad_left:
+        # Networks count positions from the row's first column, which would be the padding's.
+        inputs["position_ids"] = place.clamp(min=0)
+    if layout.types is not None:
+        (of_first,), (of_second,) = layout.types[1], layout.types[3]
+        question_type, context_type = (of_first, of_second) if layout.question_first else (of_second, of_first)
+        types = torch.where(of_question, question_type, layout.pad_type)
+        types = torch.where(of_context, context_type, types)
+        inputs["token_type_ids"] = types.scatter_(1, special, columns.special_types.expand_as(special))
+
+    def in_batch(places: Tensor) -> Tensor:
+        return torch.where(places < 0, -1, places + before[:count]) if layout.pad_left else places.long()
+
+    def of_characters(spans: Tensor) -> Tensor:
+        return torch.where(of_context[:count, :, None], spans[in_contexts[:count]], 0).long()
+
+    offsets = of_characters(columns.offsets)
+    return {
+        "inputs": inputs,
+        "question_mask": of_question[:count],
+        "context_mask": offsets[..., 0] < offsets[..., 1],
+        "null_position": in_batch(cuts[:count, 7:8])[:, 0],
+        "starts": in_batch(columns.starts[row[:count]]),
+        "ends": in_batch(columns.ends[row[:count]]),
+        "offsets": offsets,
+        "words": None if columns.words is None else of_characters(columns.words),
+    }

@@ -5,19 +5,25 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import torch
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.batching import EvaluationBatches, TrainingBatches
+from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
+from qa_lightning.data.prefetch import PrefetchLoader
+from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Recipe, Split, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
@@ -28,6 +34,12 @@ from qa_lightning.pretrained import BEST_MODEL, load_tokenizer
 from qa_lightning.records import Batch
 
 Files = str | list[str]
+
+GPU_SHAPES = 12
+"""Shapes of batches on a GPU: SQuAD's training windows are padded by 5 % with so many."""
+
+SHARE_OF_MEMORY = 0.05
+"""Share of a GPU's memory that a split's columns may take; SQuAD's training set takes 40 MB."""
 
 _TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
@@ -70,15 +82,14 @@ class QADataModule(pl.LightningDataModule):
         max_length: Tokens of a window at most: question, context and special tokens.
         doc_stride: Context tokens that neighbouring windows share.
         max_question_length: Tokens of a question at most; longer ones are cut.
-        pad_to_multiple_of: Rounds the length of batches up, so that they come in few shapes: with 64,
-            ``torch_compile`` compiles a few times only. ``max_length`` must be a multiple of it.
+        batch_shapes: In how many shapes (windows × tokens) the batches of training, and those of evaluation, come at
+            most, which are chosen for little padding; default: 12 on a GPU, to which each new shape is costly, while on
+            a CPU each batch is as long as its longest window.
         batch_size: Windows in a training batch, on each device.
         tokens_per_batch: Fills training batches to about so many tokens instead, padding not counted, whatever
             number of windows that is; each window counts the same in the loss. At least ``max_length``.
         eval_batch_size: Windows of ``max_length`` tokens in an evaluation batch, of shorter ones accordingly
             more; default: twice ``batch_size``.
-        num_workers: Processes that build batches; 0 builds them in the training process, which is fast enough
-            for most models.
         cache_dir: Where tokens are kept between runs; default: ``qa_lightning`` in the user's cache folder.
     """
 
@@ -107,26 +118,25 @@ class QADataModule(pl.LightningDataModule):
         max_length: int = 384,
         doc_stride: int = 128,
         max_question_length: int = 64,
-        pad_to_multiple_of: int = 1,
+        batch_shapes: int | None = None,
         batch_size: int = 16,
         tokens_per_batch: int | None = None,
         eval_batch_size: int | None = None,
-        num_workers: int = 0,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         if synthetic is not None:
             self.hparams["synthetic"] = asdict(synthetic)  # a checkpoint holds plain data only
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
+        for name, number in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("batch_shapes", batch_shapes),
+        ):
+            if number is not None and number < 1:
+                raise UserError(f"{name} must be at least 1, not {number}")
         if tokens_per_batch is not None and tokens_per_batch < max_length:
             raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
-        if pad_to_multiple_of < 1 or max_length % pad_to_multiple_of:
-            raise UserError(
-                f"max_length ({max_length}) must be a multiple of pad_to_multiple_of ({pad_to_multiple_of})"
-            )
         for name in validation_file if isinstance(validation_file, dict) else ():
             if not name or Path(name).name != name or name in _TAKEN or name.startswith("."):
                 raise UserError(f"validation_file: no set can be called {name!r}, which must be a folder of its own")
@@ -151,7 +161,7 @@ class QADataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
         self.eval_batch_size = eval_batch_size or 2 * batch_size
-        self.num_workers = num_workers
+        self.batch_shapes = batch_shapes
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.recipe = Recipe(
             max_length=max_length,
@@ -162,7 +172,6 @@ class QADataModule(pl.LightningDataModule):
             version_2_with_negative=version_2_with_negative,
             on_misaligned=on_misaligned,
             cache_dir=self.cache_dir,
-            pad_to_multiple_of=pad_to_multiple_of,
         )
         self.splits: dict[str, list[Split]] = {}
         self._trained: dict[str, int] | None = None
@@ -211,16 +220,19 @@ class QADataModule(pl.LightningDataModule):
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         rank, world_size = self._place_among_processes()
+        tokens = self.tokens_per_batch
+        dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths if tokens else self.batch_size)
         batches = TrainingBatches(
             dataset.lengths,
             dataset.contexts,
             self.batch_size,
-            self.tokens_per_batch,
+            tokens,
+            dataset.shapes,
             seed=seed,
             rank=rank,
             world_size=world_size,
         )
-        if self.tokens_per_batch is not None:
+        if tokens is not None:
             dataset.usual_batch = len(dataset) / max(1, batches.batches)
         if self._trained is not None:
             batches.skip(**self._trained)
@@ -275,29 +287,32 @@ class QADataModule(pl.LightningDataModule):
             yield build_split(loaded, tokenizer, recipe, source=source, training=training, name=name)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
-        return [
-            self._loader(
-                part.dataset,
-                EvaluationBatches(
-                    part.dataset.windows,
-                    part.dataset.lengths,
-                    self.eval_batch_size * self.recipe.max_length,
-                    *self._place_among_processes(),
-                ),
-            )
-            for part in self.splits[split]
-        ]
+        return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
 
-    def _loader(self, dataset: Any, batches: Any) -> DataLoader[Batch]:
-        # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=batches,
-            num_workers=self.num_workers,
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-            persistent_workers=self.num_workers > 0,
+    def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
+        tokens = self.eval_batch_size * self.recipe.max_length
+        dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths)
+        place = self._place_among_processes()
+        return self._loader(
+            dataset, EvaluationBatches(dataset.windows, dataset.lengths, tokens, *place, dataset.shapes)
         )
+
+    def _shapes(self, dataset: WindowDataset, windows: Callable[[NDArray[np.int64]], Any]) -> Shapes | None:
+        """The shapes of a split's batches: few where that is asked for, or on a GPU; None: any."""
+        count = self.batch_shapes or (None if self._device.type == "cpu" else GPU_SHAPES)
+        return None if count is None or not len(dataset) else Shapes.of(dataset.lengths, count, windows)
+
+    def _loader(self, dataset: WindowDataset, batches: Any) -> DataLoader[Batch]:
+        # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
+        if self._device.type == "cuda":
+            memory = torch.cuda.get_device_properties(self._device).total_memory
+            if dataset.columns.nbytes > SHARE_OF_MEMORY * memory:
+                return PrefetchLoader(dataset, batch_size=None, sampler=batches, pin_memory=True)
+        return DataLoader(dataset.to(self._device), batch_size=None, sampler=batches)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _place_among_processes(self) -> tuple[int, int]:
         if self.trainer is None:

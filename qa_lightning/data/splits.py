@@ -31,7 +31,6 @@ class Recipe:
     version_2_with_negative: bool
     on_misaligned: OnMisaligned
     cache_dir: Path | None
-    pad_to_multiple_of: int = 1
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def build_split(
         "alignment": alignment.to_dict(),
     }
     return Split(
-        WindowDataset(encoded, windows, ids, questions, name, recipe.pad_to_multiple_of),
+        WindowDataset(encoded, windows, ids, questions, name),
         table,
         report,
         _summary(source, counts, loaded, str(alignment)),

@@ -251,4 +251,4 @@ def _map(file: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     size, wanted = file.stat().st_size, count * dtype.itemsize
     if size != wanted:
         raise ValueError(f"{file.name} has {size} bytes, not {wanted}")
-    return np.memmap(file, dtype, "r", shape=(count,)) if count else np.zeros(0, dtype)
+    return np.memmap(file, dtype, "c", shape=(count,)) if count else np.zeros(0, dtype)

@@ -186,9 +186,11 @@ class QALightningModule(pl.LightningModule):
         """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
         inputs = network_inputs(batch, self._accepted)
         if self._packing is not None:
-            return self._packing.logits(self.model, inputs)
-        output = self.model(**inputs)
-        return output.start_logits, output.end_logits
+            start_logits, end_logits = self._packing.logits(self.model, inputs)
+        else:
+            output = self.model(**inputs)
+            start_logits, end_logits = output.start_logits, output.end_logits
+        return start_logits[: len(batch)], end_logits[: len(batch)]
 
     def setup(self, stage: str) -> None:
         """Has a GPU multiply float32 matrices by TF32, which costs some digits and most of the time."""
@@ -334,7 +336,9 @@ class QALightningModule(pl.LightningModule):
             write_json(unfinished / SETTINGS_FILE, self.settings)
 
     def _loss(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
-        return span_loss(start_logits, end_logits, batch.inputs["attention_mask"], batch.starts, batch.ends)
+        return span_loss(
+            start_logits, end_logits, batch.inputs["attention_mask"][: len(batch)], batch.starts, batch.ends
+        )
 
     def _evaluate(self, batch: Batch) -> list[Prediction]:
         logits = self(batch)

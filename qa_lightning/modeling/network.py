@@ -188,7 +188,8 @@ def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]
     inputs = {name: tensor for name, tensor in batch.inputs.items() if name in accepted}
     if "global_attention_mask" in accepted:
         is_null = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), batch.question_mask.shape[1])
-        inputs["global_attention_mask"] = batch.question_mask.long() | is_null
+        beyond = len(batch.inputs["input_ids"]) - len(batch)
+        inputs["global_attention_mask"] = torch.nn.functional.pad(batch.question_mask | is_null, (0, 0, 0, beyond))
     return inputs
 
 

@@ -68,12 +68,12 @@ class Training:
         if f1:
             script_scores(module, *f1)
         validation = {} if options.pop("validate", True) is False else {"validation_file": str(self.squad)}
-        workers = options.pop("num_workers", 0)
+        shapes = options.pop("batch_shapes", None)
         if not any(isinstance(callback, RunCheckpoint) for callback in callbacks):
             callbacks = (*callbacks, RunCheckpoint())
         trainer = make_trainer(self.run, *callbacks, **{"max_epochs": 2, "num_sanity_val_steps": 0} | options)
         path = self.checkpoints / "last.ckpt" if resume is True else resume or None
-        data = make_data(self.model, train=self.squad, batch_size=4, num_workers=workers, **validation)
+        data = make_data(self.model, train=self.squad, batch_size=4, batch_shapes=shapes, **validation)
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
         return module
 
@@ -271,8 +271,7 @@ class Batches(pl.Callback):
         (2, 3, {"val_check_interval": 2}),
         (2 * STEPS, 2 * STEPS + 1, {}),
         (1, 2, {"accumulate_grad_batches": 2}),
-        (STEPS + 2, STEPS + 4, {"num_workers": 1}),
-        (2 * STEPS, 2 * STEPS + 1, {"num_workers": 1}),
+        (STEPS + 2, STEPS + 4, {"batch_shapes": 2}),
     ],
 )
 def test_training_goes_on_in_mid_epoch(

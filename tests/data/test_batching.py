@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatches, TrainingBatches
+from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 
 RANDOM = np.random.default_rng(7)
@@ -161,6 +162,40 @@ def test_an_interrupted_epoch_goes_on_where_it_was() -> None:
     assert len(list(resumed)) == 10
 
 
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(1, 9), st.integers(1, 4), st.integers(1, 3))
+def test_batches_of_few_shapes(windows: list[int], batch_size: int, count: int, world_size: int) -> None:
+    lengths = np.array(windows)
+    shapes = Shapes.of(lengths, count, lambda _: batch_size)
+    contexts = np.arange(len(lengths))
+    processes = [
+        drawn(TrainingBatches(lengths, contexts, batch_size, shapes=shapes, seed=3, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    distinct = {tuple(sorted(rows.tolist())) for batches in processes for rows in batches}
+    assert sorted(row for rows in distinct for row in rows) == list(range(len(lengths)))
+    # All are full, but for one that holds what is left.
+    assert len(distinct) == math.ceil(len(lengths) / batch_size)
+    assert sum(len(rows) < batch_size for rows in distinct) <= 1
+    # A window is rounded up to the next length, or, where it was left over there, to a longer one.
+    to = [shapes.which(lengths[list(rows)].max()) for rows in distinct]
+    longer = sum(int((shapes.which(lengths[list(rows)]) < at).sum()) for rows, at in zip(distinct, to, strict=True))
+    assert longer <= (batch_size - 1) * (len(shapes.lengths) - 1)
+
+
+def test_batches_of_few_shapes_mix_well() -> None:
+    contexts = np.repeat(np.arange(800), 5)
+    lengths = RANDOM.integers(100, 300, 800)[contexts] + RANDOM.integers(0, 9, len(contexts))
+    shapes = Shapes.of(lengths, 6, lambda _: 16)
+    sampler = TrainingBatches(lengths, contexts, 16, shapes=shapes, seed=0)
+    epochs = [drawn(sampler, epoch) for epoch in (0, 1)]
+    assert np.mean([len(set(contexts[rows].tolist())) / len(rows) for rows in epochs[0]]) > 0.97
+    sets = [{tuple(sorted(rows.tolist())) for rows in batches} for batches in epochs]
+    assert not sets[0] & sets[1]
+    longest = np.array([lengths[rows].max() for rows in epochs[0]])
+    assert longest[0] == longest.max()
+    assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.15
+
+
 # Evaluation
 
 
@@ -211,6 +246,15 @@ def test_evaluation_by_hand() -> None:
     assert [rows.tolist() for rows in EvaluationBatches(windows, lengths, 30)] == [[3, 4, 5], [1, 2, 7], [6, 0]]
     dealt = [[rows.tolist() for rows in EvaluationBatches(windows, lengths, 36, rank, 2)] for rank in (0, 1)]
     assert dealt == [[[3, 4, 5, 7], [0]], [[1, 2, 6], []]]
+
+
+def test_evaluation_in_few_shapes() -> None:
+    windows = cut_into([1, 2, 3, 1, 1, 1])
+    lengths = np.array([7, 9, 3, 20, 9, 2, 8, 24, 11])
+    shapes = Shapes(np.array([8, 16, 24]), np.array([6, 3, 2]))
+    batches = [rows.tolist() for rows in EvaluationBatches(windows, lengths, 48, shapes=shapes)]
+    # Two of 24, then three of 16; each question's windows are together.
+    assert batches == [[3, 4], [5, 7], [1, 2, 8], [0, 6]]
 
 
 def test_short_windows_are_many_in_a_batch() -> None:

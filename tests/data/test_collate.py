@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Regex, pre_tokenizers, processors
 
 from qa_lightning.data.collate import WindowDataset
+from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.sources import rows_to_examples
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.records import Batch
@@ -93,6 +94,33 @@ def test_short_windows_are_filled_up(padding_side: str) -> None:
     assert dataset[np.array([1])].inputs["input_ids"].shape == (1, 7)
 
 
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+def test_a_batch_is_filled_up_to_its_shape(padding_side: str) -> None:
+    loaded = rows("a b c d e", ("d",), ("b",), question="f")
+    settings = {"max_length": 8, "doc_stride": 2, "max_question_length": 2}
+    dataset = prepare(loaded, word_level(WORDS, padding_side=padding_side), **settings).dataset
+    plain = dataset[np.array([1, 3])]
+    dataset.shapes = Shapes(np.array([6, 10]), np.array([5, 4]))
+    filled = dataset[np.array([1, 3])]
+    right = padding_side == "right"
+    columns = slice(None, 7) if right else slice(3, None)
+    assert len(filled) == len(plain) == 2
+    for name, values in filled.inputs.items():
+        assert values.shape == (4, 10)
+        assert values[2:].equal(values[[0, 0]])
+        assert values[:2, columns].equal(plain.inputs[name])
+    for name in ("question_mask", "context_mask", "offsets"):
+        ours, theirs = getattr(filled, name), getattr(plain, name)
+        assert ours[:, columns].equal(theirs)
+        assert ours.sum() == theirs.sum()
+    shift = 0 if right else 3
+    for name in ("starts", "ends", "null_position"):
+        assert getattr(filled, name).equal(getattr(plain, name) + shift)
+    assert (filled.ids, len(filled.questions or ())) == (plain.ids, 2)
+    # None is asked for: a weightless one of some shape.
+    assert dataset[np.array([], dtype=np.int64)].inputs["input_ids"].shape in {(5, 6), (4, 10)}
+
+
 def test_training_batches_carry_no_texts() -> None:
     batch = whole(prepare(rows("a b", ("b",)), word_level(WORDS), training=True).dataset)
     assert batch.offsets is None
@@ -111,8 +139,8 @@ def test_several_golds_are_a_row_of_spans() -> None:
     dataset = prepare(loaded, word_level(WORDS), answers="all").dataset
     assert whole(dataset).starts.tolist() == [[4, 6], [5, -1], [3, -1]]
     assert whole(dataset).ends.tolist() == [[4, 7], [5, -1], [5, -1]]
-    # The first alone has only one column.
-    assert dataset[np.array([1])].starts.tolist() == [[5]]
+    # A split's batches all have as many columns.
+    assert dataset[np.array([1])].starts.tolist() == [[5, -1]]
 
 
 def test_answers_that_are_not_found_have_no_label_and_are_not_trained_on() -> None:

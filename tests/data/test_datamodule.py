@@ -71,14 +71,36 @@ def test_evaluation_takes_twice_the_batch_unless_told(folder: Path, settings: di
     assert sum(rows for rows, _ in shapes) == 9
 
 
-@pytest.mark.parametrize(("multiple", "widths"), [(1, {13, 15, 16, 19}), (8, {16, 24}), (12, {24})])
-def test_lengths_are_rounded_up_to_few_shapes(folder: Path, multiple: int, widths: set[int]) -> None:
-    data = module(folder, train_file=str(folder / "train.json"), pad_to_multiple_of=multiple, batch_size=1)
+@pytest.mark.parametrize(
+    ("settings", "shapes"),
+    [
+        ({"batch_size": 1}, {(1, 13), (1, 15), (1, 16), (1, 19)}),
+        ({"batch_size": 1, "batch_shapes": 2}, {(1, 16), (1, 19)}),
+        ({"batch_size": 5, "batch_shapes": 2}, {(5, 16), (5, 19)}),
+        ({"tokens_per_batch": 60, "batch_shapes": 2}, {(3, 16), (3, 19)}),
+        ({"tokens_per_batch": 60, "batch_shapes": 1}, {(3, 19)}),
+    ],
+)
+def test_training_batches_come_in_few_shapes_where_asked(
+    folder: Path, settings: dict[str, Any], shapes: set[tuple[int, int]]
+) -> None:
+    data = module(folder, train_file=str(folder / "train.json"), **settings)
     data.setup("fit")
     batches = list(data.train_dataloader())
-    assert {batch.question_mask.shape[1] for batch in batches} == widths
-    tokens = sum(int(batch.inputs["attention_mask"].sum()) for batch in batches)
+    assert {tuple(batch.inputs["input_ids"].shape) for batch in batches} == shapes
+    assert sum(len(batch) for batch in batches) == len(data.splits["train"][0].dataset)
+    tokens = sum(int(batch.inputs["attention_mask"][: len(batch)].sum()) for batch in batches)
     assert tokens == data.splits["train"][0].dataset.lengths.sum()
+
+
+def test_evaluation_batches_come_in_few_shapes_where_asked(folder: Path) -> None:
+    dev = str(folder / "dev.json")
+    data = module(folder, validation_file=dev, version_2_with_negative=True, eval_batch_size=1, batch_shapes=2)
+    data.setup("validate")
+    (loader,) = data.val_dataloader()
+    batches = list(loader)
+    assert {tuple(batch.inputs["input_ids"].shape) for batch in batches} == {(3, 16), (2, 19)}
+    assert sorted(question.row for batch in batches for question in batch.questions or ()) == list(range(9))
 
 
 def test_reading_leaves_the_garbage_collector_as_it_was(folder: Path) -> None:
@@ -121,22 +143,13 @@ def test_slices_count_questions(folder: Path) -> None:
     assert data.splits["train"][0].dataset.ids == ["1-0-0", "1-0-1", "1-1-0"]
 
 
-def test_workers_give_the_same_batches(folder: Path) -> None:
-    given = []
-    for workers in (0, 1):
-        data = module(folder, train_file=str(folder / "train.json"), num_workers=workers)
-        data.setup("fit")
-        given.append([batch.ids for batch in data.train_dataloader()])
-    assert given[0] == given[1]
-
-
 def test_settings_are_checked_before_the_data_is_looked_at(folder: Path) -> None:
     with pytest.raises(UserError, match="batch_size must be at least 1"):
         module(folder, batch_size=0)
     with pytest.raises(UserError, match=r"tokens_per_batch \(47\) must be at least max_length \(48\)"):
         module(folder, tokens_per_batch=47)
-    with pytest.raises(UserError, match=r"max_length \(48\) must be a multiple of pad_to_multiple_of \(10\)"):
-        module(folder, pad_to_multiple_of=10)
+    with pytest.raises(UserError, match="batch_shapes must be at least 1, not 0"):
+        module(folder, batch_shapes=0)
     data = module(folder, train_file="absent.json", doc_stride=40)
     with pytest.raises(UserError, match=r"doc_stride \(40\) leaves no room"):
         data.setup("fit")

@@ -38,7 +38,14 @@ LAYERS = (
     ("data.encode",),
     ("data.reach", "data.splits"),
     ("data.inspection",),
-    ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation", "modeling.dropout"),
+    (
+        "modeling.finite",
+        "modeling.loss",
+        "modeling.network",
+        "modeling.optim",
+        "modeling.evaluation",
+        "modeling.dropout",
+    ),
     ("modeling.attention",),
     ("modeling.packing",),
     # 4: Lightning's two modules

@@ -21,6 +21,7 @@ from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.attention import use_fast_dropout
 from qa_lightning.modeling.evaluation import Evaluation
+from qa_lightning.modeling.finite import LossCheck, skips_steps
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
     accepted_inputs,
@@ -150,6 +151,7 @@ class QALightningModule(pl.LightningModule):
                     f"a {self.model.config.model_type} model has no gradient_checkpointing; set it to false"
                 )
             self.model.activation_checkpointing_enable()
+        self._loss_check = LossCheck()
         self._packing = Packing(self.model, attn_implementation) if packing else None
         if torch_compile:
             self.model.compile()
@@ -216,20 +218,27 @@ class QALightningModule(pl.LightningModule):
         """The mean loss of a batch's windows, by the batch's weight.
 
         Raises:
-            UserError: Where it is not a number, with the ids of the questions in the batch.
+            UserError: Where it, or on a GPU that of a batch some steps before, is not a number, with the ids of the
+                questions in the batch.
         """
         losses, labelled = self._loss(batch, *self(batch))
         loss = losses.sum() / labelled.sum().clamp(min=1)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss.item()} at step {self.global_step}, in the batch with the questions "
-                f"{', '.join(dict.fromkeys(batch.ids))}; lower the learning rate, or look at these"
-            )
+        later = loss.device.type == "cuda" and all(map(skips_steps, self.trainer.optimizers))
+        self._loss_check.see(loss, self.global_step, batch.ids, later=later)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss * batch.weight
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Has a step change nothing where a loss is not a number."""
+        self._loss_check.before_step(optimizer)
+
+    def on_train_epoch_end(self) -> None:
+        """Ends training where a loss was not a number."""
+        self._loss_check.finish()
+
     def on_validation_epoch_start(self) -> None:
         """Begins an evaluation at the threshold that this training has, or had."""
+        self._loss_check.finish()
         self.evaluation.begin(self.validation_threshold)
 
     def on_test_epoch_start(self) -> None:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from qa_lightning.errors import UserError
+from qa_lightning.modeling import finite
+from qa_lightning.modeling.finite import LossCheck, skips_steps
+
+
+class Event:
+    """An event of a GPU that has not come before a number of looks."""
+
+    looks = 3
+
+    def __init__(self) -> None:
+        self.left = self.looks
+
+    def record(self) -> None:
+        pass
+
+    def query(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def synchronize(self) -> None:
+        self.left = 0
+
+
+@pytest.fixture(autouse=True)
+def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has losses arrive as if they came from a GPU."""
+    empty = torch.empty
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory, **options: empty(*shape, **options))
+
+
+def test_a_loss_is_looked_at_at_once() -> None:
+    check = LossCheck()
+    check.see(torch.tensor(1.5), 0, ["a"], later=False)
+    with pytest.raises(UserError, match="the loss is nan at step 3, in the batch with the questions b, c; lower"):
+        check.see(torch.tensor(float("nan")), 3, ["b", "c", "b"], later=False)
+    check.see(torch.tensor(1.0), 4, ["d"], later=False)
+    check.finish()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_or_when_it_has_arrived(value: float) -> None:
+    check = LossCheck()
+    check.see(torch.tensor(1.0), 0, ["a"], later=True)
+    check.see(torch.tensor(value), 1, ["bad"], later=True)
+    # The first is there at the fourth look, and then the second at its fourth.
+    for step in range(2, 7):
+        check.see(torch.tensor(1.0), step, ["c"], later=True)
+    with pytest.raises(UserError, match="at step 1, in the batch with the questions bad"):
+        check.see(torch.tensor(1.0), 7, ["c"], later=True)
+
+
+def test_the_host_is_never_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Event, "looks", 10**9)
+    monkeypatch.setattr(finite, "MOST_STEPS", 5)
+    check = LossCheck()
+    check.see(torch.tensor(float("nan")), 0, ["bad"], later=True)
+    for step in range(1, 5):
+        check.see(torch.tensor(1.0), step, ["c"], later=True)
+    with pytest.raises(UserError, match="at step 0"):
+        check.see(torch.tensor(1.0), 5, ["c"], later=True)
+
+
+def test_what_is_on_its_way_is_waited_for_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Event, "looks", 10**9)
+    check = LossCheck()
+    check.see(torch.tensor(float("inf")), 7, ["bad"], later=True)
+    with pytest.raises(UserError, match="the loss is inf at step 7"):
+        check.finish()
+
+
+def test_only_fused_optimizers_skip_steps() -> None:
+    parameters = [nn.Parameter(torch.ones(2))]
+    assert skips_steps(torch.optim.AdamW(parameters, fused=True))
+    assert not skips_steps(torch.optim.AdamW(parameters))
+    assert not skips_steps(torch.optim.RMSprop(parameters))
+
+
+@pytest.mark.parametrize("losses", [(1.0, 2.0), (float("nan"), 2.0), (2.0, float("nan"))])
+def test_a_step_of_which_a_loss_is_not_a_number_changes_nothing(
+    losses: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Event, "looks", 10**9)
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    check = LossCheck()
+
+    def step(values: tuple[float, ...]) -> list[float]:
+        """One step of several batches."""
+        for value in values:
+            check.see(torch.tensor(value), 0, ["a"], later=True)
+        weight.grad = torch.tensor([1.0, 1.0])
+        check.before_step(optimizer)
+        optimizer.step()
+        return weight.tolist()
+
+    before = step((0.5, 0.5))
+    assert before != [1.0, -2.0]
+    after = step(losses)
+    assert (after == before) == any(value != value for value in losses)
+    # The next one is a step again.
+    assert step((0.5, 0.5)) != after

@@ -37,6 +37,7 @@ from benchmarks.models import DISTILBERT, ROBERTA, Accelerator, Shape, make_data
 from benchmarks.timed import Batches, timed_fit, timed_predict, timed_trainer, timed_validation
 from benchmarks.train import grouped, spread, warmed
 from qa_lightning.data.collate import WindowDataset
+from qa_lightning.data.datamodule import GPU_SHAPES
 
 BATCH = 32
 EVALUATION_BATCH = 64
@@ -56,7 +57,6 @@ class Plan(NamedTuple):
         padded_steps: Timed steps where all are padded to one length.
         warm_up: Steps before.
         product: Rows and columns of the matrices whose product is the measure.
-        workers: Processes that build batches, beside none.
         compiled: Whether to train a compiled model, too.
     """
 
@@ -67,7 +67,6 @@ class Plan(NamedTuple):
     padded_steps: int
     warm_up: int
     product: int
-    workers: int
     compiled: bool
 
 
@@ -80,7 +79,6 @@ PLANS: dict[Size, Plan] = {
         padded_steps=40,
         warm_up=20,
         product=8192,
-        workers=4,
         compiled=False,
     ),
     "full": Plan(
@@ -91,7 +89,6 @@ PLANS: dict[Size, Plan] = {
         padded_steps=150,
         warm_up=30,
         product=8192,
-        workers=4,
         compiled=True,
     ),
 }
@@ -165,30 +162,35 @@ def measure(plan: Plan, accelerator: Accelerator = "cuda") -> list[Row]:
 
 def _training(shape: Shape, plan: Plan, folder: Path, machine: Machine) -> list[Row]:
     accelerator = machine.accelerator
-    whole = make_data(folder, plan.questions, "train", batch_size=BATCH).train_dataloader()
+    whole = make_data(folder, plan.questions, "train", batch_size=BATCH, batch_shapes=GPU_SHAPES).train_dataloader()
     dataset = whole.dataset
     assert isinstance(dataset, WindowDataset)
     lengths = dataset.lengths
-    picked = warmed(spread(list(whole.sampler), lengths, plan.steps), plan.warm_up)
-    load = partial(DataLoader, dataset, batch_size=None, sampler=picked, pin_memory=accelerator == "cuda")
+    shapes = dataset.shapes
+    assert shapes is not None
+    steps = spread(list(whole.sampler), lengths, plan.steps)
+    # The warm-up sees every shape that is timed.
+    of_shape = {int(shapes.which(lengths[rows].max())): rows for rows in steps}
+    warm_up = max(plan.warm_up, len(of_shape))
+    picked = warmed(list(of_shape.values()), warm_up)[:warm_up] + steps
 
-    def ours(workers: int = 0, **options: Any) -> Pace:
+    def ours(**options: Any) -> Pace:
         module = make_module(folder, **options)
-        ends = timed_fit(module, load(num_workers=workers), folder, "bf16-mixed", accelerator)
-        return train_pace(module.model, lengths, picked, ends, plan.warm_up)
+        loader = DataLoader(dataset.to(torch.device(accelerator)), batch_size=None, sampler=picked)
+        ends = timed_fit(module, loader, folder, "bf16-mixed", accelerator)
+        return train_pace(module.model, lengths, picked, ends, warm_up)
 
     def theirs(padded: bool) -> Pace:
         network = make_module(folder).model
         steps = plan.padded_steps if padded else plan.steps
         batches = warmed(spread(grouped(lengths, BATCH), lengths, steps), plan.warm_up)
+        dataset.to(torch.device("cpu"))
         ends = timed_trainer(network, dataset, batches, folder, padded=padded, bf16=True, accelerator=accelerator)
         return train_pace(network, lengths, batches, ends, plan.warm_up)
 
     what = f"{shape.name} trained"
     plain = ours()
-    variants = {f"{plan.workers} workers beside none": ours(plan.workers)}
-    if plan.compiled:
-        variants["compiled beside not"] = ours(torch_compile=True)
+    variants = {"compiled beside not": ours(torch_compile=True)} if plan.compiled else {}
     peers = {} if machine.lacking else {name: theirs(padded) for name, padded in PEERS.items()}
     return _rows(what, "an epoch", len(dataset), plain, peers, machine) + [
         row(
@@ -209,6 +211,7 @@ def _validation(shape: Shape, plan: Plan, folder: Path, machine: Machine) -> lis
 
     shared: dict[str, Any] = {"accelerator": machine.accelerator, "warm_up": plan.warm_up}
     ours = pace(timed_validation(module, data, folder, **shared))
+    dataset.to(torch.device("cpu"))
     predict = partial(timed_predict, module.model, dataset, folder, batch_size=EVALUATION_BATCH, **shared)
     peers = {} if machine.lacking else {name: pace(predict(padded=padded)) for name, padded in PEERS.items()}
     return _rows(f"{shape.name} validated", "a validation", len(dataset), ours, peers, machine)

@@ -214,7 +214,8 @@ def features(dataset: WindowDataset, rows: NDArray[np.int64], *, padded: bool) -
     """Windows as the example's features, unpadded or padded to 384 tokens."""
     for row_ in rows:
         batch = dataset[np.array([row_])]
-        feature: dict[str, Any] = {name: values[0].tolist() for name, values in batch.inputs.items()}
+        real = batch.inputs["attention_mask"][0] > 0
+        feature: dict[str, Any] = {name: values[0][real].tolist() for name, values in batch.inputs.items()}
         if padded:
             missing = 384 - len(feature["input_ids"])
             feature = {name: values + [0] * missing for name, values in feature.items()}  # pad id, type and mask

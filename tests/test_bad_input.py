@@ -106,9 +106,25 @@ def test_duplicate_ids(refuse: Refuse, model: str, good: str, tmp_path: Path) ->
     bad = tmp_path / "twice.json"
     row = {"id": "q7", "question": "Who ?", "context": "Ada .", "answers": "Ada"}
     bad.write_text(json.dumps([row, row]), encoding="utf-8")
-    line = refuse(*fit_arguments(model, str(bad), good))
+    line = refuse(*fit_arguments(model, good, str(bad)))
     assert "twice.json" in line
     assert "q7" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--data.encoding", "utf-9"), "encoding: Python knows no text encoding 'utf-9'"),
+        (("--data.csv.delimiter", ";;"), "csv.delimiter must be one ASCII character such as ';' or a tab, not ';;'"),
+        (("--data.encoding", "ascii"), "not ascii at byte "),
+    ],
+)
+def test_ways_of_writing_that_are_none(
+    refuse: Refuse, model: str, good: str, tmp_path: Path, flags: tuple[str, str], said: str
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("question,context,answers\nWho ?,Adá .,Adá\n", encoding="utf-8")
+    assert said in refuse(*fit_arguments(model, str(bad), good), *flags)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"data": []}'])

@@ -26,7 +26,9 @@ LAYERS = (
     ("per_question",),
     ("comparison",),
     # 2-3: data, from rows to windows, and models
-    ("data.folding", "data.values"),
+    ("data.folding", "data.cells", "data.textfiles", "data.units"),
+    ("data.values",),
+    ("data.nested",),
     ("data.readers", "data.selection"),
     ("data.hub", "data.examples"),
     ("data.alignment", "data.sources", "data.synthetic"),

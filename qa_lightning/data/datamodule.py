@@ -21,6 +21,7 @@ from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Recipe, Split, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
@@ -31,6 +32,8 @@ Files = str | list[str]
 
 _TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
+
+_ANY_CSV = CSVFormat()
 
 _SPLITS = {
     "fit": ("train", "validation"),
@@ -50,7 +53,8 @@ class QADataModule(pl.LightningDataModule):
         dataset_name: A data set on the Hub, for the splits for which no file is named.
         dataset_config_name: Its configuration.
         dataset_revision: Its revision, such as ``refs/convert/parquet``.
-        train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV, Parquet or an Arrow folder.
+        train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV (each of them also as ``.gz``),
+            Parquet or an Arrow folder. An id that occurs twice in a file is given a number.
         validation_file: The same for validation; a mapping of names to files makes several validation sets,
             each with its own scores, of which the first is watched.
         test_file: The same for ``test``.
@@ -59,7 +63,11 @@ class QADataModule(pl.LightningDataModule):
         validation_split: Which part to validate on.
         test_split: Which part to test on.
         predict_split: Which part to predict.
-        column_names: Our columns (id, question, context, answers) by the names they have in the data.
+        column_names: Our columns (id, question, context, answers, answer_start) by the names they have in the data.
+            ``answer_start`` is for rows that have the answer's text in one column and its offset in another; a
+            column of that name is taken without being asked for.
+        csv: How CSV and TSV files are written, where it cannot be seen from their first line.
+        encoding: The encoding of text files; default: UTF-8, or what a file's first bytes show.
         synthetic: The built-in corpus, for trying things without any data.
         version_2_with_negative: Whether some questions have no answer.
         on_misaligned: What to do with answers that do not stand where the data says: ``repair`` looks for
@@ -99,6 +107,8 @@ class QADataModule(pl.LightningDataModule):
         test_split: str = "test",
         predict_split: str = "test",
         column_names: dict[str, str] | None = None,
+        csv: CSVFormat = _ANY_CSV,
+        encoding: str | None = None,
         synthetic: SyntheticCorpus | None = None,
         version_2_with_negative: bool = False,
         on_misaligned: OnMisaligned = "repair",
@@ -115,9 +125,10 @@ class QADataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
         if synthetic is not None:
-            self.hparams["synthetic"] = asdict(synthetic)  # a checkpoint holds plain data only
+            self.hparams["synthetic"] = asdict(synthetic)
+        self.hparams["csv"] = asdict(csv)
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
             if value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
@@ -147,6 +158,7 @@ class QADataModule(pl.LightningDataModule):
             "predict": predict_split,
         }
         self.column_names = column_names
+        self.text_format = TextFormat(encoding, csv.delimiter)
         self.synthetic = synthetic
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
@@ -271,6 +283,7 @@ class QADataModule(pl.LightningDataModule):
                     training=training,
                     labelled=split != "predict",
                     version_2_with_negative=recipe.version_2_with_negative,
+                    form=self.text_format,
                 )
             yield build_split(loaded, tokenizer, recipe, source=source, training=training, name=name)
 

@@ -49,7 +49,8 @@ class Split:
         report: What was read, repaired, cut and dropped, as plain data for a JSON file. ``questions`` and ``windows``
             are those that are there (in training: that are trained on), ``dropped`` counts the questions that are
             not, by reason; ``windows_added`` are those that hold an answer which lies across the border of two
-            others, ``windows_dropped`` those that training leaves out; ``ids`` names the questions concerned.
+            others, ``windows_dropped`` those that training leaves out; ``renamed_ids``, ``overruled_answers`` and
+            ``offsets`` are as in `sources.Loaded`; ``ids`` names the questions concerned.
         summary: The same in a line or two for people.
     """
 
@@ -122,14 +123,22 @@ def build_split(
     report = counts | {
         "dropped": dropped,
         "made_ids": loaded.made_ids,
-        "ids": {"windows_added": with_more, **left_out},
+        "renamed_ids": len(loaded.renamed_ids),
+        "overruled_answers": len(loaded.overruled),
+        "offsets": loaded.offsets,
+        "ids": {
+            "windows_added": with_more,
+            "renamed_ids": loaded.renamed_ids,
+            "overruled_answers": loaded.overruled,
+            **left_out,
+        },
         "alignment": alignment.to_dict(),
     }
     return Split(
         WindowDataset(encoded, windows, ids, questions, name, recipe.pad_to_multiple_of),
         table,
         report,
-        _summary(source, counts, dropped, str(alignment)),
+        _summary(source, counts, dropped, loaded, str(alignment)),
     )
 
 
@@ -198,11 +207,16 @@ def _questions(table: pa.Table, windows: Windows) -> list[Question]:
     ]
 
 
-def _summary(source: str, counts: dict[str, int], dropped: dict[str, int], alignment: str) -> str:
+def _summary(source: str, counts: dict[str, int], dropped: dict[str, int], loaded: Loaded, alignment: str) -> str:
     parts = [f"{source}: {counts['questions']:,} questions, {counts['windows']:,} windows"]
     if counts.get("windows_added"):
         parts.append(f"{counts['windows_added']:,} windows added for answers that lie across the border of two")
     parts += [f"{count:,} questions dropped ({reason})" for reason, count in dropped.items() if count]
     if counts["questions_cut"]:
         parts.append(f"{counts['questions_cut']:,} questions cut at max_question_length")
+    if loaded.renamed_ids:
+        parts.append(f"{len(loaded.renamed_ids):,} repeated ids numbered")
+    if loaded.overruled:
+        parts.append(f"{len(loaded.overruled):,} questions have answers and is_impossible: trained as unanswerable")
+    parts += [f"offsets of {Path(file).name} {note}" for file, note in loaded.offsets.items()]
     return "; ".join(parts) + f"; answers: {alignment}"

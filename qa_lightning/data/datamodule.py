@@ -69,14 +69,16 @@ class QADataModule(pl.LightningDataModule):
         csv: How CSV and TSV files are written, where it cannot be seen from their first line.
         encoding: The encoding of text files; default: UTF-8, or what a file's first bytes show.
         synthetic: The built-in corpus, for trying things without any data.
-        version_2_with_negative: Whether some questions have no answer.
+        version_2_with_negative: Whether some questions have no answer: their answers are null, empty, or empty texts.
+            In training, ``is_impossible`` counts more than answers that are there; in evaluation they do.
         on_misaligned: What to do with answers that do not stand where the data says: ``repair`` looks for
             them, ``drop`` leaves them out of training, ``error`` stops.
         answers: Which of several gold answers to train on: ``first``, ``most_frequent`` or ``all``.
         allow_impossible_windows: Whether to train on windows of an answerable question that do not hold its
             answer (they count as having none).
         max_length: Tokens of a window at most: question, context and special tokens.
-        doc_stride: Context tokens that neighbouring windows share.
+        doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
+            whole gets a window of its own; where it is longer than a window, its question is left out.
         max_question_length: Tokens of a question at most; longer ones are cut.
         pad_to_multiple_of: Rounds the length of batches up, so that they come in few shapes: with 64,
             ``torch_compile`` compiles a few times only. ``max_length`` must be a multiple of it.
@@ -128,6 +130,8 @@ class QADataModule(pl.LightningDataModule):
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
         if synthetic is not None:
             self.hparams["synthetic"] = asdict(synthetic)
+        if isinstance(csv, dict):  # as a checkpoint holds it
+            csv = CSVFormat(**csv)
         self.hparams["csv"] = asdict(csv)
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
             if value < 1:

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from qa_lightning.data.nested import flatten, records_of
-from qa_lightning.data.textfiles import TextFormat, find_delimiter, read_text
+from qa_lightning.data.textfiles import TextFormat, find_delimiter, read_text, split_sep_line
 from qa_lightning.data.values import describe, parse_cell
 from qa_lightning.errors import UserError
 
@@ -166,15 +166,14 @@ def _read_separated(path: Path, columns: Columns, form: TextFormat, usual: str) 
     text = read_text(path, form.encoding)
     if not text or text.isspace():
         return Rows(str(path), 0, [], {})
-    wanted = (columns["question"], columns["context"])
+    delimiter, text = split_sep_line(text)
+    delimiter = form.delimiter or delimiter or find_delimiter(text, (columns["question"], columns["context"]), usual)
     content = text.encode()
     table = pyarrow.csv.read_csv(
         pa.BufferReader(content),
         # One block: a row may be longer than Arrow's usual ones. One thread: errors name the row.
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1)),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter=form.delimiter or find_delimiter(text, wanted, usual), newlines_in_values=True
-        ),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys((*columns.values(), *ALIASES.values()), pa.string()), strings_can_be_null=False
         ),

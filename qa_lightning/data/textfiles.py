@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ GZIP = b"\x1f\x8b"
 
 DELIMITERS = (",", ";", "\t", "|")
 """What may part the columns of a table whose delimiter is not named."""
+
+
+_SEP_LINE = re.compile(r'"?sep=([ -~\t])"?\r?\n')
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,12 @@ def read_text(path: Path, encoding: str | None) -> str:
 
 def _written(encoding: str) -> str:
     return {"utf-8": "UTF-8", "utf-8-sig": "UTF-8"}.get(encoding, encoding)
+
+
+def split_sep_line(text: str) -> tuple[str | None, str]:
+    """The delimiter that a first line ``sep=;`` states, as Excel reads it, and the text behind that line."""
+    line = _SEP_LINE.match(text)
+    return (line[1], text[line.end() :]) if line else (None, text)
 
 
 def find_delimiter(text: str, wanted: Collection[str], usual: str) -> str:

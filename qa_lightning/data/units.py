@@ -86,6 +86,7 @@ _UNITS: dict[str, Widths] = {
     "characters": lambda text: np.ones(len(text.codes), dtype=np.int64),
     "UTF-8 bytes": _bytes,
     "UTF-16 code units": _utf_16,
+    "UTF-16 bytes": lambda text: 2 * _utf_16(text),
 }
 
 _TEXTS: dict[str, Widths] = {

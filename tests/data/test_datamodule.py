@@ -12,6 +12,7 @@ import pytest
 
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.errors import UserError
 from tests.tiny import tiny_folder, write_squad
 
@@ -148,3 +149,10 @@ def test_settings_are_checked_before_the_data_is_looked_at(folder: Path) -> None
 def test_a_set_is_not_called_as_another_folder_of_the_run(folder: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"no set can be called '{name}'"):
         module(folder, validation_file={"fine": "dev.json", name: "dev.json"})
+
+
+def test_how_tables_are_written_is_plain_data_in_a_checkpoint(folder: Path) -> None:
+    data = module(folder, csv=CSVFormat(delimiter=";"), encoding="cp1252")
+    assert data.hparams["csv"] == {"delimiter": ";"}
+    again = QADataModule(**data.hparams)
+    assert again.text_format == data.text_format == TextFormat("cp1252", ";")

@@ -151,7 +151,7 @@ def printed(path: Path, rows: list[dict[str, Any]] = ROWS, **options: Any) -> Pa
     """What pandas prints of a data frame whose answers are objects of arrays."""
     frame = pandas.DataFrame(rows)
     frame["answers"] = [{name: np.array(values) for name, values in answers.items()} for answers in frame["answers"]]
-    frame.to_csv(path, index=False, **options)
+    frame.to_csv(path, **{"index": False} | options)
     return path
 
 
@@ -180,6 +180,8 @@ SOURCES = {
     "csv with tabs": lambda folder: write(folder / "x.csv", separated("\t")),
     "tsv with commas": lambda folder: write(folder / "x.tsv", separated(",")),
     "csv with bars and a mark": lambda folder: write(folder / "x.csv", "\ufeff" + separated("|")),
+    "csv that states its delimiter": lambda folder: write(folder / "x.csv", "sep=:\r\n" + separated(":")),
+    "csv with pandas' index": lambda folder: printed(folder / "x.csv", index=True),
     "csv of excel": lambda folder: encoded(folder / "x.csv", separated("\t"), "utf-16"),
     "json lines in UTF-16": lambda folder: encoded(folder / "x.jsonl", LINES, "utf-16"),
     "json in UTF-16 without a mark": lambda folder: encoded(folder / "x.json", json.dumps(ROWS), "utf-16-be"),

@@ -28,6 +28,7 @@ Count = Callable[[str, int], int]
 UNITS: dict[str, Count] = {
     "UTF-8 bytes": lambda text, at: len(text[:at].encode()),
     "UTF-16 code units": lambda text, at: len(text[:at].encode("utf-16-le")) // 2,
+    "UTF-16 bytes": lambda text, at: len(text[:at].encode("utf-16-le")),
     "characters of the stripped context": lambda text, at: at - len(text) + len(text.lstrip()),
     "UTF-8 bytes of the stripped context": lambda text, at: len(text[:at].lstrip().encode()),
     "characters with \\r\\n counted once": lambda text, at: len(text[:at].replace("\r\n", "\n")),

@@ -155,10 +155,15 @@ def _read_json_lines(path: Path, columns: Columns, form: TextFormat) -> Rows:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}: malformed JSON at line {number}, column {error.colno}: {error.msg}") from error
+            hint = "; a JSON document of several lines ends in .json" if line.strip() in ("{", "[") else ""
+            raise UserError(
+                f"{path}: malformed JSON at line {number}, column {error.colno}: {error.msg}{hint}"
+            ) from error
         if not isinstance(record, dict):
             raise UserError(f"{path}, line {number}: expected an object, found {describe(record)}")
         records.append(record)
+    if len(records) == 1 and "data" in records[0]:  # a whole document in one line
+        records = records_of(records[0], str(path), set())
     return rows_of_records(str(path), records, columns)
 
 

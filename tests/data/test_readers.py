@@ -167,6 +167,7 @@ SOURCES = {
     "bare paragraphs": lambda folder: write(folder / "x.json", paragraphs(ROWS)),
     "one article": lambda folder: write(folder / "x.json", {"title": "x", "paragraphs": paragraphs(ROWS)}),
     "paragraphs in lines": lambda folder: write(folder / "x.jsonl", "\n".join(map(json.dumps, paragraphs(ROWS)))),
+    "a document in one line": lambda folder: write(folder / "x.jsonl", json.dumps(nested(ROWS))),
     "answer for answers": lambda folder: write(folder / "x.json", SINGULAR),
     "columns": lambda folder: write(folder / "x.json", columns_of(ROWS)),
     "columns by pandas": lambda folder: write(folder / "x.json", pandas.DataFrame(ROWS).to_json()),
@@ -455,6 +456,8 @@ def test_malformed_json_is_told_with_its_position(tmp_path: Path) -> None:
     assert error(path) == f"{path}: malformed JSON at line 2, column 1: Extra data; JSON Lines end in .jsonl"
     lines = write(tmp_path / "x.jsonl", json.dumps(ROWS[0]) + '\n\n{"id": "b", "question": x}\n')
     assert error(lines) == f"{lines}: malformed JSON at line 3, column 25: Expecting value"
+    lines = write(tmp_path / "y.jsonl", json.dumps(ROWS, indent=1))
+    assert error(lines).endswith("line 1, column 2: Expecting value; a JSON document of several lines ends in .json")
     assert error(write(tmp_path / "z.json", "[" * 100_000)).startswith(f"{tmp_path}/z.json: cannot be read: ")
 
 

@@ -26,7 +26,7 @@ LAYERS = (
     ("per_question",),
     ("comparison",),
     # 2-3: data, from rows to windows, and models
-    ("data.folding", "data.values"),
+    ("data.folding", "data.values", "data.token_cache"),
     ("data.readers", "data.selection"),
     ("data.hub", "data.examples"),
     ("data.alignment", "data.sources", "data.synthetic"),

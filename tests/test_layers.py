@@ -61,7 +61,7 @@ LAYERS = (
     ("parser", "commands"),
     ("runs",),
     ("lightning_cli",),
-    ("commands.arguments", "commands.asking"),
+    ("commands.arguments", "commands.asking", "commands.prediction_files"),
     ("exporting.check", "exporting.measure", "exporting.onnx", "exporting.provenance"),
     ("exporting.quantize", "exporting.upload", "exporting.card"),
     ("exporting.folders",),

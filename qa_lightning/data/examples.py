@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lightning.data.readers import Columns, Rows
-from qa_lightning.data.values import FORMS, ShapeError, check_text, parse_flag, parse_golds
+from qa_lightning.data.values import FORMS, ShapeError, check_text, lists_answers, parse_flag, parse_golds
 from qa_lightning.errors import UserError
 
 EXAMPLES = pa.schema(
@@ -35,7 +35,15 @@ EXAMPLES = pa.schema(
 T = TypeVar("T")
 
 
-def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set[str]) -> pa.Table:
+def make_examples(
+    rows: Rows,
+    columns: Columns,
+    *,
+    labelled: bool,
+    required: set[str],
+    training: bool = False,
+    as_published: bool = False,
+) -> pa.Table:
     """Checks the shape of every row and gives them the columns of ``EXAMPLES``, and three more.
 
     These are ``file`` (the source's name), ``row`` (int32, from 1) and ``made`` (bool: the id is ours), for
@@ -46,6 +54,10 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
         columns: Our names of columns and what the source calls them.
         labelled: Whether golds must be known.
         required: Our names of the columns that must be there.
+        training: Whether ``is_impossible`` makes a question with answers unanswerable. In evaluation the answers
+            decide, as in the official script.
+        as_published: Whether also a question all of whose answers are without a text counts as answerable, with
+            the empty text as its gold, as in the official script.
 
     Raises:
         UserError: A missing column, a value of the wrong shape, or an id that occurs twice.
@@ -56,7 +68,10 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
     values = {name: rows.columns.get(name, nothing) for name in columns}
     questions: list[str] = _each(rows, "question", values["question"], _text)
     contexts: list[str] = _each(rows, "context", values["context"], _text)
-    gold_texts, gold_starts = _golds(rows, values["answers"], values["is_impossible"], labelled)
+    answers, impossible = values["answers"], values["is_impossible"]
+    gold_texts, gold_starts = _golds(
+        rows, answers, impossible, labelled=labelled, training=training, as_published=as_published
+    )
     ids, made = _ids(rows, values["id"], questions, contexts)
     distinct: dict[str, int] = {}
     indices = [distinct.setdefault(context, len(distinct)) for context in contexts]
@@ -126,7 +141,9 @@ def _id(value: Any) -> str | None:
     return _text(text)
 
 
-def _golds(rows: Rows, answers: list[Any], impossible: list[Any], labelled: bool) -> tuple[pa.ListArray, pa.ListArray]:
+def _golds(
+    rows: Rows, answers: list[Any], impossible: list[Any], *, labelled: bool, training: bool, as_published: bool
+) -> tuple[pa.ListArray, pa.ListArray]:
     """The columns ``gold_texts`` and ``gold_starts``."""
     flags = _each(rows, "is_impossible", impossible, parse_flag)
     # All golds one after the other: lists of every row's own would be most of the memory that is held here.
@@ -136,11 +153,14 @@ def _golds(rows: Rows, answers: list[Any], impossible: list[Any], labelled: bool
     unknown = []
     for row, (value, flag) in enumerate(zip(answers, flags, strict=True)):
         unknown.append(value is None and not flag and not labelled)
-        if not flag and not unknown[-1]:
+        if not unknown[-1] and not (flag and (training or value is None)):
             try:
                 more_texts, more_starts = parse_golds(value)
             except ShapeError as error:
                 raise UserError(f"{rows.where(row)}: answers must be {FORMS}; here is {error}") from error
+            if not any(map(str.strip, more_texts)) and (flag or as_published):
+                some = as_published and lists_answers(value)
+                more_texts, more_starts = ([""], [None]) if some else ([], [])
             texts += more_texts
             starts += more_starts
         bounds.append(len(texts))

@@ -52,6 +52,7 @@ def read_examples(
     training: bool,
     labelled: bool = True,
     version_2_with_negative: bool = False,
+    as_published: bool = False,
     cache_dir: str | Path | None = None,
 ) -> Loaded:
     """Reads one split.
@@ -67,10 +68,13 @@ def read_examples(
             They count questions in published order. For files the name means nothing, but for a folder of
             several splits.
         columns: What the source calls ``id``, ``question``, ``context`` and ``answers``, where it differs.
-        training: Whether questions with an empty text are dropped and counted rather than refused.
+        training: Whether questions with an empty text are dropped and counted rather than refused, and those that
+            are marked ``is_impossible`` have no answer whatever answers they have.
         labelled: Whether every question must have golds (an empty list: unanswerable). Where not, those that
             are there are kept.
         version_2_with_negative: Whether unanswerable questions are welcome.
+        as_published: Whether a question is answerable as the official script sees it: when it lists any answer,
+            though it be one without a text.
         cache_dir: Where downloads from the Hub are kept.
 
     Raises:
@@ -100,7 +104,14 @@ def read_examples(
             )
 
     # Rows are objects: what is read goes before more of it comes.
-    make = partial(make_examples, columns=names, labelled=labelled, required=required)
+    make = partial(
+        make_examples,
+        columns=names,
+        labelled=labelled,
+        required=required,
+        training=training,
+        as_published=as_published,
+    )
     selection = Selection(select or split)
     tables = {part: _join(list(map(make, read(part)))) for part in selection.splits}
     return _finish(

@@ -85,6 +85,13 @@ def parse_golds(value: Any) -> Golds:
     return texts, starts
 
 
+def lists_answers(value: Any) -> bool:
+    """Whether answers that `parse_golds` can read list any, though it be one without a text."""
+    if isinstance(value, dict):
+        value = value.get("text")
+    return len(value) > 0 if isinstance(value, list) else isinstance(value, str) and bool(value.strip())
+
+
 def _check_golds(texts: Any, starts: Any) -> None:
     if not isinstance(texts, list):
         raise ShapeError(f"text is {describe(texts)}")

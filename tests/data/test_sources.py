@@ -104,6 +104,14 @@ def test_impossible_questions_have_no_golds(path: Path) -> None:
         assert error(file) == f"{path}, row 1 (id 'a'): is_impossible is {what}, not true or false"
 
 
+def test_in_evaluation_answers_decide_as_in_the_official_script(path: Path) -> None:
+    answers = ["context", {"text": [], "answer_start": []}, [{"text": "", "answer_start": -1}], None]
+    file = write(path, [row(number, answers=value) | {"is_impossible": True} for number, value in enumerate(answers)])
+    options = {"training": False, "version_2_with_negative": True}
+    assert column(read(file, **options), "gold_texts") == [["context"], [], [], []]
+    assert column(read(file, **options, as_published=True), "gold_texts") == [["context"], [], [""], []]
+
+
 def test_golds_need_not_be_known_of_questions_to_answer(path: Path) -> None:
     file = write(path, [row("a"), row("b", answers=None), row("c", answers=[])])
     loaded = read(file, labelled=False, training=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -85,8 +86,15 @@ class Tokens(TokenIds):
 
 
 def default_cache_dir() -> Path:
-    """``qa_lightning`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qa_lightning"
+    """``qa_lightning`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``).
+
+    Users without a home, as in some containers, have it below the folder for temporary files.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "qa_lightning"
 
 
 def plain_backend(tokenizer: Any) -> Any:

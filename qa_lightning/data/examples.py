@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from qa_lightning.data.nested import HINT
 from qa_lightning.data.readers import Columns, Rows
 from qa_lightning.data.units import in_characters
-from qa_lightning.data.values import FORMS, ShapeError, check_text, is_missing, parse_flag, parse_golds
+from qa_lightning.data.values import FORMS, ShapeError, check_text, is_missing, lists_answers, parse_flag, parse_golds
 from qa_lightning.errors import UserError
 
 EXAMPLES = pa.schema(
@@ -53,7 +53,15 @@ class Made:
     offsets: str
 
 
-def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set[str], training: bool) -> Made:
+def make_examples(
+    rows: Rows,
+    columns: Columns,
+    *,
+    labelled: bool,
+    required: set[str],
+    training: bool,
+    as_published: bool = False,
+) -> Made:
     """Checks the shape of every row, and gives all golds starts in characters.
 
     Args:
@@ -63,6 +71,8 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
         required: Our names of the columns that must be there.
         training: Whether ``is_impossible`` rules over answers that are there, as in transformers' training; else the
             answers rule, as in the official scoring. Also whether an id that occurs twice is made another, not refused.
+        as_published: Whether also a question all of whose answers are without a text counts as answerable, with
+            the empty text as its gold, as in the official script.
 
     Raises:
         UserError: A missing column, a value of the wrong shape, or an id that occurs twice.
@@ -73,7 +83,7 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
     values = {name: rows.columns.get(name, nothing) for name in columns}
     questions: list[str] = _each(rows, "question", values["question"], _text)
     contexts: list[str] = _each(rows, "context", values["context"], _text)
-    golds = _golds(rows, values, labelled, training)
+    golds = _golds(rows, values, labelled, training, as_published)
     ids, made, renamed = _ids(rows, values["id"], questions, contexts, training)
     distinct: dict[str, int] = {}
     indices = [distinct.setdefault(context, len(distinct)) for context in contexts]
@@ -174,7 +184,7 @@ class _Golds:
     overruled: list[bool]
 
 
-def _golds(rows: Rows, values: Mapping[str, list[Any]], labelled: bool, training: bool) -> _Golds:
+def _golds(rows: Rows, values: Mapping[str, list[Any]], labelled: bool, training: bool, as_published: bool) -> _Golds:
     flags = _each(rows, "is_impossible", values["is_impossible"], parse_flag)
     golds = _Golds([], [], [0], [], [])
     columns = zip(values["answers"], values["answer_start"], flags, strict=True)
@@ -188,6 +198,8 @@ def _golds(rows: Rows, values: Mapping[str, list[Any]], labelled: bool, training
         except ShapeError as error:
             if not flag:
                 raise UserError(f"{rows.where(row)}: answers must be {FORMS}; here is {error}") from error
+        if as_published and not texts and lists_answers(value):
+            texts, starts = [""], [None]
         overruled = flag and training and len(texts) > 0
         if not overruled:
             golds.texts.extend(texts)

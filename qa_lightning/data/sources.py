@@ -59,6 +59,7 @@ def read_examples(
     training: bool,
     labelled: bool = True,
     version_2_with_negative: bool = False,
+    as_published: bool = False,
     cache_dir: str | Path | None = None,
     form: TextFormat | None = None,
 ) -> Loaded:
@@ -81,6 +82,8 @@ def read_examples(
         labelled: Whether every question must have golds (an empty list: unanswerable). Where not, those that
             are there are kept.
         version_2_with_negative: Whether unanswerable questions are welcome.
+        as_published: Whether a question is answerable as the official script sees it: when it lists any answer,
+            though it be one without a text.
         cache_dir: Where downloads from the Hub are kept.
         form: How text files are written; None: it is found out.
 
@@ -114,7 +117,9 @@ def read_examples(
 
     # Rows are objects: what is read goes before more of it comes.
     def make(rows: Rows) -> pa.Table:
-        made = make_examples(rows, names, labelled=labelled, required=required, training=training)
+        made = make_examples(
+            rows, names, labelled=labelled, required=required, training=training, as_published=as_published
+        )
         offsets.update({rows.source: made.offsets} if made.offsets else {})
         return made.table
 

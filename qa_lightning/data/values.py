@@ -139,6 +139,13 @@ def _texts_and_starts(value: Any) -> tuple[list[Any], Any]:
     raise ShapeError(describe(value))
 
 
+def lists_answers(value: Any) -> bool:
+    """Whether answers that `parse_golds` can read list any, though it be one without a text."""
+    if isinstance(value, dict):
+        value = value.get("text")
+    return len(value) > 0 if isinstance(value, list) else isinstance(value, str) and bool(value.strip())
+
+
 def _starts_beside(value: Any, count: int) -> list[int | None]:
     """The starts that a column of its own states for so many texts."""
     if isinstance(value, str) and value.lstrip().startswith("["):

@@ -34,7 +34,7 @@ from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, sched
 from qa_lightning.modeling.packing import Packing
 from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, load_settings, load_tokenizer, tokenizer_files
 from qa_lightning.records import Batch, Prediction
-from qa_lightning.scoring.mlqa import has_own_rule
+from qa_lightning.scoring.mlqa import check_language, has_own_rule
 
 
 class QALightningModule(pl.LightningModule):
@@ -158,6 +158,7 @@ class QALightningModule(pl.LightningModule):
         """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
         for code in {language} if isinstance(language, str | None) else set(language.values()):
+            check_language(code)
             if not has_own_rule(code):
                 rank_zero_warn(
                     f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "

@@ -149,6 +149,14 @@ def test_a_flag_rules_over_answers_in_training_and_they_over_it_in_evaluation(pa
     assert loaded.overruled == []
 
 
+def test_in_evaluation_answers_decide_as_in_the_official_script(path: Path) -> None:
+    answers = ["context", {"text": [], "answer_start": []}, [{"text": "", "answer_start": -1}], None]
+    file = write(path, [row(number, answers=value) | {"is_impossible": True} for number, value in enumerate(answers)])
+    options = {"training": False, "version_2_with_negative": True}
+    assert column(read(file, **options), "gold_texts") == [["context"], [], [], []]
+    assert column(read(file, **options, as_published=True), "gold_texts") == [["context"], [], [""], []]
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_null_answers_are_unanswerable_and_a_missing_column_is_a_mistake(path: Path, training: bool) -> None:
     rows = [row("a"), row("b", answers=None), row("c")]

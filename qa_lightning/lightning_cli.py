@@ -19,11 +19,11 @@ from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.time_report import TimeReport
-from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
+from qa_lightning.overview import DESCRIPTION, PROGRAM
 from qa_lightning.parser import Parser, flag_value
 from qa_lightning.runs import earlier_settings, new_run_dir, resolve_checkpoint
 
@@ -88,7 +88,6 @@ class QACLI(LightningCLI):
 
     def __init__(self, arguments: list[str], stack: ExitStack) -> None:
         self._stack = stack
-        verbs = ", ".join(f"{verb} ({what})" for verb, what in VERBS.items())
         super().__init__(
             QALightningModule,
             QADataModule,
@@ -97,7 +96,7 @@ class QACLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_callback=SaveConfig,
             parser_class=Parser,
-            parser_kwargs={"epilog": f"Other verbs, each with its own --help: {verbs}."},
+            parser_kwargs={"prog": PROGRAM, "description": DESCRIPTION},
             trainer_defaults={"use_distributed_sampler": False, "max_epochs": 3},
             seed_everything_default=0,
             args=arguments,

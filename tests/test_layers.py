@@ -59,7 +59,7 @@ LAYERS = (
     ("callbacks.results",),
     # 6: the command line
     ("parser", "commands"),
-    ("runs",),
+    ("runs", "overview"),
     ("lightning_cli",),
     ("commands.arguments", "commands.asking"),
     ("exporting.check", "exporting.measure", "exporting.onnx", "exporting.provenance"),

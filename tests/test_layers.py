@@ -55,6 +55,7 @@ LAYERS = (
     ("report.figures",),
     ("report.page",),
     ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts", "callbacks.time_report"),
+    ("callbacks.wandb_watch",),
     ("callbacks.pictures", "callbacks.prediction_files"),
     ("callbacks.results",),
     # 6: the command line

@@ -61,10 +61,11 @@ LAYERS = (
     # 6: the command line
     ("parser", "commands"),
     ("runs", "overview"),
-    ("lightning_cli",),
     ("commands.arguments", "commands.asking"),
     ("exporting.check", "exporting.measure", "exporting.onnx", "exporting.provenance"),
-    ("exporting.quantize", "exporting.upload", "exporting.card"),
+    ("exporting.quantize", "exporting.upload", "exporting.card", "exporting.background"),
+    ("callbacks.push_to_hub",),
+    ("lightning_cli",),
     ("exporting.folders",),
     ("commands.score", "commands.compare", "commands.inspect", "commands.report"),
     ("commands.ask", "commands.demo", "commands.serve", "commands.export"),

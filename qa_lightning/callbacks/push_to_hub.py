@@ -98,8 +98,9 @@ class PushToHub(pl.Callback):
                 self._upload(self._copy(self._run))
         except (UserError, OSError) as error:
             folder = self._run / BEST_MODEL
-            raise UserError(f"{error}; it is in {folder}: `hf upload {self.name} {folder}` uploads it") from error
+            raise UserError(f"{error}; it is in {folder}: `hf upload {self.name} {folder} .` uploads it") from error
         finally:
+            self._uploads.give_up()  # nothing waits any more, unless this was interrupted
             self._clear()
         print(f"The best model is at {self.address}")
 

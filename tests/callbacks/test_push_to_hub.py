@@ -178,7 +178,9 @@ def test_a_network_that_stays_away_is_an_error_in_the_end(training: Training, hu
     push = PushToHub(NAME)
     hub.broken = True
     training.fit(push, f1=(10.0,))
-    with pytest.raises(UserError, match=rf"cannot upload the best model as {NAME}: .*`hf upload {NAME} .*best_model`"):
+    with pytest.raises(
+        UserError, match=rf"cannot upload the best model as {NAME}: .*`hf upload {NAME} .*best_model \.`"
+    ):
         push.finish()
     assert hub.commits == []
     assert training.left() == []
@@ -278,7 +280,7 @@ def test_fit_that_could_not_upload_ends_with_an_error(arguments: list[str], hub:
     assert main(arguments) != 0
     written = capfd.readouterr()
     (line,) = [line for line in written.err.splitlines() if line.startswith("error: ")]
-    assert f"`hf upload {NAME} run/best_model`" in line
+    assert f"`hf upload {NAME} run/best_model .`" in line
     assert "Everything is in run" in written.out
     assert json.loads(Path("run/metrics.json").read_text())["val/total"] == 6
     hub.broken = False

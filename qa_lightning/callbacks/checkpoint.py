@@ -86,11 +86,9 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves the last state where it is time to, and keeps it where states on the way are to be kept."""
+        """Saves the last state where it is time to."""
         if self.steps_between and trainer.global_step % self.steps_between == 0:
-            saved = self._save_last(trainer)
-            if saved and self.save_total_limit is not None:
-                self._keep_step(trainer, self.save_total_limit)
+            self._save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the best state, if this is it, and the last one, unless the epoch's end, where it is next, is here.
@@ -115,19 +113,21 @@ class RunCheckpoint(ModelCheckpoint):
         if isinstance(exception, KeyboardInterrupt | SystemExit):
             self._save_last(trainer)
 
-    def _save_last(self, trainer: pl.Trainer) -> bool:
-        """Saves the state in training, once a step; whether it did."""
-        due = _in_training(trainer) and trainer.global_step != self._step_of_last
-        if due:
+    def _save_last(self, trainer: pl.Trainer) -> None:
+        """Saves the state in training, once a step."""
+        if _in_training(trainer) and trainer.global_step != self._step_of_last:
             step_of_best = self._last_global_step_saved
             self.last_model_path = str(Path(str(self.dirpath), "last.ckpt"))
             self._save_checkpoint(trainer, self.last_model_path)
             self._last_global_step_saved = step_of_best  # else the base class would not save the best any more
             self._step_of_last = trainer.global_step
-        return due
+            self._keep_step(trainer)
 
-    def _keep_step(self, trainer: pl.Trainer, limit: int) -> None:
-        """Gives the last state a name of its own, by its step, and removes the oldest of such files."""
+    def _keep_step(self, trainer: pl.Trainer) -> None:
+        """Gives the last state, where it is to be kept, a name by its step, and removes the oldest of such files."""
+        limit = self.save_total_limit
+        if limit is None or not self.steps_between or trainer.global_step % self.steps_between:
+            return
         step, last = trainer.global_step, Path(self.last_model_path)
         path = last.with_name(f"step-{step}.ckpt")
         if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO) or not last.is_file():

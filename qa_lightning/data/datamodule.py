@@ -316,15 +316,9 @@ def _check_names(split: str, files: Sets) -> None:
         raise UserError(f"{split}_file: an empty mapping; give it names of sets and their files, or a file")
     folded = [name.casefold() for name in files]
     for name, key in zip(files, folded, strict=True):
-        clashes = key in _TAKEN or key.endswith(_FILES) or folded.count(key) > 1
-        if (
-            clashes
-            or not name
-            or not name.isprintable()
-            or Path(name).name != name
-            or name.startswith(".")
-            or len(name) > 100
-        ):
+        taken = key in _TAKEN or key.endswith(_FILES) or folded.count(key) > 1
+        plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
+        if taken or not plain:
             raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
 
 

@@ -303,7 +303,7 @@ def test_answers_are_scored_by_the_rule_of_the_language(model: Path, squad: Path
     assert (named["a"]["exact_match"], named["b"]["exact_match"]) == (0, 100)
     with pytest.warns(match="no rule for the language 'xx'"):
         make_module(model, language="xx")
-    with pytest.raises(UserError, match=r"none for the evaluation set ''"):
+    with pytest.raises(UserError, match=r"no language for an evaluation set without a name, but for"):
         scores(str(german), {"a": "de"})
 
 

@@ -8,6 +8,7 @@ import sys
 
 from qa_lightning.commands import VERBS
 from qa_lightning.errors import UserError
+from qa_lightning.overview import answer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,8 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: As argument parsers do, for ``--help`` and for arguments that cannot be understood.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    status = answer(arguments)
+    if status is not None:
+        return status
     try:
-        if arguments and arguments[0] in VERBS:
+        if arguments[0] in VERBS:
             return _run_verb(*arguments)
         # Imported here, since Lightning takes seconds that a verb need not wait for.
         from qa_lightning.lightning_cli import run_lightning

@@ -61,6 +61,29 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Gives a file a second name, whole or not at all: a hard link, or a copy where there can be none.
+
+    Both names hold the same bytes until one of them is replaced; a file that is written in place changes under both.
+
+    Args:
+        source: The file.
+        target: The other name; a file of that name is replaced.
+
+    Raises:
+        UserError: Where it cannot be written.
+    """
+    target = Path(target)
+    if target.exists() and target.samefile(source):
+        return
+    with whole_file(target) as unfinished:
+        unfinished.unlink()
+        try:
+            unfinished.hardlink_to(source)
+        except OSError:  # other file systems between them, or one that knows no links
+            shutil.copyfile(source, unfinished)
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to write into, which takes the place of ``path`` when the block ends without an error."""

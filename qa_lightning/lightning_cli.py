@@ -13,17 +13,20 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
+from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.time_report import TimeReport
-from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
+from qa_lightning.exporting.upload import check_name
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
+from qa_lightning.overview import DESCRIPTION, PROGRAM
 from qa_lightning.parser import Parser, flag_value
 from qa_lightning.runs import earlier_settings, new_run_dir, resolve_checkpoint
 
@@ -88,7 +91,7 @@ class QACLI(LightningCLI):
 
     def __init__(self, arguments: list[str], stack: ExitStack) -> None:
         self._stack = stack
-        verbs = ", ".join(f"{verb} ({what})" for verb, what in VERBS.items())
+        self._push_to_hub: PushToHub | None = None
         super().__init__(
             QALightningModule,
             QADataModule,
@@ -97,7 +100,7 @@ class QACLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_callback=SaveConfig,
             parser_class=Parser,
-            parser_kwargs={"epilog": f"Other verbs, each with its own --help: {verbs}."},
+            parser_kwargs={"prog": PROGRAM, "description": DESCRIPTION},
             trainer_defaults={"use_distributed_sampler": False, "max_epochs": 3},
             seed_everything_default=0,
             args=arguments,
@@ -113,6 +116,15 @@ class QACLI(LightningCLI):
             type=int | None,
             default=None,
             help="Stop after so many validations without a better score.",
+        )
+        parser.add_argument(
+            "--push_to_hub",
+            type=str | None,
+            default=None,
+            help="Model on the Hub, USER/NAME, that gets each new best model while `fit` goes on.",
+        )
+        parser.add_argument(
+            "--hub_private_repo", type=bool, default=True, help="Whether that model, if new there, is private."
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint", subclass_mode=True)
         parser.add_lightning_class_args(Results, "results", subclass_mode=True)
@@ -138,6 +150,8 @@ class QACLI(LightningCLI):
         """Settles the run's folder and the checkpoint, which brings its own model and tokenizer."""
         subcommand = self.config.subcommand
         config = self.config[subcommand]
+        if subcommand == "fit" and config.push_to_hub is not None and getattr(rank_zero_only, "rank", 0) == 0:
+            check_name(config.push_to_hub)
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
         checkpoint = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
@@ -177,6 +191,9 @@ class QACLI(LightningCLI):
             callbacks.append(
                 EarlyStopping(watched.monitor, mode=watched.mode, patience=patience, check_on_train_epoch_end=False)
             )
+        if self._asked.push_to_hub is not None and self.subcommand == "fit":
+            self._push_to_hub = PushToHub(self._asked.push_to_hub, self._asked.hub_private_repo)
+            callbacks.append(self._push_to_hub)
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides what else there may be: the report draws its learning curves from these files.
@@ -191,7 +208,9 @@ class QACLI(LightningCLI):
         if self.trainer.is_global_zero:
             self._get(self.config_init, "results").show()
             self._time_report.show()
-            print(f"Everything is in {self.trainer.default_root_dir}")
+            print(f"Everything is in {self.trainer.default_root_dir}", flush=True)
+            if self._push_to_hub is not None:
+                self._push_to_hub.finish()
 
     after_fit = after_validate = after_test = after_predict = _show_results
 

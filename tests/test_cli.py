@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -288,6 +289,62 @@ def test_several_validation_sets_have_their_own_scores_and_files(here: Path, mod
     assert metrics["val/b/total"] == 36
     assert len(read(here / "run/a/predictions.json")) == 24
     assert len(read(here / "run/b/predictions.json")) == 36
+
+
+def test_several_test_sets_have_their_own_scores_and_files(
+    run: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = f"{{a: {files['v1']}, b: [{files['v2']}]}}"
+    languages = ["--model.language", "{a: en, b: de}"]
+    assert main(["test", "--run_dir", str(run), "--data.test_file", sets, *languages]) == 0
+    metrics = read(run / "test/metrics.json")
+    assert metrics["test/a/total"] == 24
+    assert metrics["test/b/total"] == 36
+    for name, total in (("a", 24), ("b", 36)):
+        assert len(read(run / "test" / name / "predictions.json")) == total
+        assert (run / "test" / name / "per_question.parquet").is_file()
+        assert (
+            main(
+                [
+                    "score",
+                    "--data",
+                    files[f"v{1 + (name == 'b')}"],
+                    "--predictions",
+                    str(run / "test" / name / "predictions.json"),
+                    "--language",
+                    {"a": "en", "b": "de"}[name],
+                ]
+            )
+            == 0
+        )
+        assert f"{metrics[f'test/{name}/f1']:.2f}" in capsys.readouterr().out
+    assert metrics["test/a/f1"] != metrics["test/b/f1"]
+    (log,) = (run / "test").glob("logs/**/metrics.csv")
+    with log.open(encoding="utf-8") as stream:
+        (logged,) = csv.DictReader(stream)
+    assert float(logged["test/f1"]) == float(logged["test/a/f1"]) == pytest.approx(metrics["test/a/f1"])
+    assert float(logged["test/b/f1"]) == pytest.approx(metrics["test/b/f1"])
+    assert main(["test", "--run_dir", str(run), "--data.test_file", files["v1"]]) == 0
+    assert not (run / "test" / "a").exists()
+
+
+def test_several_sets_of_questions_have_their_own_answers(run: Path, files: dict[str, str]) -> None:
+    sets = f"{{a: {files['v1']}, b: {files['v2']}}}"
+    assert main(["predict", "--run_dir", str(run), "--data.predict_file", sets]) == 0
+    a, b = (read(run / "predict" / name / "predictions.json") for name in "ab")
+    assert (len(a), len(b)) == (24, 36)
+    assert a.items() <= b.items()
+
+
+def test_a_set_without_its_language_is_named(
+    run: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["test", "--run_dir", str(run), "--model.language", "{vi: vi}", "--data.test_file"]
+    for sets, which in ((files["v1"], "an evaluation set without a name"), (f"{{x: {files['v1']}}}", "set 'x'")):
+        assert main([*arguments, sets]) != 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert "model.language has no language for " in line
+        assert which in line
 
 
 def test_everything_can_be_swapped_from_yaml(here: Path, model: str, files: dict[str, str]) -> None:

@@ -1,26 +1,40 @@
-"""The checkpoints of a run: the best epoch and the last state."""
+"""The checkpoints of a run: the best epoch, the last state, and states on the way."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from qa_lightning.errors import UserError
+from qa_lightning.files import link_or_copy
+
+KEEP_ALL = -1
+"""A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
+
+_STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
 
 
 class RunCheckpoint(ModelCheckpoint):
     """Keeps ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt`` in the run's folder, also when interrupted.
+
+    With ``save_total_limit`` there are also the states on the way, as ``checkpoints/step-500.ckpt``.
 
     Args:
         monitor: The score that decides which is the best.
         mode: Whether more (``max``) or less (``min``) of it is better.
         every_n_train_steps: Saves the last state every so many steps, not only after each validation.
         save_weights_only: Leaves out what only going on with training needs.
+        save_total_limit: Keeps each of these states beside the last one, and of them the last so many, or all (-1).
+
+    Raises:
+        UserError: For a ``save_total_limit`` that keeps nothing, or without ``every_n_train_steps``.
     """
 
     def __init__(
@@ -29,7 +43,14 @@ class RunCheckpoint(ModelCheckpoint):
         mode: str = "max",
         every_n_train_steps: int | None = None,
         save_weights_only: bool = False,
+        save_total_limit: int | None = None,
     ) -> None:
+        if save_total_limit is not None and save_total_limit < 1 and save_total_limit != KEEP_ALL:
+            raise UserError(f"checkpoint.save_total_limit must be at least 1, or -1 for all, not {save_total_limit}")
+        if save_total_limit is not None and not every_n_train_steps:
+            raise UserError(
+                "checkpoint.save_total_limit keeps the checkpoints that checkpoint.every_n_train_steps makes: set both"
+            )
         super().__init__(
             filename="best",
             monitor=monitor,
@@ -40,6 +61,7 @@ class RunCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.steps_between = every_n_train_steps
+        self.save_total_limit = save_total_limit
         self._step_of_last = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -99,6 +121,29 @@ class RunCheckpoint(ModelCheckpoint):
             self._save_checkpoint(trainer, self.last_model_path)
             self._last_global_step_saved = step_of_best  # else the base class would not save the best any more
             self._step_of_last = trainer.global_step
+            self._keep_step(trainer)
+
+    def _keep_step(self, trainer: pl.Trainer) -> None:
+        """Gives the last state, where it is to be kept, a name by its step, and removes the oldest of such files."""
+        limit = self.save_total_limit
+        if limit is None or not self.steps_between or trainer.global_step % self.steps_between:
+            return
+        step, last = trainer.global_step, Path(self.last_model_path)
+        path = last.with_name(f"step-{step}.ckpt")
+        if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO) or not last.is_file():
+            trainer.save_checkpoint(path, self.save_weights_only)  # the last state is being written, or is a folder
+        elif trainer.is_global_zero:
+            link_or_copy(last, path)  # the next last state takes its name, and leaves these bytes alone
+        if trainer.is_global_zero and limit != KEEP_ALL:
+            others = [one for one in _oldest_first(last.parent, step) if one != path]
+            for old in others[: max(0, len(others) + 1 - limit)]:
+                trainer.strategy.remove_checkpoint(old)
+
+
+def _oldest_first(folder: Path, step: int) -> list[Path]:
+    """The step checkpoints of a folder; first those beyond this step, which training went back from."""
+    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _STEP_FILE.fullmatch(path.name))]
+    return [path for number, path in sorted(numbered, key=lambda one: (one[0] <= step, one[0]))]
 
 
 def _in_training(trainer: pl.Trainer) -> bool:

@@ -30,10 +30,14 @@ from qa_lightning.records import Batch
 
 Files = str | list[str]
 
+Sets = dict[str, Files]
+
 _TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
 
 _ANY_CSV = CSVFormat()
+_FILES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
+"""How the files of a run end, which stand beside the evaluation sets' folders."""
 
 _SPLITS = {
     "fit": ("train", "validation"),
@@ -57,8 +61,8 @@ class QADataModule(pl.LightningDataModule):
             Parquet or an Arrow folder. An id that occurs twice in a file is given a number.
         validation_file: The same for validation; a mapping of names to files makes several validation sets,
             each with its own scores, of which the first is watched.
-        test_file: The same for ``test``.
-        predict_file: Questions for ``predict``; they need no answers.
+        test_file: The same for ``test``, also by name.
+        predict_file: The same for ``predict``; the questions need no answers.
         train_split: Which part to train on, in datasets' notation (``train[:5%]``); questions are counted.
         validation_split: Which part to validate on.
         test_split: Which part to test on.
@@ -101,9 +105,9 @@ class QADataModule(pl.LightningDataModule):
         dataset_config_name: str | None = None,
         dataset_revision: str | None = None,
         train_file: Files | None = None,
-        validation_file: Files | dict[str, Files] | None = None,
-        test_file: Files | None = None,
-        predict_file: Files | None = None,
+        validation_file: Files | Sets | None = None,
+        test_file: Files | Sets | None = None,
+        predict_file: Files | Sets | None = None,
         train_split: str = "train",
         validation_split: str = "validation",
         test_split: str = "test",
@@ -142,19 +146,19 @@ class QADataModule(pl.LightningDataModule):
             raise UserError(
                 f"max_length ({max_length}) must be a multiple of pad_to_multiple_of ({pad_to_multiple_of})"
             )
-        for name in validation_file if isinstance(validation_file, dict) else ():
-            if not name or Path(name).name != name or name in _TAKEN or name.startswith("."):
-                raise UserError(f"validation_file: no set can be called {name!r}, which must be a folder of its own")
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         self.dataset_name = dataset_name
         self.dataset_config_name = dataset_config_name
         self.dataset_revision = dataset_revision
-        self.files: Mapping[str, Files | dict[str, Files] | None] = {
+        self.files: Mapping[str, Files | Sets | None] = {
             "train": train_file,
             "validation": validation_file,
             "test": test_file,
             "predict": predict_file,
         }
+        for split, files in self.files.items():
+            if isinstance(files, dict):
+                _check_names(split, files)
         self.selections = {
             "train": train_split,
             "validation": validation_split,
@@ -248,11 +252,11 @@ class QADataModule(pl.LightningDataModule):
         return self._evaluation_loaders("validation")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """The test set's loader."""
+        """A loader for each test set, the one of ``test/f1`` first."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """The loader of questions to answer."""
+        """A loader for each set of questions to answer."""
         return self._evaluation_loaders("predict")
 
     def _build(self, split: str, required: bool) -> Iterator[Split]:
@@ -320,6 +324,18 @@ class QADataModule(pl.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _check_names(split: str, files: Sets) -> None:
+    """Refuses names of evaluation sets that cannot be those of folders of their own in a run's folder."""
+    if not files:
+        raise UserError(f"{split}_file: an empty mapping; give it names of sets and their files, or a file")
+    folded = [name.casefold() for name in files]
+    for name, key in zip(files, folded, strict=True):
+        taken = key in _TAKEN or key.endswith(_FILES) or folded.count(key) > 1
+        plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
+        if taken or not plain:
+            raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
 
 
 @contextmanager

@@ -260,7 +260,7 @@ class QALightningModule(pl.LightningModule):
             self.settings["null_score_diff_threshold"] = watched["best_f1_thresh"]
 
     def on_test_epoch_end(self) -> None:
-        """Logs ``test/f1`` and the other scores."""
+        """Logs ``test/f1`` and the other scores, those of named sets likewise."""
         self._finish_evaluation("test")
 
     def configure_optimizers(self) -> Any:

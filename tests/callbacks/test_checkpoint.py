@@ -18,6 +18,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
@@ -149,6 +150,95 @@ def test_the_last_state_every_few_steps(training: Training, accumulate: int) -> 
     checkpoint = RunCheckpoint(every_n_train_steps=2)
     training.fit(spy, checkpoint, f1=(10.0,), max_epochs=1, accumulate_grad_batches=accumulate)
     assert spy.seen == ([0, 0, 2, 2, 4] if accumulate == 1 else [0, 0, 0, 0, 2])
+
+
+# States on the way
+
+
+def every(steps: int, limit: int | None, **options: Any) -> RunCheckpoint:
+    return RunCheckpoint(every_n_train_steps=steps, save_total_limit=limit, **options)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, []), (1, [8]), (2, [6, 8]), (9, [2, 4, 6, 8]), (-1, [2, 4, 6, 8])])
+def test_the_last_few_step_checkpoints_are_kept(training: Training, limit: int | None, kept: list[int]) -> None:
+    training.fit(every(2, limit), f1=(30.0, 20.0), max_steps=9)
+    assert training.names() == sorted(["best.ckpt", "last.ckpt", *(f"step-{step}.ckpt" for step in kept)])
+    assert [training.step(f"step-{step}") for step in kept] == kept  # though the last state's file went on changing
+    assert training.step("best") == STEPS
+    assert training.step("last") == 9
+    assert all((training.checkpoints / f"step-{step}.ckpt").stat().st_nlink == 1 for step in kept)
+
+
+def test_a_step_checkpoint_is_written_once(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the last state's file under another name, or a copy, where the file system knows no links."""
+
+    class Links(pl.Callback):
+        def __init__(self, training: Training) -> None:
+            self.last, self.step = (training.checkpoints / f"{name}.ckpt" for name in ("last", "step-2"))
+            self.same: list[bool] = []
+
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 2:
+                self.same = [self.last.samefile(self.step), self.last.read_bytes() == self.step.read_bytes()]
+
+    links = Links(training)
+    training.fit(links, every(2, 1), validate=False, max_steps=3)
+    assert links.same == [True, True]
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    other = Training(training.model, training.squad, training.run.with_name("other"))
+    copies = Links(other)
+    other.fit(copies, every(2, 1), validate=False, max_steps=3)
+    assert copies.same == [False, True]
+    assert other.names() == ["last.ckpt", "step-2.ckpt"]
+    assert other.step("step-2") == 2
+
+
+def test_step_checkpoints_are_found_again_when_training_goes_on(training: Training) -> None:
+    with pytest.raises(ValueError, match="killed"):
+        training.fit(every(2, 3), StopAt(ValueError("killed"), 7), validate=False)
+    (training.checkpoints / "step-4-mine.ckpt").touch()
+    assert training.names() == ["last.ckpt", "step-2.ckpt", "step-4-mine.ckpt", "step-4.ckpt", "step-6.ckpt"]
+    training.fit(every(2, 3), validate=False, resume=True)
+    assert training.names() == ["last.ckpt", "step-10.ckpt", "step-4-mine.ckpt", "step-6.ckpt", "step-8.ckpt"]
+
+
+def test_training_goes_on_from_a_step_checkpoint(model: Path, squad: Path, tmp_path: Path) -> None:
+    straight = Training(model, squad, tmp_path / "straight").fit(max_epochs=2)
+    training = Training(model, squad, tmp_path / "run")
+    training.fit(every(2, -1), max_epochs=2)
+    assert training.names() == ["best.ckpt", "last.ckpt", *(f"step-{step}.ckpt" for step in (10, 2, 4, 6, 8))]
+    back = training.fit(every(3, 2), max_epochs=2, resume=training.checkpoints / "step-4.ckpt")
+    assert same(back, straight)
+    # Those beyond it were of the end that training went back from, and are the first to go.
+    assert training.names() == ["best.ckpt", "last.ckpt", "step-6.ckpt", "step-9.ckpt"]
+
+
+def test_step_checkpoints_with_weights_only_and_with_accumulation(training: Training) -> None:
+    training.fit(every(2, 2, save_weights_only=True), validate=False, max_epochs=2, accumulate_grad_batches=2)
+    assert training.names() == ["last.ckpt", "step-4.ckpt", "step-6.ckpt"]
+    assert "optimizer_states" not in torch.load(training.checkpoints / "step-4.ckpt", weights_only=True)
+
+
+def test_step_checkpoints_of_a_strategy_that_still_writes(training: Training) -> None:
+    training.fit(every(2, -1), validate=False, max_steps=6, plugins=[AsyncCheckpointIO()])
+    assert training.names() == ["last.ckpt", "step-2.ckpt", "step-4.ckpt", "step-6.ckpt"]
+    assert [training.step(f"step-{step}") for step in (2, 4, 6)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("limit", [0, -2])
+def test_a_limit_that_keeps_nothing(limit: int) -> None:
+    with pytest.raises(UserError, match=f"save_total_limit must be at least 1, or -1 for all, not {limit}"):
+        every(2, limit)
+
+
+@pytest.mark.parametrize("steps", [None, 0])
+def test_a_limit_of_step_checkpoints_that_nobody_makes(steps: int | None) -> None:
+    with pytest.raises(UserError, match="every_n_train_steps makes: set both"):
+        RunCheckpoint(every_n_train_steps=steps, save_total_limit=2)
 
 
 def test_a_step_that_ends_an_epoch_can_still_be_the_best(training: Training) -> None:

@@ -327,7 +327,7 @@ def test_answers_are_scored_by_the_rule_of_the_language(model: Path, squad: Path
     for languages in ("xx", {"vi": "vi", "de": "xx"}):
         with pytest.raises(UserError, match="language 'xx' is not known"):
             make_module(model, language=languages)
-    with pytest.raises(UserError, match=r"none for the evaluation set ''"):
+    with pytest.raises(UserError, match=r"no language for an evaluation set without a name, but for"):
         scores(str(german), {"a": "de"})
 
 

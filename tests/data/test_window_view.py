@@ -98,12 +98,12 @@ def test_windows_are_of_the_examples_that_are_shown() -> None:
     assert views(split, tokenizer, 0) == []
 
 
-def test_questions_all_of_whose_windows_are_dropped_are_not_shown() -> None:
+def test_questions_without_windows_are_not_shown() -> None:
     tokenizer = word_level(WORDS)
-    golds = (("wrote the first program in",), ("ada",))
-    loaded = rows("ada wrote the first program in london .", *golds)
-    split = prepare(loaded, tokenizer, training=True, **SHORT, allow_impossible_windows=False)
-    assert [view.id for view in views(split, tokenizer)] == ["1"]
+    split = prepare(rows("ada wrote .", ("ada",), ("wrote",), ("ada",)), tokenizer, training=True)
+    windows = split.dataset.windows
+    split.dataset.windows = windows.select(windows.example != 1)
+    assert [view.id for view in views(split, tokenizer)] == ["0", "2"]
 
 
 @pytest.mark.parametrize("at", [0, 50, 99])

@@ -95,6 +95,7 @@ def encode_pairs(
     cache_dir: Path | None = None,
     words: FindWords | None = None,
     spare: tuple[str, str] | None = None,
+    raw: bool = False,
 ) -> Encoded:
     """Tokenises questions with their contexts, each distinct one once; none of them is labelled.
 
@@ -106,15 +107,17 @@ def encode_pairs(
         cache_dir: Where tokens are kept; None: in memory only.
         words: How to find the words that the contexts' tokens belong to; None: they are not asked for.
         spare: A question and a context that show how the tokenizer joins texts, where it makes no token of these.
+        raw: Whether white space in front of questions stays, and characters of tokens are the tokenizer's own, with
+            white space at their edges and without marks that it drops.
 
     Raises:
         UserError: Where the tokenizer cannot be used.
     """
     backend = plain_backend(tokenizer)
-    stripped = pc.utf8_ltrim_whitespace(questions).dictionary_encode()
+    stripped = (questions if raw else pc.utf8_ltrim_whitespace(questions)).dictionary_encode()
     texts: Any = contexts.dictionary
     question = _Column(stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices))
-    context = _Column(contexts, tokenize(texts, backend, cache_dir), np.asarray(contexts.indices))
+    context = _Column(contexts, tokenize(texts, backend, cache_dir, raw), np.asarray(contexts.indices))
     # The layout is read off the pair that has most to show.
     probe = int(np.argmax(np.minimum(question.lengths, context.lengths)))
     shown = (question.text(probe), context.text(probe))

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from qa_lightning.decoding.decoder import check_kept
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.attention import use_fast_dropout
@@ -101,9 +102,9 @@ class QALightningModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        for name, value in (("n_best_size", n_best_size), ("max_answer_length", max_answer_length)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
+        check_kept(n_best_size)
+        if max_answer_length < 1:
+            raise UserError(f"max_answer_length must be at least 1, not {max_answer_length}")
         self.source = model_name_or_path or config_name
         tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.

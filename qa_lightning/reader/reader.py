@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -54,9 +55,10 @@ class Reader:
     A Reader is called as transformers' former question-answering pipeline was, and returns what that returned. It is
     right where that was wrong: an answer is listed once, and no score is above 1 (it summed those of equal texts);
     no answer is empty unless "no answer" is allowed, and then null's score is taken where the tokenizer puts its
-    classification token, as the minimum over the windows; ``top_k`` answers are found where there are so many; long
-    questions are cut; whole words are those of the language, so that answers in Japanese, Chinese or Thai do not grow
-    to the whole context; and offsets neither lose nor gain a character with byte-level and Unigram tokenizers.
+    classification token, as the minimum over the windows; ``top_k`` answers are found where there are so many; a
+    question that is too long is cut, and a warning says so; whole words are those of the language, so that answers in
+    Japanese, Chinese or Thai do not grow to the whole context; and offsets neither lose nor gain a character with
+    byte-level and Unigram tokenizers.
     ``legacy=True`` answers and scores as it did.
 
     A score is the softmax of start plus end logit over the ``n_best_size`` best answers (and null, where allowed),
@@ -87,6 +89,7 @@ class Reader:
         self.tokens_per_batch = tokens_per_batch or _TOKENS_PER_BATCH.get(self.runner.device.type, _TOKENS_ON_OTHERS)
         self.settings = self._checked(Settings().updated(settings))
         self._turn = threading.Lock()
+        self._cuts_are_known = False
 
     @classmethod
     def from_pretrained(
@@ -100,7 +103,7 @@ class Reader:
         attn_implementation: str | None = None,
         tokens_per_batch: int | None = None,
         **settings: Any,
-    ) -> Reader:
+    ) -> Self:
         """A Reader with any extractive question-answering model.
 
         Args:
@@ -201,13 +204,25 @@ class Reader:
         return Explanation(prediction, answers, tokens)
 
     def _checked(self, settings: Settings) -> Settings:
-        settings.lengths(self.runner.longest, self.tokenizer.num_special_tokens_to_add(pair=True))
+        special_tokens = self.tokenizer.num_special_tokens_to_add(pair=True)
+        settings.lengths(self.runner.longest, self.tokenizer, special_tokens)
         return settings
+
+    def _warn_of_cuts(self, count: int, plan: Settings) -> None:
+        """Says once that questions are cut."""
+        if count and not self._cuts_are_known:
+            self._cuts_are_known = True
+            warnings.warn(
+                f"{count:,} {'question' if count == 1 else 'questions'} cut at max_question_len "
+                f"({plan.max_question_len} tokens); raise it to have them whole",
+                stacklevel=2,
+            )
 
     def _scored(self, pairs: list[Pair], plan: Settings) -> list[Scored]:
         """The logits of all windows of some questions."""
         with self._turn, torch.inference_mode():
             dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest)
+            self._warn_of_cuts(dataset.questions_cut, plan)
             batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
             moved = (dataset[rows].to(self.runner.device) for rows in batches)
             scored = [Scored(batch, *self.runner(batch)) for batch in moved]

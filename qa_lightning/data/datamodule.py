@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
-from qa_lightning.pretrained import BEST_MODEL, load_tokenizer
+from qa_lightning.pretrained import BEST_MODEL, load_settings, load_tokenizer, null_at_end
 from qa_lightning.records import Batch
 
 Files = str | list[str]
@@ -130,6 +130,7 @@ class QADataModule(pl.LightningDataModule):
         for name in validation_file if isinstance(validation_file, dict) else ():
             if not name or Path(name).name != name or name in _TAKEN or name.startswith("."):
                 raise UserError(f"validation_file: no set can be called {name!r}, which must be a folder of its own")
+        self.model_name = model_name_or_path
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         self.dataset_name = dataset_name
         self.dataset_config_name = dataset_config_name
@@ -166,6 +167,7 @@ class QADataModule(pl.LightningDataModule):
         )
         self.splits: dict[str, list[Split]] = {}
         self._trained: dict[str, int] | None = None
+        self._training = False
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were trained (worker processes may have loaded more)."""
@@ -191,6 +193,11 @@ class QADataModule(pl.LightningDataModule):
         Raises:
             UserError: For every fault in the data or the settings, before anything is trained.
         """
+        if stage == "fit" and not self._training:
+            before = self.splits and self._null_at_end()
+            self._training = True
+            if self.splits and self._null_at_end() != before:
+                self.splits.clear()  # made for a model that is not trained, which has null elsewhere
         with _no_garbage():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
@@ -249,7 +256,7 @@ class QADataModule(pl.LightningDataModule):
             )
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
-        tokenizer, recipe = load_tokenizer(self.tokenizer_name), self.recipe
+        tokenizer, recipe = load_tokenizer(self.tokenizer_name), replace(self.recipe, null_at_end=self._null_at_end())
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
         check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
@@ -273,6 +280,10 @@ class QADataModule(pl.LightningDataModule):
                     version_2_with_negative=recipe.version_2_with_negative,
                 )
             yield build_split(loaded, tokenizer, recipe, source=source, training=training, name=name)
+
+    def _null_at_end(self) -> bool:
+        tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
+        return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
         return [

@@ -14,7 +14,7 @@ from qa_lightning.data.alignment import OnMisaligned, align
 from qa_lightning.data.collate import Encoded, WindowDataset
 from qa_lightning.data.encode import AnswerChoice, encode
 from qa_lightning.data.sources import Loaded
-from qa_lightning.data.windows import Windows, cut, holds
+from qa_lightning.data.windows import Windows, check_lengths, cut, holds
 from qa_lightning.errors import UserError
 from qa_lightning.records import Question
 
@@ -32,6 +32,7 @@ class Recipe:
     on_misaligned: OnMisaligned
     cache_dir: Path | None
     pad_to_multiple_of: int = 1
+    null_at_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def build_split(
         max_question_length=recipe.max_question_length,
         answers=recipe.answers,
         cache_dir=recipe.cache_dir,
+        null_at_end=recipe.null_at_end,
     )
     layout = encoded.layout
+    check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, layout.special_tokens)
     if layout.null is None and recipe.version_2_with_negative:
         raise UserError(
             f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "

@@ -86,7 +86,10 @@ class Settings:
         if missing:
             raise UserError(f"the model's {SETTINGS_FILE} tells no {missing[0]}; write it, or delete that file")
         # Validation does not keep words whole.
-        return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})
+        try:
+            return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})
+        except UserError as error:
+            raise UserError(f"the model's {SETTINGS_FILE}: {error}") from None
 
     def updated(self, values: Mapping[str, Any]) -> Settings:
         """The same with other values.

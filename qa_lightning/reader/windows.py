@@ -23,7 +23,9 @@ ANY_LENGTH = (1 << 31) - 1
 """Tokens of a question at most, where it is not cut."""
 
 
-def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest: int | None) -> WindowDataset:
+def make_windows(
+    pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest: int | None, null_at_end: bool = False
+) -> WindowDataset:
     """Tokenises questions with their contexts, each distinct text once, and cuts them as validation does.
 
     Args:
@@ -31,6 +33,7 @@ def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest:
         plan: How they are to be answered.
         tokenizer: A fast tokenizer of transformers.
         longest: How many tokens the model has positions for; None: any number.
+        null_at_end: Whether null is scored at a special token that ends every window; not with ``legacy``.
 
     Raises:
         UserError: Where the plan fits neither the model nor the tokenizer.
@@ -42,6 +45,7 @@ def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest:
         tokenizer,
         max_question_length=ANY_LENGTH if plan.legacy else plan.max_question_len,
         raw=plan.legacy,
+        null_at_end=null_at_end and not plan.legacy,
         words=_words(plan, tokenizer),
         spare=("who", "somebody"),
     )

@@ -46,11 +46,13 @@ LAYERS = (
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: asking a model
+    ("reader.former",),
     ("reader.inputs", "reader.listing", "reader.runners", "reader.onnx_runner", "reader.settings", "reader.tokens"),
     ("reader.loading", "reader.more", "reader.windows"),
     ("reader.reader",),
     ("reader.pipeline", "demo.examples"),
-    ("serving.batching", "serving.bodies", "serving.docs", "serving.limits", "serving.messages", "serving.run"),
+    ("serving.batching", "serving.bodies", "serving.docs", "serving.limits", "serving.messages", "serving.connections"),
+    ("serving.run",),
     ("serving.app", "demo.app"),
     # 5: what is made of predictions
     ("report.analysis",),

@@ -105,6 +105,12 @@ class WindowDataset(Dataset[Batch]):
         return encoded.layout.special_tokens + encoded.question_lengths[windows.example] + contexts
 
     @property
+    def questions_cut(self) -> int:
+        """How many of the examples have a question of which only the beginning is there."""
+        encoded = self.encoded
+        return int(np.sum(encoded.questions.lengths[encoded.question_of] > encoded.question_lengths))
+
+    @property
     def contexts(self) -> Ints:
         """Which context each window is of; ``[windows]``."""
         return self.encoded.context_of[self.windows.example]

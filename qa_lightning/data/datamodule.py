@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
-from qa_lightning.pretrained import BEST_MODEL, load_tokenizer
+from qa_lightning.pretrained import BEST_MODEL, load_settings, load_tokenizer, null_at_end
 from qa_lightning.records import Batch
 
 Files = str | list[str]
@@ -146,6 +146,7 @@ class QADataModule(pl.LightningDataModule):
             raise UserError(
                 f"max_length ({max_length}) must be a multiple of pad_to_multiple_of ({pad_to_multiple_of})"
             )
+        self.model_name = model_name_or_path
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         self.dataset_name = dataset_name
         self.dataset_config_name = dataset_config_name
@@ -186,6 +187,7 @@ class QADataModule(pl.LightningDataModule):
         )
         self.splits: dict[str, list[Split]] = {}
         self._trained: dict[str, int] | None = None
+        self._training = False
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were trained (worker processes may have loaded more)."""
@@ -211,6 +213,11 @@ class QADataModule(pl.LightningDataModule):
         Raises:
             UserError: For every fault in the data or the settings, before anything is trained.
         """
+        if stage == "fit" and not self._training:
+            before = self.splits and self._null_at_end()
+            self._training = True
+            if self.splits and self._null_at_end() != before:
+                self.splits.clear()  # made for a model that is not trained, which has null elsewhere
         with _no_garbage():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
@@ -269,7 +276,7 @@ class QADataModule(pl.LightningDataModule):
             )
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
-        tokenizer, recipe = load_tokenizer(self.tokenizer_name), self.recipe
+        tokenizer, recipe = load_tokenizer(self.tokenizer_name), replace(self.recipe, null_at_end=self._null_at_end())
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
         check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
@@ -294,6 +301,10 @@ class QADataModule(pl.LightningDataModule):
                     form=self.text_format,
                 )
             yield build_split(loaded, tokenizer, recipe, source=source, training=training, name=name)
+
+    def _null_at_end(self) -> bool:
+        tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
+        return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
         return [

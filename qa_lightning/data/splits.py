@@ -15,7 +15,7 @@ from qa_lightning.data.collate import Encoded, WindowDataset
 from qa_lightning.data.encode import AnswerChoice, encode
 from qa_lightning.data.examples import compact
 from qa_lightning.data.sources import Loaded
-from qa_lightning.data.windows import Windows, cut, hold_more, holds
+from qa_lightning.data.windows import Windows, check_lengths, cut, hold_more, holds
 from qa_lightning.errors import UserError
 from qa_lightning.records import Question
 
@@ -37,6 +37,7 @@ class Recipe:
     on_misaligned: OnMisaligned
     cache_dir: Path | None
     pad_to_multiple_of: int = 1
+    null_at_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ def build_split(
         max_question_length=recipe.max_question_length,
         answers=recipe.answers,
         cache_dir=recipe.cache_dir,
+        null_at_end=recipe.null_at_end,
     )
     layout = encoded.layout
+    check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, layout.special_tokens)
     if layout.null is None and recipe.version_2_with_negative:
         raise UserError(
             f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "

@@ -110,20 +110,22 @@ def plain_backend(tokenizer: Any) -> Any:
     return backend
 
 
-def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None) -> Tokens:
+def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None, raw_offsets: bool = False) -> Tokens:
     """The tokens of each text by itself, without special tokens.
 
     Args:
         texts: Distinct texts.
         backend: What `plain_backend` returned.
         cache_dir: Where to keep them; None: in memory only.
+        raw_offsets: Whether offsets are those of the tokenizer, with white space and without dropped marks.
     """
 
     def make(chunk: list[str]) -> Columns:
         encodings = backend.encode_batch(chunk, add_special_tokens=False)
-        return _columns([one.ids for one in encodings], [one.offsets for one in encodings], chunk)
+        return _columns([one.ids for one in encodings], [one.offsets for one in encodings], chunk, raw_offsets)
 
-    return Tokens(**_cached("texts", [texts], make, _TOKENS, backend, cache_dir))
+    kind = "texts, raw offsets" if raw_offsets else "texts"
+    return Tokens(**_cached(kind, [texts], make, _TOKENS, backend, cache_dir))
 
 
 def tokenize_ids(texts: Texts, backend: Any, cache_dir: Path | None = None) -> TokenIds:
@@ -192,13 +194,16 @@ def _id_columns(ids: Sequence[Sequence[int]]) -> Columns:
 
 
 def _columns(
-    ids: Sequence[Sequence[int]], offsets: Sequence[Sequence[tuple[int, int]]], texts: Sequence[str]
+    ids: Sequence[Sequence[int]],
+    offsets: Sequence[Sequence[tuple[int, int]]],
+    texts: Sequence[str],
+    raw_offsets: bool = False,
 ) -> Columns:
     columns = _id_columns(ids)
     bounds = _bounds(columns["lengths"])
     characters = chain.from_iterable(chain.from_iterable(offsets))
     flat = np.fromiter(characters, np.int32, 2 * bounds[-1]).reshape(-1, 2)
-    return columns | {"offsets": add_marks(trim(flat, bounds, texts), bounds, texts)}
+    return columns | {"offsets": flat if raw_offsets else add_marks(trim(flat, bounds, texts), bounds, texts)}
 
 
 def _cached(

@@ -103,7 +103,7 @@ def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_s
         special: Special tokens of a window.
     """
     room = max_length - special - np.asarray(question_lengths, dtype=np.int64)
-    step = room - doc_stride
+    step = np.maximum(room - doc_stride, 1)  # below that only where nothing is cut
     rest = np.maximum(np.asarray(context_lengths, dtype=np.int64) - room, 0)
     count = 1 + -(-rest // step)
     example = np.repeat(np.arange(len(count)), count)

@@ -17,22 +17,33 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from qa_lightning.decoding.decoder import check_kept
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.attention import use_fast_dropout
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
+    CONSTANT_NULL,
     accepted_inputs,
     load_network,
     longest_input,
     network_inputs,
     question_answering_head_is_missing,
     quiet_transformers,
+    sees_only_before,
 )
 from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
 from qa_lightning.modeling.packing import Packing
-from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, load_settings, load_tokenizer, tokenizer_files
+from qa_lightning.pretrained import (
+    CHECKPOINT_KEY,
+    NULL_AT_END,
+    SETTINGS_FILE,
+    load_settings,
+    load_tokenizer,
+    null_at_end,
+    tokenizer_files,
+)
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.mlqa import check_language, has_own_rule
 
@@ -101,9 +112,9 @@ class QALightningModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        for name, value in (("n_best_size", n_best_size), ("max_answer_length", max_answer_length)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
+        check_kept(n_best_size)
+        if max_answer_length < 1:
+            raise UserError(f"max_answer_length must be at least 1, not {max_answer_length}")
         self.source = model_name_or_path or config_name
         tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
@@ -116,8 +127,8 @@ class QALightningModule(pl.LightningModule):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.threshold_is_given = null_score_diff_threshold is not None
+        saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
-            saved = load_settings(model_name_or_path, model_revision)
             null_score_diff_threshold = saved.get("null_score_diff_threshold", 0.0)
         # Stays for a whole training, whose epochs could not be compared otherwise.
         self.validation_threshold = null_score_diff_threshold
@@ -130,6 +141,8 @@ class QALightningModule(pl.LightningModule):
             "version_2_with_negative": version_2_with_negative,
             "null_score_diff_threshold": null_score_diff_threshold,
         }
+        if null_at_end(self.tokenizer, saved, training=True):
+            self.settings[NULL_AT_END] = True
         self.model: Any
         self.model, missing = load_network(
             model_name_or_path,
@@ -144,6 +157,8 @@ class QALightningModule(pl.LightningModule):
         if longest is not None and max_length > longest:
             raise UserError(f"max_length ({max_length}) is beyond the model's {longest} positions; lower it")
         self._accepted = accepted_inputs(self.model)
+        if version_2_with_negative and NULL_AT_END not in self.settings and sees_only_before(self.model):
+            rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             if not self.model.supports_gradient_checkpointing:
                 raise UserError(
@@ -319,8 +334,10 @@ class QALightningModule(pl.LightningModule):
         """Takes over the checkpoint's thresholds, unless one was given."""
         if not self.threshold_is_given:
             saved = checkpoint[CHECKPOINT_KEY]
-            self.validation_threshold = saved["validation_threshold"]
-            self.settings["null_score_diff_threshold"] = saved["settings"]["null_score_diff_threshold"]
+            self.validation_threshold = saved.get("validation_threshold", self.validation_threshold)
+            self.settings["null_score_diff_threshold"] = saved["settings"].get(
+                "null_score_diff_threshold", self.validation_threshold
+            )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,10 +23,14 @@ from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.commands import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
+from qa_lightning.files import full_disk, whole_file
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.parser import Parser, flag_value
-from qa_lightning.runs import earlier_settings, new_run_dir, resolve_checkpoint
+from qa_lightning.processes import main_process, one_run, tell_main_process
+from qa_lightning.runs import earlier_settings, held, new_run_dir, resolve_checkpoint
+from qa_lightning.signals import BASE, end_by_exception
+from qa_lightning.trainer import Trainer
 
 SHARED_VALUES = {
     "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
@@ -64,9 +69,9 @@ class SaveConfig(SaveConfigCallback):
         path = Path(trainer.default_root_dir, self.config_filename)
         if not trainer.is_global_zero or self.already_saved:
             return
-        if not (stage == "fit" and path.exists()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, str(path), skip_none=False, overwrite=True)
+        if not (stage == "fit" and trainer.ckpt_path and path.exists()):
+            with whole_file(path) as unfinished:
+                self.parser.save(self.config, str(unfinished), skip_none=False, overwrite=True)
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config.as_dict())
         self.already_saved = True
@@ -95,6 +100,7 @@ class QACLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
+            trainer_class=Trainer,
             save_config_callback=SaveConfig,
             parser_class=Parser,
             parser_kwargs={"epilog": f"Other verbs, each with its own --help: {verbs}."},
@@ -140,15 +146,17 @@ class QACLI(LightningCLI):
         config = self.config[subcommand]
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
-        checkpoint = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
+        end_by_exception(tell_main_process)
+        self._stack.enter_context(one_run())
         run_dir = config.run_dir or self._stack.enter_context(new_run_dir(self._run_name))
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
+        self._stack.enter_context(held(folder))
+        checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
             name = config.model.init_args.model_name_or_path
             if name is not None:
                 check_same_architecture(checkpoint, name)
-            config.ckpt_path = checkpoint
             for section in (config.model.init_args, config.data.init_args):
                 section.model_name_or_path = section.tokenizer_name = checkpoint
         if config.weights_only is None:
@@ -220,6 +228,23 @@ def run_lightning(arguments: list[str]) -> int:
     with ExitStack() as stack:
         try:
             QACLI(arguments, stack)
-        except SIGTERMException:
-            return 143
+        except (SystemExit, KeyboardInterrupt) as error:
+            number = _signal_of(error)
+            if number is None:
+                raise
+            # Where a process that it started ends with another status than 0, Lightning kills the first one.
+            return BASE + number if main_process() is None else 0
+        except Exception as error:
+            line = None if isinstance(error, UserError) else full_disk(error)
+            if line is None:
+                raise
+            raise UserError(line) from error
     return 0
+
+
+def _signal_of(error: BaseException) -> int | None:
+    """The signal that ended a run; None where something else did. Of Ctrl-C, Lightning makes a `SystemExit`."""
+    if isinstance(error, SIGTERMException) or getattr(error, "code", None) == BASE + signal.SIGTERM:
+        return signal.SIGTERM
+    interrupted = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+    return signal.SIGINT if interrupted else None

@@ -7,6 +7,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from qa_lightning.files import full_disk, whole_file
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.parser import Parser, flag_value
-from qa_lightning.processes import main_process, one_run, tell_main_process
+from qa_lightning.processes import lost_process, main_process, one_run, tell_main_process
 from qa_lightning.runs import earlier_settings, held, new_run_dir, resolve_checkpoint
 from qa_lightning.signals import BASE, end_by_exception
 from qa_lightning.trainer import Trainer
@@ -192,7 +193,9 @@ class QACLI(LightningCLI):
             others = [] if config.logger in (None, True) else config.logger
             kwargs["logger"] = [*(others if isinstance(others, list) else [others]), own]
         self.config[self.subcommand] = self._asked  # what is saved: not where this process found things
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        self._stack.push(partial(_name_lost_process, trainer))
+        return trainer
 
     def _show_results(self) -> None:
         """Prints scores, some answers, and where everything is, once the progress bar is gone."""
@@ -213,6 +216,14 @@ class QACLI(LightningCLI):
                 arguments.save_dir = folder
 
 
+def _name_lost_process(trainer: pl.Trainer, kind: Any, error: BaseException | None, trace: Any) -> None:
+    """Where the loss of another process ended this one, says so in place of what failed here for that reason."""
+    if isinstance(error, Exception) and not isinstance(error, UserError):
+        line = lost_process(getattr(trainer.strategy.launcher, "procs", []))
+        if line is not None:
+            raise UserError(line) from error
+
+
 def run_lightning(arguments: list[str]) -> int:
     """Runs ``fit``, ``validate``, ``test`` or ``predict`` and returns the exit status.
 
@@ -225,20 +236,20 @@ def run_lightning(arguments: list[str]) -> int:
     """
     for message in _NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message)
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             QACLI(arguments, stack)
-        except (SystemExit, KeyboardInterrupt) as error:
-            number = _signal_of(error)
-            if number is None:
-                raise
-            # Where a process that it started ends with another status than 0, Lightning kills the first one.
-            return BASE + number if main_process() is None else 0
-        except Exception as error:
-            line = None if isinstance(error, UserError) else full_disk(error)
-            if line is None:
-                raise
-            raise UserError(line) from error
+    except (SystemExit, KeyboardInterrupt) as error:
+        number = _signal_of(error)
+        if number is None:
+            raise
+        # Where a process that it started ends with another status than 0, Lightning kills the first one.
+        return BASE + number if main_process() is None else 0
+    except Exception as error:
+        line = None if isinstance(error, UserError) else full_disk(error)
+        if line is None:
+            raise
+        raise UserError(line) from error
     return 0
 
 

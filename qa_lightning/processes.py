@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from os import _exit
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -36,6 +38,25 @@ def tell_main_process() -> None:
     if main is not None:
         with suppress(ProcessLookupError):
             os.kill(main, signal.SIGTERM)
+
+
+def lost_process(processes: Iterable[Any]) -> str | None:
+    """A line about the first process that failed, of those that this one started; None where all are well.
+
+    Args:
+        processes: In the order of their ranks, from 1 on. One that is failing is waited for.
+    """
+    started = [(rank, one) for rank, one in enumerate(processes, 1) if isinstance(one, subprocess.Popen)]
+    until = time.monotonic() + _SECONDS
+    while started:
+        for rank, one in started:
+            if one.poll():
+                how = f"was ended by signal {-one.returncode}" if one.returncode < 0 else "failed"
+                return f"the run's process {rank} {how}; see what it said, and go on with --ckpt_path last"
+        if time.monotonic() > until:
+            break
+        time.sleep(_SECONDS / 20)
+    return None
 
 
 @contextmanager

@@ -8,12 +8,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qa_lightning.errors import UserError
+
+T = TypeVar("T")
 
 _UNFINISHED = re.compile(r"\.(best_model|.+\.(json|parquet|yaml|ckpt))-[a-z0-9_]{8}")
 """Names of what `whole_file` and `whole_folder` write to, for the files and folders of a run."""
@@ -111,6 +113,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(workshop, ignore_errors=True)
 
 
+def in_scratch_folder(work: Callable[[Path], T]) -> T:
+    """What a function makes of an empty folder, which is gone afterwards.
+
+    It is where temporary files go; where they cannot, since that disk is full, it is another disk.
+    """
+    places = [None, *(place for place in ("/dev/shm", os.getcwd()) if os.path.isdir(place))]  # noqa: S108
+    for place in places:
+        try:
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                return work(Path(folder))
+        except Exception as error:
+            if place == places[-1] or not any(isinstance(one, OSError) or _in_rust(one) for one in _causes(error)):
+                raise
+    raise AssertionError("the last place returns or raises")
+
+
 def remove_unfinished(folder: Path) -> None:
     """Removes what a killed process left half-written in a folder of a run; nobody may be writing there.
 
@@ -137,9 +155,8 @@ def raise_if_not_written(path: Path | str, error: BaseException) -> None:
     for one in _causes(error):
         if isinstance(one, OSError) and (one is error or one.errno in _NO_ROOM):
             raise UserError(f"{path}: cannot be written: {one.strerror or one}") from error
-        in_rust = _ERROR_IN_RUST.search(str(one))
-        if in_rust:
-            raise UserError(f"{path}: cannot be written: {os.strerror(int(in_rust[1]))}") from error
+        if _in_rust(one):
+            raise UserError(f"{path}: cannot be written: {os.strerror(_in_rust(one))}") from error
 
 
 def full_disk(error: BaseException) -> str | None:
@@ -148,6 +165,12 @@ def full_disk(error: BaseException) -> str | None:
         if isinstance(one, OSError) and one.errno in _NO_ROOM:
             return f"{one.filename or 'a file'}: cannot be written: {one.strerror}"
     return None
+
+
+def _in_rust(error: BaseException) -> int:
+    """The system's number of what failed in a library written in Rust, which has it in its message; 0 for others."""
+    found = None if isinstance(error, OSError) else _ERROR_IN_RUST.search(str(error))
+    return int(found[1]) if found else 0
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

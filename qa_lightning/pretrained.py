@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from qa_lightning.errors import UserError
+from qa_lightning.files import in_scratch_folder
 
 CHECKPOINT_KEY = "qa_lightning"
 """Key in a Lightning checkpoint under which our parts stand."""
@@ -92,10 +92,13 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
     if is_checkpoint(name):
-        with tempfile.TemporaryDirectory() as folder:
+
+        def load(folder: Path) -> Any:
             for file, text in read_checkpoint(name)[CHECKPOINT_KEY]["tokenizer"].items():
                 Path(folder, Path(file).name).write_text(text, encoding="utf-8")
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+        return in_scratch_folder(load)
     with clear_errors("tokenizer", name):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     if not tokenizer.is_fast:
@@ -108,9 +111,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 def tokenizer_files(tokenizer: Any) -> dict[str, str]:
     """The files that `save_pretrained` writes for a fast tokenizer: name → text."""
-    with tempfile.TemporaryDirectory() as folder:
+
+    def save(folder: Path) -> dict[str, str]:
         tokenizer.save_pretrained(folder)
-        return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+
+    return in_scratch_folder(save)
 
 
 def load_settings(name: str | None, revision: str | None = None) -> dict[str, Any]:

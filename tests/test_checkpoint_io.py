@@ -18,7 +18,9 @@ import torch
 from qa_lightning.checkpoint_io import DurableCheckpointIO
 from qa_lightning.errors import UserError
 from qa_lightning.files import remove_unfinished, whole_file, whole_folder
+from qa_lightning.pretrained import tokenizer_files
 from tests.conftest import ROOT
+from tests.tiny import tiny_tokenizer
 
 OLD, NEW = {"weights": torch.zeros(100_000)}, {"weights": torch.ones(100_000)}
 
@@ -181,6 +183,19 @@ def test_a_model_that_does_not_fit_on_the_disk(small_disk: Path) -> None:
         save_file(NEW, folder / "model.safetensors")
     assert [path.name for path in (small_disk / "best_model").iterdir()] == ["model.safetensors"]
     assert os.listdir(small_disk) == ["best_model"]
+
+
+def test_a_tokenizer_is_kept_where_temporary_files_have_no_room(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tiny_tokenizer()
+    files = tokenizer_files(tokenizer)
+    (small_disk / "full").write_bytes(bytes(190_000))
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    assert tokenizer_files(tokenizer) == files
+    assert os.listdir(small_disk) == ["full"]
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk / "absent"))
+    assert tokenizer_files(tokenizer) == files
 
 
 # What is left over

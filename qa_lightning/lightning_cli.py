@@ -70,7 +70,7 @@ class SaveConfig(SaveConfigCallback):
         path = Path(trainer.default_root_dir, self.config_filename)
         if not trainer.is_global_zero or self.already_saved:
             return
-        if not (stage == "fit" and trainer.ckpt_path and path.exists()):
+        if self.overwrite or stage != "fit" or not path.exists():
             with whole_file(path) as unfinished:
                 self.parser.save(self.config, str(unfinished), skip_none=False, overwrite=True)
         for logger in trainer.loggers:
@@ -153,6 +153,7 @@ class QACLI(LightningCLI):
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
         self._stack.enter_context(held(folder))
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
+        self.save_config_kwargs["overwrite"] = checkpoint is None  # what is there is of a run that never began
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
             name = config.model.init_args.model_name_or_path

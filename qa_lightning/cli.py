@@ -9,6 +9,7 @@ import sys
 from qa_lightning.commands import VERBS
 from qa_lightning.errors import UserError
 from qa_lightning.overview import answer
+from qa_lightning.signals import end_at_once, end_by_exception
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,10 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: As argument parsers do, for ``--help`` and for arguments that cannot be understood.
     """
+    is_own_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     status = answer(arguments)
     if status is not None:
         return status
+    if is_own_process:
+        end_at_once()
     try:
         if arguments[0] in VERBS:
             return _run_verb(*arguments)
@@ -34,11 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    finally:
+        if is_own_process:
+            end_at_once()  # what there was to tidy up is tidied up
 
 
 def _run_verb(verb: str, *arguments: str) -> int:
     try:
-        importlib.import_module(f"qa_lightning.commands.{verb}").run(list(arguments))
+        module = importlib.import_module(f"qa_lightning.commands.{verb}")
+        end_by_exception()
+        module.run(list(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,15 @@ from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
 from qa_lightning.exporting.upload import check_name
+from qa_lightning.files import full_disk, whole_file
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.overview import DESCRIPTION, PROGRAM
 from qa_lightning.parser import Parser, flag_value
-from qa_lightning.runs import earlier_settings, new_run_dir, resolve_checkpoint
+from qa_lightning.processes import lost_process, main_process, one_run, tell_main_process
+from qa_lightning.runs import earlier_settings, held, new_run_dir, resolve_checkpoint
+from qa_lightning.signals import BASE, end_by_exception
+from qa_lightning.trainer import Trainer
 
 SHARED_VALUES = {
     "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
@@ -67,9 +73,9 @@ class SaveConfig(SaveConfigCallback):
         path = Path(trainer.default_root_dir, self.config_filename)
         if not trainer.is_global_zero or self.already_saved:
             return
-        if not (stage == "fit" and path.exists()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, str(path), skip_none=False, overwrite=True)
+        if self.overwrite or stage != "fit" or not path.exists():
+            with whole_file(path) as unfinished:
+                self.parser.save(self.config, str(unfinished), skip_none=False, overwrite=True)
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config.as_dict())
         self.already_saved = True
@@ -98,6 +104,7 @@ class QACLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
+            trainer_class=Trainer,
             save_config_callback=SaveConfig,
             parser_class=Parser,
             parser_kwargs={"prog": PROGRAM, "description": DESCRIPTION},
@@ -154,15 +161,18 @@ class QACLI(LightningCLI):
             check_name(config.push_to_hub)
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
-        checkpoint = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
+        end_by_exception(tell_main_process)
+        self._stack.enter_context(one_run())
         run_dir = config.run_dir or self._stack.enter_context(new_run_dir(self._run_name))
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
+        self._stack.enter_context(held(folder))
+        checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
+        self.save_config_kwargs["overwrite"] = checkpoint is None  # what is there is of a run that never began
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
             name = config.model.init_args.model_name_or_path
             if name is not None:
                 check_same_architecture(checkpoint, name)
-            config.ckpt_path = checkpoint
             for section in (config.model.init_args, config.data.init_args):
                 section.model_name_or_path = section.tokenizer_name = checkpoint
         if config.weights_only is None:
@@ -201,7 +211,9 @@ class QACLI(LightningCLI):
             others = [] if config.logger in (None, True) else config.logger
             kwargs["logger"] = [*(others if isinstance(others, list) else [others]), own]
         self.config[self.subcommand] = self._asked  # what is saved: not where this process found things
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        self._stack.push(partial(_name_lost_process, trainer))
+        return trainer
 
     def _show_results(self) -> None:
         """Prints scores, some answers, and where everything is, once the progress bar is gone."""
@@ -224,6 +236,14 @@ class QACLI(LightningCLI):
                 arguments.save_dir = folder
 
 
+def _name_lost_process(trainer: pl.Trainer, kind: Any, error: BaseException | None, trace: Any) -> None:
+    """Where the loss of another process ended this one, says so in place of what failed here for that reason."""
+    if isinstance(error, Exception) and not isinstance(error, UserError):
+        line = lost_process(getattr(trainer.strategy.launcher, "procs", []))
+        if line is not None:
+            raise UserError(line) from error
+
+
 def run_lightning(arguments: list[str]) -> int:
     """Runs ``fit``, ``validate``, ``test`` or ``predict`` and returns the exit status.
 
@@ -236,9 +256,26 @@ def run_lightning(arguments: list[str]) -> int:
     """
     for message in _NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message)
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             QACLI(arguments, stack)
-        except SIGTERMException:
-            return 143
+    except (SystemExit, KeyboardInterrupt) as error:
+        number = _signal_of(error)
+        if number is None:
+            raise
+        # Where a process that it started ends with another status than 0, Lightning kills the first one.
+        return BASE + number if main_process() is None else 0
+    except Exception as error:
+        line = None if isinstance(error, UserError) else full_disk(error)
+        if line is None:
+            raise
+        raise UserError(line) from error
     return 0
+
+
+def _signal_of(error: BaseException) -> int | None:
+    """The signal that ended a run; None where something else did. Of Ctrl-C, Lightning makes a `SystemExit`."""
+    if isinstance(error, SIGTERMException) or getattr(error, "code", None) == BASE + signal.SIGTERM:
+        return signal.SIGTERM
+    interrupted = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+    return signal.SIGINT if interrupted else None

@@ -10,7 +10,6 @@ import functools
 import json
 import pickle
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from qa_lightning.errors import UserError
+from qa_lightning.files import in_scratch_folder
 
 CHECKPOINT_KEY = "qa_lightning"
 """Key in a Lightning checkpoint under which our parts stand."""
@@ -161,15 +161,19 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """
     from transformers import AutoTokenizer
 
-    with clear_errors("tokenizer", name), tempfile.TemporaryDirectory() as unpacked:
-        place = name
-        if is_checkpoint(name):
-            place = unpacked
-            for file, text in read_checkpoint(name)[CHECKPOINT_KEY]["tokenizer"].items():
-                Path(unpacked, file).write_text(text, encoding="utf-8")
+    def load(place: str | Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
         if tokenizer.is_fast and Path(place).is_dir():
             _check_vocabulary(name, Path(place), tokenizer)
+        return tokenizer
+
+    def unpack_and_load(folder: Path) -> Any:
+        for file, text in read_checkpoint(name)[CHECKPOINT_KEY]["tokenizer"].items():
+            Path(folder, file).write_text(text, encoding="utf-8")
+        return load(folder)
+
+    with clear_errors("tokenizer", name):
+        tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
         raise UserError(
             f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which cannot tell where a "
@@ -197,9 +201,12 @@ def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:
 
 def tokenizer_files(tokenizer: Any) -> dict[str, str]:
     """The files that `save_pretrained` writes for a fast tokenizer: name → text."""
-    with tempfile.TemporaryDirectory() as folder:
+
+    def save(folder: Path) -> dict[str, str]:
         tokenizer.save_pretrained(folder)
-        return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+
+    return in_scratch_folder(save)
 
 
 def load_settings(name: str | None, revision: str | None = None) -> dict[str, Any]:

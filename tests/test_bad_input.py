@@ -277,21 +277,24 @@ def test_best_and_last_need_a_run(refuse: Refuse, command: str) -> None:
 def test_a_run_that_is_not_there(refuse: Refuse) -> None:
     for command in ("validate", "test", "predict"):
         assert "nowhere" in refuse(command, "--run_dir", "nowhere", "--ckpt_path", "best")
-    assert "nowhere" in refuse("fit", "--run_dir", "nowhere", "--ckpt_path", "last")
+    assert "nowhere" in refuse("fit", "--run_dir", "nowhere", "--ckpt_path", "best")
 
 
-def test_a_run_without_checkpoints_is_never_started_afresh(
-    refuse: Refuse, model: str, good: str, tmp_path: Path
+@pytest.mark.parametrize(("command", "name"), [("fit", "best"), ("validate", "best"), ("predict", "last")])
+def test_a_run_without_the_checkpoint_asked_for(
+    refuse: Refuse, model: str, tmp_path: Path, command: str, name: str
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").write_text(f"model:\n  model_name_or_path: {model}\n", encoding="utf-8")
-    for command, name in (("fit", "last"), ("validate", "best"), ("predict", "last")):
-        line = refuse(command, "--run_dir", str(tmp_path / "run"), "--ckpt_path", name)
-        assert f"{name}.ckpt" in line
+    line = refuse(command, "--run_dir", str(tmp_path / "run"), "--ckpt_path", name)
+    assert f"{name}.ckpt" in line
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
 
 
-def test_a_second_fit_in_the_same_folder(refuse: Refuse, model: str, good: str, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/config.yaml").write_text("{}", encoding="utf-8")
+@pytest.mark.parametrize("there", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "best_model/config.json"])
+def test_a_second_fit_in_the_same_folder(refuse: Refuse, model: str, good: str, tmp_path: Path, there: str) -> None:
+    (tmp_path / "run" / there).parent.mkdir(parents=True)
+    (tmp_path / "run" / there).write_text("trained for days", encoding="utf-8")
     line = refuse(*fit_arguments(model, good, good), "--run_dir", str(tmp_path / "run"))
     assert "--ckpt_path last" in line
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == [tmp_path / "run" / there]

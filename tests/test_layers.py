@@ -18,7 +18,9 @@ PACKAGE = Path(qa_lightning.__file__).parent
 LAYERS = (
     # 1: what crosses borders
     ("errors", "terminal", "sentences"),
-    ("records", "files", "extras"),
+    ("records", "files", "extras", "signals"),
+    ("locks", "checkpoint_io", "processes"),
+    ("trainer",),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
     ("decoding.answers", "decoding.words", "decoding.legacy", "scoring.mlqa", "scoring.intervals", "question_types"),

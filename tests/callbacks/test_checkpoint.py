@@ -26,7 +26,7 @@ from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder
-from tests.training import StopAt, make_data, make_module, make_trainer, script_scores, trains, write_long
+from tests.training import Send, StopAt, make_data, make_module, make_trainer, script_scores, trains, write_long
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
@@ -139,7 +139,7 @@ class Spy(pl.Callback):
         self.training = training
         self.seen: list[int] = []
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         there = (self.training.checkpoints / "last.ckpt").is_file()
         self.seen.append(self.training.step("last") if there else 0)
 
@@ -385,6 +385,101 @@ def test_training_goes_on_in_mid_epoch(
     assert len(whole.ids) == 3 * STEPS
     assert whole.ids == whole.ids[: -len(after.ids)] + after.ids
     assert before.ids == whole.ids[: len(before.ids)]
+
+
+class Validations(pl.Callback):
+    """After which steps a validation was finished, and of how many batches."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.batches: list[int] = []
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.batches.append(0)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.batches[-1] += 1
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.steps.append(trainer.global_step)
+
+
+ENDINGS = [
+    # after which step the signal comes, whether in its validation, and after which one training ends
+    (2, False, 3, {}),
+    (STEPS - 1, False, STEPS, {}),
+    (STEPS, True, STEPS, {}),
+    (3 * STEPS, True, 3 * STEPS, {}),
+    (1, False, 2, {"val_check_interval": 2}),
+    (2, True, 2, {"val_check_interval": 2}),
+    (2, False, 3, {"val_check_interval": 2}),
+    (2, False, 3, {"validate": False}),
+    (STEPS - 1, False, STEPS, {"validate": False}),
+    (0, False, 1, {"accumulate_grad_batches": 2}),
+    (1, False, 2, {"accumulate_grad_batches": 2}),
+    (1, False, 2, {"accumulate_grad_batches": 2, "val_check_interval": 3}),
+    (1, True, 2, {"accumulate_grad_batches": 2, "val_check_interval": 3}),
+    (2, False, 3, {"num_workers": 1}),
+    (STEPS, True, STEPS, {"num_workers": 1}),
+    (STEPS, True, STEPS, {"check_val_every_n_epoch": 1, "limit_val_batches": 2}),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("step", "in_validation", "ends", "options"),
+    [pytest.param(*ending, marks=pytest.mark.slow if i > 3 else ()) for i, ending in enumerate(ENDINGS)],
+)
+def test_a_signal_ends_training_after_a_whole_step_and_it_goes_on_as_if_nothing_had_been(
+    model: Path, squad: Path, tmp_path: Path, number: int, step: int, in_validation: bool, ends: int, options: Any
+) -> None:
+    whole, before, after = Validations(), Validations(), Validations()
+    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=3, **options)
+    training = Training(model, squad, tmp_path / "run")
+    with pytest.raises(SystemExit):
+        training.fit(before, Send(number, step, in_validation=in_validation), max_epochs=3, **options)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert training.step("last") == ends
+    assert same(training.fit(after, resume=True, max_epochs=3, **options), straight)
+    assert before.steps + after.steps == whole.steps
+    assert after.batches == whole.batches[len(before.steps) :]
+
+
+def test_a_second_ctrl_c_ends_training_at_once_and_keeps_what_was_saved(training: Training) -> None:
+    class Twice(pl.Callback):
+        def on_before_zero_grad(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == STEPS + 2:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+                raise AssertionError("went on")
+
+    with pytest.raises(SystemExit):
+        training.fit(Twice(), max_epochs=3)
+    assert training.step("last") == STEPS
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for a SIGKILL: nothing is saved."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"validate": False}, {"val_check_interval": 2}])
+@pytest.mark.parametrize("step", [1, 2, 3, STEPS, STEPS + 1])
+def test_a_state_saved_every_step_validates_what_is_left(
+    model: Path, squad: Path, tmp_path: Path, step: int, options: dict[str, Any]
+) -> None:
+    whole = Validations()
+    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=2, **options)
+    for in_validation in [False] if options.get("validate") is False else [False, True]:
+        before, after = Validations(), Validations()
+        training = Training(model, squad, tmp_path / f"run-{in_validation}")
+        stop = StopAt(Killed(), step, in_validation=in_validation)
+        with pytest.raises(Killed):
+            training.fit(before, stop, RunCheckpoint(every_n_train_steps=1), max_epochs=2, **options)
+        if (training.checkpoints / "last.ckpt").is_file():
+            assert same(training.fit(after, resume=True, max_epochs=2, **options), straight)
+            assert after.steps == whole.steps[len(whole.steps) - len(after.steps) :]
+            assert {*before.steps, *after.steps} == {*whole.steps}
 
 
 def test_training_goes_on_from_the_best_epoch(training: Training) -> None:

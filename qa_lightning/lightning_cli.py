@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.callbacks.averaging import averaging_callbacks
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
+from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.commands import VERBS
@@ -49,11 +53,18 @@ _NOT_FOR_USERS = (
     ".*Total length of `list` across ranks is zero.*",
     # It counts the sizes of float32 weights, which these are.
     ".*Precision .* is not supported by the model summary.*",
+    # Our schedules are by the step; that of the average takes their place.
+    "SWA is currently only supported every epoch.*",
+    # An evaluation needs nothing of what averages the weights of a training.
+    ".*but loading a checkpoint outside the 'fit' stage.*",
     # Lightning 2.6 asks torch 2.13 in a way that the latter deprecates.
     ".*LeafSpec.*",
     # Lightning 2.6 calls what jsonargparse 5 will drop.
     r"(?s).*(removed in v5\.0\.0|one JsonargparseDeprecationWarning)",
 )
+
+# So that a config can hold one, such as the default of stochastic weight averaging.
+register_type(torch.device, str, torch.device)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -113,6 +124,12 @@ class QACLI(LightningCLI):
             type=int | None,
             default=None,
             help="Stop after so many validations without a better score.",
+        )
+        parser.add_argument(
+            "--ema_decay",
+            type=float | None,
+            default=None,
+            help="Validate and save an exponential moving average of the weights, with this decay, such as 0.999.",
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint", subclass_mode=True)
         parser.add_lightning_class_args(Results, "results", subclass_mode=True)
@@ -177,6 +194,13 @@ class QACLI(LightningCLI):
             callbacks.append(
                 EarlyStopping(watched.monitor, mode=watched.mode, patience=patience, check_on_train_epoch_end=False)
             )
+        if self.subcommand != "fit":
+            # What only a training has: early stopping, an average of the weights.
+            warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+        else:
+            theirs = config.callbacks or []
+            theirs = theirs if isinstance(theirs, list) else [theirs]
+            callbacks += [*averaging_callbacks(theirs, self._asked.ema_decay), FinalValidation()]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides what else there may be: the report draws its learning curves from these files.

@@ -38,6 +38,7 @@ LAYERS = (
     ("data.reach", "data.splits"),
     ("data.inspection",),
     ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation", "modeling.dropout"),
+    ("modeling.weights",),
     ("modeling.attention",),
     ("modeling.packing",),
     # 4: Lightning's two modules
@@ -54,6 +55,7 @@ LAYERS = (
     ("report.drawing", "report.browser", "report.run_files"),
     ("report.figures",),
     ("report.page",),
+    ("callbacks.averaging", "callbacks.final_validation"),
     ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts", "callbacks.time_report"),
     ("callbacks.pictures", "callbacks.prediction_files"),
     ("callbacks.results",),

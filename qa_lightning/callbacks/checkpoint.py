@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from qa_lightning.callbacks.final_validation import training_ends
 from qa_lightning.errors import UserError
 
 
@@ -64,8 +65,9 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves the last state where it is time to."""
-        if self.steps_between and trainer.global_step % self.steps_between == 0:
+        """Saves the last state where it is time to, or training ends in mid-epoch, from where it could go on."""
+        is_time = self.steps_between and trainer.global_step % self.steps_between == 0
+        if is_time or (training_ends(trainer) and not trainer.is_last_batch):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -77,13 +79,16 @@ class RunCheckpoint(ModelCheckpoint):
         if _in_training(trainer) and self.monitor not in trainer.callback_metrics:
             there = ", ".join(name for name in trainer.callback_metrics if not name.startswith("train/"))
             raise UserError(f"there is no score {self.monitor!r} to watch (checkpoint.monitor); there are: {there}")
+        self._last_global_step_saved = -1  # the weights can be others than those of this step's last validation
         super().on_validation_end(trainer, pl_module)
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._step_of_last = 0  # one that was saved before does not know the scores
             self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the last state, after all that the end of an epoch changes in other callbacks."""
-        self._step_of_last = 0
+        if trainer.is_last_batch:
+            self._step_of_last = 0
         self._save_last(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -15,12 +15,14 @@ from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.averaging import averaging_callbacks
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.final_validation import FinalValidation
+from qa_lightning.callbacks.found_settings import FINDERS, FoundSettings
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.commands import VERBS
@@ -77,10 +79,20 @@ class SaveConfig(SaveConfigCallback):
             return
         if not (stage == "fit" and path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, str(path), skip_none=False, overwrite=True)
+            self.write(trainer)
+        else:
+            self._log(trainer)
+        self.already_saved = True
+
+    def write(self, trainer: pl.Trainer) -> None:
+        """Writes the config as it is now."""
+        path = Path(trainer.default_root_dir, self.config_filename)
+        self.parser.save(self.config, str(path), skip_none=False, overwrite=True)
+        self._log(trainer)
+
+    def _log(self, trainer: pl.Trainer) -> None:
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config.as_dict())
-        self.already_saved = True
 
 
 @contextmanager
@@ -117,7 +129,10 @@ class QACLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's folder, its own callbacks and the values that two sides share."""
         parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="Folder of the run; default: a new one below runs/."
+            "--run_dir",
+            type=str | None,
+            default=None,
+            help="Folder of the run; default: a new one below trainer.default_root_dir, or else below runs/.",
         )
         parser.add_argument(
             "--early_stopping_patience",
@@ -158,7 +173,10 @@ class QACLI(LightningCLI):
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
         checkpoint = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
-        run_dir = config.run_dir or self._stack.enter_context(new_run_dir(self._run_name))
+        self._goes_on = checkpoint is not None
+        run_dir = config.run_dir or self._stack.enter_context(
+            new_run_dir(self._run_name, config.trainer.default_root_dir)
+        )
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
@@ -188,6 +206,13 @@ class QACLI(LightningCLI):
         callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report]
         if config.profiler is None:
             kwargs["profiler"] = self._time_report.stopwatch
+        theirs = config.callbacks or []
+        theirs = theirs if isinstance(theirs, list) else [theirs]
+        if any(isinstance(one, FINDERS) for one in theirs) and (self.subcommand != "fit" or self._goes_on):
+            rank_zero_info(
+                "only a training that begins searches for a batch size or a learning rate: this takes its own"
+            )
+            config.callbacks = theirs = [one for one in theirs if not isinstance(one, FINDERS)]
         patience = self._asked.early_stopping_patience
         if patience is not None and self.subcommand == "fit":
             watched = self._get(self.config_init, "checkpoint")
@@ -198,9 +223,8 @@ class QACLI(LightningCLI):
             # What only a training has: early stopping, an average of the weights.
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
         else:
-            theirs = config.callbacks or []
-            theirs = theirs if isinstance(theirs, list) else [theirs]
-            callbacks += [*averaging_callbacks(theirs, self._asked.ema_decay), FinalValidation()]
+            callbacks += averaging_callbacks(theirs, self._asked.ema_decay)
+            callbacks += [FoundSettings(self.datamodule, self._write_found), FinalValidation()]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides what else there may be: the report draws its learning curves from these files.
@@ -209,6 +233,17 @@ class QACLI(LightningCLI):
             kwargs["logger"] = [*(others if isinstance(others, list) else [others]), own]
         self.config[self.subcommand] = self._asked  # what is saved: not where this process found things
         return super().instantiate_trainer(**kwargs)
+
+    def _write_found(self, found: dict[str, dict[str, Any]]) -> None:
+        """Has ``config.yaml`` and the loggers say what a finder found, which is what the training goes by."""
+        for section, values in found.items():
+            for name, value in values.items():
+                if name in self._asked[section].init_args:
+                    self._asked[f"{section}.init_args.{name}"] = value
+        trainer: Any = self.trainer
+        for callback in trainer.callbacks:
+            if isinstance(callback, SaveConfig):
+                callback.write(trainer)
 
     def _show_results(self) -> None:
         """Prints scores, some answers, and where everything is, once the progress bar is gone."""

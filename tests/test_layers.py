@@ -55,7 +55,7 @@ LAYERS = (
     ("report.drawing", "report.browser", "report.run_files"),
     ("report.figures",),
     ("report.page",),
-    ("callbacks.averaging", "callbacks.final_validation"),
+    ("callbacks.averaging", "callbacks.final_validation", "callbacks.found_settings"),
     ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts", "callbacks.time_report"),
     ("callbacks.pictures", "callbacks.prediction_files"),
     ("callbacks.results",),

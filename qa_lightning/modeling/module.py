@@ -159,6 +159,7 @@ class QALightningModule(pl.LightningModule):
         self.validated_weights: dict[str, Tensor] | None = None
         """The weights that the validation under way scores, until all is saved; a callback may have put them in."""
         self._weights_in_training: dict[str, Tensor] | None = None
+        self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
         """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
@@ -197,11 +198,13 @@ class QALightningModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Has a GPU multiply float32 matrices by TF32, which costs some digits and most of the time."""
+        self._training_has_begun = False
         if self.trainer.strategy.root_device.type == "cuda":
             torch.set_float32_matmul_precision("high")
 
     def on_fit_start(self) -> None:
         """Takes the weights that training goes on from; sets in what is faster on the device that there is."""
+        self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
         if self._weights_in_training is not None:
             self.load_state_dict(self._weights_in_training)
             self._weights_in_training = None
@@ -226,7 +229,7 @@ class QALightningModule(pl.LightningModule):
         """
         losses, labelled = self._loss(batch, *self(batch))
         loss = losses.sum() / labelled.sum().clamp(min=1)
-        if not torch.isfinite(loss):
+        if not torch.isfinite(loss) and self._training_has_begun:
             raise UserError(
                 f"the loss is {loss.item()} at step {self.global_step}, in the batch with the questions "
                 f"{', '.join(dict.fromkeys(batch.ids))}; lower the learning rate, or look at these"

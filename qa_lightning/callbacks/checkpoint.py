@@ -42,6 +42,7 @@ class RunCheckpoint(ModelCheckpoint):
         )
         self.steps_between = every_n_train_steps
         self._step_of_last = 0
+        self._epoch_is_over = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Settles the folder, whatever loggers there are."""
@@ -66,6 +67,7 @@ class RunCheckpoint(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves the last state where it is time to, or training ends in mid-epoch, from where it could go on."""
+        self._epoch_is_over = False
         is_time = self.steps_between and trainer.global_step % self.steps_between == 0
         if is_time or (training_ends(trainer) and not trainer.is_last_batch):
             self._save_last(trainer)
@@ -81,7 +83,8 @@ class RunCheckpoint(ModelCheckpoint):
             raise UserError(f"there is no score {self.monitor!r} to watch (checkpoint.monitor); there are: {there}")
         self._last_global_step_saved = -1  # the weights can be others than those of this step's last validation
         super().on_validation_end(trainer, pl_module)
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        # When all is over, the weights may be an average, which training could not go on from.
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and not self._epoch_is_over:
             self._step_of_last = 0  # one that was saved before does not know the scores
             self._save_last(trainer)
 
@@ -90,6 +93,7 @@ class RunCheckpoint(ModelCheckpoint):
         if trainer.is_last_batch:
             self._step_of_last = 0
         self._save_last(trainer)
+        self._epoch_is_over = True
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Saves the last state when Ctrl-C or a signal ends training, so that it can go on from there."""

@@ -22,6 +22,7 @@ from qa_lightning.cli import main
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
+from tests.test_processes import command
 from tests.tiny import fit_arguments, tiny_folder
 from tests.training import (
     SETTINGS,
@@ -230,6 +231,7 @@ def test_checkpoints_without_a_training_hold_the_average_too(model: Path, squad:
     assert "current_model_state" not in best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop", "options"),
     [
@@ -330,6 +332,7 @@ AVERAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AVERAGES)
 def test_averages_from_a_config(model: Path, squad: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "average.yaml").write_text(AVERAGES[name])
@@ -345,3 +348,27 @@ def test_averages_from_a_config(model: Path, squad: Path, tmp_path: Path, name: 
             assert without_time(read(run / "validate/metrics.json")) == without_time(read(run / "metrics.json"))
     assert main(["fit", "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_epochs", "4"]) == 0
     assert_saved_is_what_was_scored(run, squad, tmp_path / "more")
+
+
+@pytest.mark.slow
+def test_two_processes_have_one_average(model: Path, squad: Path, tmp_path: Path) -> None:
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    settings = [item for key, value in SETTINGS.items() for item in (f"--data.{key}", str(value).lower())]
+    arguments = [*fit_arguments(str(model), str(squad), str(squad)), *settings, "--ema_decay", "0.8"]
+    arguments += ["--model.learning_rate", "0.02", "--model.lr_scheduler_type", "constant", "--data.batch_size", "3"]
+    arguments += ["--trainer.max_epochs", "3", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
+    command(*arguments, "--trainer.max_steps", "6", "--run_dir", str(straight))
+    command(*arguments, "--trainer.max_steps", "2", "--run_dir", str(run))
+    command("fit", "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_steps", "6")
+    one, other = last(straight), last(run)
+    assert one["global_step"] == other["global_step"] == 6
+    for key in ("state_dict", "current_model_state", "averaging_state"):
+        assert same(one[key], other[key]), key
+    expected = without_time(read(run / "metrics.json"))
+    rough = {key for key in expected if key.endswith(("loss", "thresh"))}
+    for source in ("best_model", "checkpoints/best.ckpt"):
+        scores = scores_of(run / source, squad, tmp_path / "alone")
+        assert {key: value for key, value in scores.items() if key not in rough} == {
+            key: value for key, value in expected.items() if key not in rough
+        }
+        assert scores["val/loss"] == pytest.approx(expected["val/loss"], abs=1e-5)

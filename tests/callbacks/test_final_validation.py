@@ -19,7 +19,7 @@ from qa_lightning.callbacks.results import Results
 from qa_lightning.cli import main
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
 from tests.tiny import fit_arguments, tiny_folder
-from tests.training import SETTINGS, StopAt, make_data, make_module, make_trainer, trains, write_long
+from tests.training import SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
@@ -175,10 +175,14 @@ def test_interrupted_in_its_final_validation(model: Path, squad: Path, run: Path
 
 
 @pytest.mark.filterwarnings("ignore:SWA is currently only supported every epoch")
-def test_the_average_of_swa_is_validated_and_saved(model: Path, squad: Path, run: Path) -> None:
+@pytest.mark.parametrize("steps", [8, 10])
+def test_the_average_of_swa_is_validated_and_saved(model: Path, squad: Path, run: Path, steps: int) -> None:
     swa = StochasticWeightAveraging(1e-2, swa_epoch_start=1, annealing_epochs=1)
-    trainer, seen = fit(model, squad, run, swa, max_epochs=2)
-    assert seen == [5, 10, 10]
+    last = Watch(lambda _, pl_module: pl_module.model.qa_outputs.weight.detach().clone())
+    trainer, seen = fit(model, squad, run, swa, last, max_epochs=2, max_steps=steps)
+    assert seen == [5, steps, steps]
+    weight = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]["model.qa_outputs.weight"]
+    assert torch.equal(weight, last.seen[-1])  # from which training could go on
     average = swa._average_model.state_dict()
     assert all(torch.equal(average[name], value) for name, value in trainer.lightning_module.state_dict().items())
 

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qa_lightning.errors import UserError
 
@@ -83,7 +83,7 @@ class _Average(AveragedModel):
         super().__init__(model, device)
         for parameter in self.module.parameters():
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
-        self.decay = decay
+        self.move = get_ema_multi_avg_fn(decay)
         self._begun: bool | None = None
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class _Average(AveragedModel):
         averages: list[Tensor] = list(self.module.parameters())
         if self._begun:
             weights = [weights.to(averages[i].dtype) for i, weights in enumerate(model.parameters())]
-            torch._foreach_lerp_(averages, weights, 1 - self.decay)
+            self.move(averages, weights, 0)
         else:
             _copy(model.parameters(), averages)
         _copy(model.buffers(), self.module.buffers())
@@ -119,9 +119,8 @@ class SafeAveraging(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Has buffers copied instead of averaged."""
         for callback in self.callbacks:
-            callback._use_buffers = False
-            if callback._average_model is not None:
-                callback._average_model.use_buffers = False
+            for average in _averages(callback):
+                average.use_buffers = False
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Knows that the average stands in the place of the weights."""
@@ -134,11 +133,10 @@ class SafeAveraging(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Swaps them back, before the checkpoint of an interrupted training is saved."""
         for callback in self.callbacks:
-            if callback._average_model is not None:
-                if self._swapped:
-                    callback.on_validation_epoch_end(trainer, pl_module)
-                elif trainer.training:
-                    callback.on_train_batch_end(trainer, pl_module, None, None, 0)
+            if _averages(callback) and self._swapped:
+                callback.on_validation_epoch_end(trainer, pl_module)
+            elif _averages(callback) and trainer.training:
+                callback.on_train_batch_end(trainer, pl_module, None, None, 0)
         self._swapped = False
 
 
@@ -163,6 +161,11 @@ def averaging_callbacks(callbacks: Iterable[pl.Callback], ema_decay: float | Non
         one for one in averages if isinstance(one, WeightAveraging) and not isinstance(one, ExponentialMovingAverage)
     ]
     return [SafeAveraging(theirs)] if theirs else []
+
+
+def _averages(callback: WeightAveraging) -> list[AveragedModel]:
+    """The averaged models that a callback has made for itself, which it does when a training begins."""
+    return [value for value in vars(callback).values() if isinstance(value, AveragedModel)]
 
 
 @torch.no_grad()

@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.callbacks.averaging import averaging_callbacks
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
+from qa_lightning.callbacks.final_validation import FinalValidation
+from qa_lightning.callbacks.found_settings import FINDERS, FoundSettings
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.time_report import TimeReport
@@ -58,11 +63,18 @@ _NOT_FOR_USERS = (
     ".*Total length of `list` across ranks is zero.*",
     # It counts the sizes of float32 weights, which these are.
     ".*Precision .* is not supported by the model summary.*",
+    # Our schedules are by the step; that of the average takes their place.
+    "SWA is currently only supported every epoch.*",
+    # An evaluation needs nothing of what averages the weights of a training.
+    ".*but loading a checkpoint outside the 'fit' stage.*",
     # Lightning 2.6 asks torch 2.13 in a way that the latter deprecates.
     ".*LeafSpec.*",
     # Lightning 2.6 calls what jsonargparse 5 will drop.
     r"(?s).*(removed in v5\.0\.0|one JsonargparseDeprecationWarning)",
 )
+
+# So that a config can hold one, such as the default of stochastic weight averaging.
+register_type(torch.device, str, torch.device)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -74,11 +86,20 @@ class SaveConfig(SaveConfigCallback):
         if not trainer.is_global_zero or self.already_saved:
             return
         if self.overwrite or stage != "fit" or not path.exists():
-            with whole_file(path) as unfinished:
-                self.parser.save(self.config, str(unfinished), skip_none=False, overwrite=True)
+            self.write(trainer)
+        else:
+            self._log(trainer)
+        self.already_saved = True
+
+    def write(self, trainer: pl.Trainer) -> None:
+        """Writes the config as it is now."""
+        with whole_file(Path(trainer.default_root_dir, self.config_filename)) as unfinished:
+            self.parser.save(self.config, str(unfinished), skip_none=False, overwrite=True)
+        self._log(trainer)
+
+    def _log(self, trainer: pl.Trainer) -> None:
         for logger in trainer.loggers:
             logger.log_hyperparams(self.config.as_dict())
-        self.already_saved = True
 
 
 @contextmanager
@@ -116,7 +137,10 @@ class QACLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's folder, its own callbacks and the values that two sides share."""
         parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="Folder of the run; default: a new one below runs/."
+            "--run_dir",
+            type=str | None,
+            default=None,
+            help="Folder of the run; default: a new one below trainer.default_root_dir, or else below runs/.",
         )
         parser.add_argument(
             "--early_stopping_patience",
@@ -131,7 +155,16 @@ class QACLI(LightningCLI):
             help="Model on the Hub, USER/NAME, that gets each new best model while `fit` goes on.",
         )
         parser.add_argument(
-            "--hub_private_repo", type=bool, default=True, help="Whether that model, if new there, is private."
+            "--hub_private_repo",
+            type=bool,
+            default=True,
+            help="Whether that model, if new there, is private.",
+        )
+        parser.add_argument(
+            "--ema_decay",
+            type=float | None,
+            default=None,
+            help="Validate and save an exponential moving average of the weights, with this decay, such as 0.999.",
         )
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint", subclass_mode=True)
         parser.add_lightning_class_args(Results, "results", subclass_mode=True)
@@ -163,11 +196,14 @@ class QACLI(LightningCLI):
         self._asked.ckpt_path = self._asked.run_dir = None
         end_by_exception(tell_main_process)
         self._stack.enter_context(one_run())
-        run_dir = config.run_dir or self._stack.enter_context(new_run_dir(self._run_name))
+        run_dir = config.run_dir or self._stack.enter_context(
+            new_run_dir(self._run_name, config.trainer.default_root_dir)
+        )
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
         self._stack.enter_context(held(folder))
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
-        self.save_config_kwargs["overwrite"] = checkpoint is None  # what is there is of a run that never began
+        self._goes_on = checkpoint is not None
+        self.save_config_kwargs["overwrite"] = not self._goes_on  # what is there is of a run that never began
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
             name = config.model.init_args.model_name_or_path
@@ -195,6 +231,13 @@ class QACLI(LightningCLI):
         callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report]
         if config.profiler is None:
             kwargs["profiler"] = self._time_report.stopwatch
+        theirs = config.callbacks or []
+        theirs = theirs if isinstance(theirs, list) else [theirs]
+        if any(isinstance(one, FINDERS) for one in theirs) and (self.subcommand != "fit" or self._goes_on):
+            rank_zero_info(
+                "only a training that begins searches for a batch size or a learning rate: this takes its own"
+            )
+            config.callbacks = theirs = [one for one in theirs if not isinstance(one, FINDERS)]
         patience = self._asked.early_stopping_patience
         if patience is not None and self.subcommand == "fit":
             watched = self._get(self.config_init, "checkpoint")
@@ -204,6 +247,12 @@ class QACLI(LightningCLI):
         if self._asked.push_to_hub is not None and self.subcommand == "fit":
             self._push_to_hub = PushToHub(self._asked.push_to_hub, self._asked.hub_private_repo)
             callbacks.append(self._push_to_hub)
+        if self.subcommand != "fit":
+            # What only a training has: early stopping, an average of the weights.
+            warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
+        else:
+            callbacks += averaging_callbacks(theirs, self._asked.ema_decay)
+            callbacks += [FoundSettings(self.datamodule, self._write_found), FinalValidation()]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides what else there may be: the report draws its learning curves from these files.
@@ -214,6 +263,17 @@ class QACLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         self._stack.push(partial(_name_lost_process, trainer))
         return trainer
+
+    def _write_found(self, found: dict[str, dict[str, Any]]) -> None:
+        """Has ``config.yaml`` and the loggers say what a finder found, which is what the training goes by."""
+        for section, values in found.items():
+            for name, value in values.items():
+                if name in self._asked[section].init_args:
+                    self._asked[f"{section}.init_args.{name}"] = value
+        trainer: Any = self.trainer
+        for callback in trainer.callbacks:
+            if isinstance(callback, SaveConfig):
+                callback.write(trainer)
 
     def _show_results(self) -> None:
         """Prints scores, some answers, and where everything is, once the progress bar is gone."""

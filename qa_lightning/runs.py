@@ -105,15 +105,24 @@ def _holds_a_model(run: Path) -> bool:
 
 
 @contextmanager
-def new_run_dir(name: str) -> Iterator[str]:
-    """A new folder ``runs/NAME-TIME`` that no other run has; gone again if nothing was written into it.
+def new_run_dir(name: str, root: str | None = None) -> Iterator[str]:
+    """A new folder ``NAME-TIME`` that no other run has; gone again if nothing was written into it.
 
     The processes that this one starts get the same name.
+
+    Args:
+        name: What the run is called.
+        root: The folder that it is made in; default: ``runs``.
+
+    Raises:
+        UserError: Where none can be made there.
     """
+    if root is not None and "://" in root:
+        raise UserError(f"trainer.default_root_dir {root}: runs are kept in folders of this machine; name one")
     if SHARED_NAME in os.environ:
         yield os.environ[SHARED_NAME]
         return
-    folder = Path("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(root or "runs").expanduser() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if is_first():
         folder = _reserved(folder)
     os.environ[SHARED_NAME] = str(folder)
@@ -126,7 +135,10 @@ def new_run_dir(name: str) -> Iterator[str]:
 
 
 def _reserved(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder.parent}: no runs can be kept there ({error.strerror}); name another folder") from None
     for number in range(2, 10_000):
         try:
             folder.mkdir()

@@ -272,6 +272,31 @@ def test_every_run_gets_its_own_folder(here: Path, model: str, files: dict[str, 
     assert len(list(here.glob("runs/fit-*/metrics.json"))) == 2
 
 
+def test_runs_go_below_the_root_that_is_given(here: Path, model: str, files: dict[str, str]) -> None:
+    arguments = [*fit_arguments(model, files["v1"], files["v1"]), "--trainer.limit_train_batches", "1"]
+    arguments += ["--trainer.default_root_dir", "mine/deep"]
+    assert main(arguments) == 0
+    (run,) = here.glob("mine/deep/fit-*/metrics.json")
+    assert main([*arguments, "--run_dir", "named"]) == 0
+    assert Path("named/metrics.json").is_file()
+    assert len(list(here.glob("mine/deep/*"))) == 1
+    assert main(["validate", "--run_dir", str(run.parent)]) == 0
+    assert (run.parent / "validate/metrics.json").is_file()
+    assert not Path("runs").exists()
+    assert yaml.safe_load((run.parent / "config.yaml").read_text())["trainer"]["default_root_dir"] == "mine/deep"
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/runs", "file/below"])
+def test_a_root_where_no_run_can_be_kept(
+    here: Path, model: str, files: dict[str, str], root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert main([*fit_arguments(model, files["v1"], files["v1"]), "--trainer.default_root_dir", root]) != 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert root in line
+    assert sorted(path.name for path in here.iterdir()) == ["file"]
+
+
 def test_without_validation_the_last_model_is_kept(here: Path, model: str, files: dict[str, str]) -> None:
     arguments = fit_arguments(model, files["v1"], "unused")
     at = arguments.index("--data.validation_file")

@@ -43,6 +43,7 @@ LAYERS = (
     ("data.inspection",),
     ("data.window_view",),
     ("modeling.loss", "modeling.network", "modeling.optim", "modeling.evaluation", "modeling.dropout"),
+    ("modeling.weights",),
     ("modeling.attention",),
     ("modeling.packing",),
     # 4: Lightning's two modules
@@ -61,6 +62,7 @@ LAYERS = (
     ("report.drawing", "report.browser", "report.run_files"),
     ("report.figures",),
     ("report.page",),
+    ("callbacks.averaging", "callbacks.final_validation", "callbacks.found_settings"),
     ("callbacks.tables", "callbacks.checkpoint", "callbacks.data_report", "callbacks.parts", "callbacks.time_report"),
     ("callbacks.wandb_watch",),
     ("callbacks.pictures", "callbacks.prediction_files"),

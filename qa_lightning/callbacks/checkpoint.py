@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.callbacks.final_validation import training_ends
 from qa_lightning.errors import UserError
 from qa_lightning.files import link_or_copy
 from qa_lightning.processes import tell_main_process
@@ -76,6 +77,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._saving_last = False
         self._all_stop = False
         self._signals = Noted()
+        self._epoch_is_over = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Settles the folder, whatever loggers there are."""
@@ -117,15 +119,17 @@ class RunCheckpoint(ModelCheckpoint):
 
         Here, and not at the end of the batch before, a validation that was due after that one is done.
         """
+        self._epoch_is_over = False
         if not _is_whole(trainer):
             return
         if self._is_due or (self.steps_between and trainer.global_step % self.steps_between == 0):
             self._save_last(trainer)
         self._end_if_asked(trainer)
 
-    # What the base class saves here, `on_train_batch_start` does.
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Does nothing."""
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Saves the last state where training ends in mid-epoch, from where it could go on."""
+        if training_ends(trainer) and not trainer.is_last_batch:
+            self._save_last(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Ends training that was asked to end. The other processes do at the end of their batches of the validation."""
@@ -146,14 +150,19 @@ class RunCheckpoint(ModelCheckpoint):
         if _in_training(trainer) and self.monitor not in trainer.callback_metrics:
             there = ", ".join(name for name in trainer.callback_metrics if not name.startswith("train/"))
             raise UserError(f"there is no score {self.monitor!r} to watch (checkpoint.monitor); there are: {there}")
+        self._last_global_step_saved = -1  # the weights can be others than those of this step's last validation
         super().on_validation_end(trainer, pl_module)
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        # When all is over, the weights may be an average, which training could not go on from.
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and not self._epoch_is_over:
+            self._step_of_last = 0  # one that was saved before does not know the scores
             self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the last state, after all that the end of an epoch changes in other callbacks."""
-        self._step_of_last = 0
+        if trainer.is_last_batch:
+            self._step_of_last = 0
         self._save_last(trainer)
+        self._epoch_is_over = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ends what was asked to end while its last epoch did."""

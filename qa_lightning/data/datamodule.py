@@ -171,7 +171,7 @@ class QADataModule(pl.LightningDataModule):
         self.synthetic = synthetic
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
-        self.eval_batch_size = eval_batch_size or 2 * batch_size
+        self._eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.recipe = Recipe(
@@ -188,6 +188,11 @@ class QADataModule(pl.LightningDataModule):
         self.splits: dict[str, list[Split]] = {}
         self._trained: dict[str, int] | None = None
         self._training = False
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Windows of ``max_length`` tokens in an evaluation batch."""
+        return self._eval_batch_size or 2 * self.batch_size
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were trained (worker processes may have loaded more)."""

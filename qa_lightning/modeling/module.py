@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -35,6 +36,7 @@ from qa_lightning.modeling.network import (
 )
 from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
 from qa_lightning.modeling.packing import Packing
+from qa_lightning.modeling.weights import network_weights, same_weights
 from qa_lightning.pretrained import (
     CHECKPOINT_KEY,
     NULL_AT_END,
@@ -169,6 +171,10 @@ class QALightningModule(pl.LightningModule):
         if torch_compile:
             self.model.compile()
 
+        self.validated_weights: dict[str, Tensor] | None = None
+        """The weights that the validation under way scores, until all is saved; a callback may have put them in."""
+        self._weights_in_training: dict[str, Tensor] | None = None
+        self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
         """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
@@ -208,11 +214,16 @@ class QALightningModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Has a GPU multiply float32 matrices by TF32, which costs some digits and most of the time."""
+        self._training_has_begun = False
         if self.trainer.strategy.root_device.type == "cuda":
             torch.set_float32_matmul_precision("high")
 
     def on_fit_start(self) -> None:
-        """Sets in what is faster on the device that there is."""
+        """Takes the weights that training goes on from; sets in what is faster on the device that there is."""
+        self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
+        if self._weights_in_training is not None:
+            self.load_state_dict(self._weights_in_training)
+            self._weights_in_training = None
         if self.device.type == "cpu" and not self.hparams["torch_compile"]:
             use_fast_dropout(self.model, self.hparams["attn_implementation"])
 
@@ -234,7 +245,7 @@ class QALightningModule(pl.LightningModule):
         """
         losses, labelled = self._loss(batch, *self(batch))
         loss = losses.sum() / labelled.sum().clamp(min=1)
-        if not torch.isfinite(loss):
+        if not torch.isfinite(loss) and self._training_has_begun:
             raise UserError(
                 f"the loss is {loss.item()} at step {self.global_step}, in the batch with the questions "
                 f"{', '.join(dict.fromkeys(batch.ids))}; lower the learning rate, or look at these"
@@ -244,6 +255,7 @@ class QALightningModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begins an evaluation at the threshold that this training has, or had."""
+        self.validated_weights = None
         self.evaluation.begin(self.validation_threshold)
 
     def on_test_epoch_start(self) -> None:
@@ -254,6 +266,8 @@ class QALightningModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
         """Answers and scores the questions whose last window is in this batch."""
+        if self.validated_weights is None and self._is_training_validated():
+            self.validated_weights = copy.deepcopy(dict(self.state_dict()))
         return {"predictions": self._evaluate(batch)}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
@@ -273,6 +287,10 @@ class QALightningModule(pl.LightningModule):
         tuning = self.trainer.state.fn == TrainerFn.FITTING and not self.threshold_is_given
         if tuning and "best_f1_thresh" in watched:
             self.settings["null_score_diff_threshold"] = watched["best_f1_thresh"]
+
+    def on_validation_end(self) -> None:
+        """Forgets the weights that were validated, once every callback has saved what it wanted to."""
+        self.validated_weights = None
 
     def on_test_epoch_end(self) -> None:
         """Logs ``test/f1`` and the other scores, those of named sets likewise."""
@@ -322,7 +340,17 @@ class QALightningModule(pl.LightningModule):
             torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what restoring needs besides weights: configuration, tokenizer and settings."""
+        """Adds what restoring needs besides weights: configuration, tokenizer and settings.
+
+        What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
+        had put them in the place of those that training goes on with, the latter are its ``current_model_state``, as
+        in checkpoints of Lightning's `WeightAveraging`.
+        """
+        validated = self.validated_weights
+        if validated is not None and not same_weights(checkpoint["state_dict"], validated):
+            if "optimizer_states" in checkpoint:
+                checkpoint.setdefault("current_model_state", checkpoint["state_dict"])
+            checkpoint["state_dict"] = validated
         checkpoint[CHECKPOINT_KEY] = {
             "config": {**self.model.config.to_dict(), "model_type": self.model.config.model_type},
             "tokenizer": {} if self.tokenizer is None else tokenizer_files(self.tokenizer),
@@ -331,7 +359,9 @@ class QALightningModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over the checkpoint's thresholds, unless one was given."""
+        """Takes over the checkpoint's thresholds, unless one was given, and the weights that training goes on with."""
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._weights_in_training = checkpoint.get("current_model_state")
         if not self.threshold_is_given:
             saved = checkpoint[CHECKPOINT_KEY]
             self.validation_threshold = saved.get("validation_threshold", self.validation_threshold)
@@ -342,14 +372,19 @@ class QALightningModule(pl.LightningModule):
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
 
-        The folder appears whole or not at all; one that was there is replaced.
+        The folder appears whole or not at all; one that was there is replaced. After a validation, the weights are
+        those that were validated.
         """
+        weights = None if self.validated_weights is None else network_weights(self.validated_weights)
         with whole_folder(Path(folder)) as unfinished:
             with quiet_transformers():
-                self.model.save_pretrained(unfinished)
+                self.model.save_pretrained(unfinished, state_dict=weights)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(unfinished)
             write_json(unfinished / SETTINGS_FILE, self.settings)
+
+    def _is_training_validated(self) -> bool:
+        return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
 
     def _loss(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
         return span_loss(start_logits, end_logits, batch.inputs["attention_mask"], batch.starts, batch.ends)

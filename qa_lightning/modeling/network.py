@@ -227,7 +227,9 @@ def sees_only_before(network: Any) -> bool:
     training = network.training
     output = network.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens))
     network.train(training)
-    return all(torch.equal(one[0, :-1], one[1, :-1]) for one in (output.start_logits, output.end_logits))
+    logits = torch.stack([output.start_logits, output.end_logits])
+    # Where not even the last token's differ, the weights are of no use: then nothing is known.
+    return torch.equal(logits[:, 0, :-1], logits[:, 1, :-1]) and not torch.equal(logits[:, 0, -1], logits[:, 1, -1])
 
 
 def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]:

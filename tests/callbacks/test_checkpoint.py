@@ -177,7 +177,7 @@ def test_a_step_checkpoint_is_written_once(training: Training, monkeypatch: pyte
             self.last, self.step = (training.checkpoints / f"{name}.ckpt" for name in ("last", "step-2"))
             self.same: list[bool] = []
 
-        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        def on_after_backward(self, trainer: pl.Trainer, *_: Any) -> None:
             if trainer.global_step == 2:
                 self.same = [self.last.samefile(self.step), self.last.read_bytes() == self.step.read_bytes()]
 

@@ -7,7 +7,8 @@ import os
 import sys
 
 from qa_lightning.commands import VERBS
-from qa_lightning.errors import UserError
+from qa_lightning.errors import REFUSED, UserError, print_error
+from qa_lightning.refusals import what_failed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         return run_lightning(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print_error(str(error))
+        return REFUSED
 
 
 def _run_verb(verb: str, *arguments: str) -> int:
@@ -42,6 +43,6 @@ def _run_verb(verb: str, *arguments: str) -> int:
         # Whoever was told has heard enough. What is left to be written would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        raise UserError(str(error)) from error
+    except (MemoryError, OSError) as error:
+        raise UserError(what_failed(error)) from error
     return 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.bounds import check_between
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.results import Results
@@ -24,8 +25,10 @@ from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
-from qa_lightning.parser import Parser, flag_value
-from qa_lightning.runs import earlier_settings, new_run_dir, resolve_checkpoint
+from qa_lightning.parser import Parser, check_configs, flag_value
+from qa_lightning.refusals import Progress, refusals_in_one_line
+from qa_lightning.runs import earlier_settings, new_run_dir, resolve_checkpoint, without_false_start
+from qa_lightning.trainer_settings import check_trainer_settings
 
 SHARED_VALUES = {
     "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
@@ -72,22 +75,39 @@ class SaveConfig(SaveConfigCallback):
         self.already_saved = True
 
 
-@contextmanager
-def mistakes_in_sight() -> Iterator[None]:
-    """A context in which a `UserError` is not hidden behind the parser's own error."""
-    try:
-        yield
-    except ValueError as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+class Underway(pl.Callback):
+    """Says that the first batch is done.
+
+    Args:
+        progress: Where it says so.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """A training has started."""
+        self.progress.started = True
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """An evaluation has, if it is not the one by which Lightning tries things out."""
+        self.progress.started |= not trainer.sanity_checking
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """A test has started."""
+        self.progress.started = True
+
+    def on_predict_batch_end(self, *_: Any) -> None:
+        """Answering has."""
+        self.progress.started = True
 
 
 class QACLI(LightningCLI):
     """`LightningCLI` with the links, defaults and run folders of qa_lightning."""
 
-    def __init__(self, arguments: list[str], stack: ExitStack) -> None:
+    def __init__(self, arguments: list[str], stack: ExitStack, progress: Progress) -> None:
         self._stack = stack
+        self._progress = progress
         verbs = ", ".join(f"{verb} ({what})" for verb, what in VERBS.items())
         super().__init__(
             QALightningModule,
@@ -125,10 +145,14 @@ class QACLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
+        check_configs(args)
         self.config = parser.parse_args(earlier_settings(args))
         subcommand = self.config.subcommand
         if self.config[subcommand].run_dir != flag_value(args, "run_dir"):
             raise UserError("run_dir names one run, so it is given as the flag --run_dir DIR, not in a config")
+        seed = self.config[subcommand].seed_everything
+        if not isinstance(seed, bool):
+            check_between("seed_everything", seed, 0, 2**32 - 1)
         self._run_name = Path(flag_value(args, "config", "-c") or subcommand).stem
 
     def _parse_ckpt_path(self) -> None:
@@ -140,9 +164,15 @@ class QACLI(LightningCLI):
         config = self.config[subcommand]
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
+        if config.run_dir is not None:
+            config.run_dir = os.path.expanduser(config.run_dir)  # as Lightning does
         checkpoint = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
         run_dir = config.run_dir or self._stack.enter_context(new_run_dir(self._run_name))
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
+        check_trainer_settings(config.trainer)
+        if config.early_stopping_patience is not None:
+            check_between("early_stopping_patience", config.early_stopping_patience, 0)
+        self._stack.enter_context(without_false_start(folder))
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
             name = config.model.init_args.model_name_or_path
@@ -159,16 +189,11 @@ class QACLI(LightningCLI):
             config.return_predictions = False
         self._place_loggers(config.trainer, str(folder))
 
-    def instantiate_classes(self) -> None:
-        """Builds model, data and trainer; what they refuse is not hidden behind the parser's own error."""
-        with mistakes_in_sight():
-            super().instantiate_classes()
-
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer with what every run has besides what its config names."""
         config = self._get(self.config_init, "trainer")
         self._time_report = TimeReport()
-        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report]
+        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report, Underway(self._progress)]
         if config.profiler is None:
             kwargs["profiler"] = self._time_report.stopwatch
         patience = self._asked.early_stopping_patience
@@ -217,9 +242,11 @@ def run_lightning(arguments: list[str]) -> int:
     """
     for message in _NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message)
+    progress = Progress()
     with ExitStack() as stack:
         try:
-            QACLI(arguments, stack)
+            with refusals_in_one_line(progress):
+                QACLI(arguments, stack, progress)
         except SIGTERMException:
             return 143
     return 0

@@ -17,8 +17,9 @@ PACKAGE = Path(qa_lightning.__file__).parent
 
 LAYERS = (
     # 1: what crosses borders
-    ("errors", "terminal", "sentences"),
-    ("records", "files", "extras"),
+    ("terminal", "sentences"),
+    ("errors",),
+    ("bounded_yaml", "bounds", "refusals", "trainer_settings", "records", "files", "extras"),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
     ("decoding.answers", "decoding.words", "decoding.legacy", "scoring.mlqa", "scoring.intervals", "question_types"),

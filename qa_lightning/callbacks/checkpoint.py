@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from qa_lightning.bounds import check_between
 from qa_lightning.errors import UserError
 
 
@@ -26,10 +27,12 @@ class RunCheckpoint(ModelCheckpoint):
     def __init__(
         self,
         monitor: str = "val/f1",
-        mode: str = "max",
+        mode: Literal["max", "min"] = "max",
         every_n_train_steps: int | None = None,
         save_weights_only: bool = False,
     ) -> None:
+        if every_n_train_steps is not None:
+            check_between("checkpoint.every_n_train_steps", every_n_train_steps, 1)
         super().__init__(
             filename="best",
             monitor=monitor,

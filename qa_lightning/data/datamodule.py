@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from qa_lightning.bounds import MOST_WINDOWS, check_between
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.batching import EvaluationBatches, TrainingBatches
 from qa_lightning.data.encode import AnswerChoice
@@ -28,6 +29,9 @@ from qa_lightning.pretrained import BEST_MODEL, load_tokenizer
 from qa_lightning.records import Batch
 
 Files = str | list[str]
+
+MOST_WORKERS = 1_000
+"""Processes that build batches, beyond which their number is a mistake."""
 
 _TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
@@ -118,9 +122,14 @@ class QADataModule(pl.LightningDataModule):
         self.save_hyperparameters(logger=False)
         if synthetic is not None:
             self.hparams["synthetic"] = asdict(synthetic)  # a checkpoint holds plain data only
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", 1 if eval_batch_size is None else eval_batch_size),
+        ):
+            check_between(name, value, 1, MOST_WINDOWS)
+        check_between("num_workers", num_workers, 0, MOST_WORKERS)
+        check_between("max_length", max_length, 1, MOST_WINDOWS)
+        check_between("tokens_per_batch", tokens_per_batch or 0, 0, MOST_WINDOWS * max_length)
         if tokens_per_batch is not None and tokens_per_batch < max_length:
             raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
         if pad_to_multiple_of < 1 or max_length % pad_to_multiple_of:

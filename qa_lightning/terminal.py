@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?")
-_LONGEST_WORD = 400
+_LONGEST_WORD = 240
 _LONGEST_LINE = 1500
 
 

@@ -19,7 +19,7 @@ LAYERS = (
     # 1: what crosses borders
     ("terminal", "sentences"),
     ("errors",),
-    ("bounded_yaml", "bounds", "refusals", "trainer_settings", "records", "files", "extras"),
+    ("bounded_yaml", "bounds", "model_size", "refusals", "trainer_settings", "records", "files", "extras"),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),
     ("decoding.answers", "decoding.words", "decoding.legacy", "scoring.mlqa", "scoring.intervals", "question_types"),

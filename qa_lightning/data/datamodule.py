@@ -149,6 +149,8 @@ class QADataModule(pl.LightningDataModule):
             "test": test_file,
             "predict": predict_file,
         }
+        for split, named in self.files.items():
+            _check_named(f"data.{split}_file", named)
         self.selections = {
             "train": train_split,
             "validation": validation_split,
@@ -200,6 +202,7 @@ class QADataModule(pl.LightningDataModule):
         Raises:
             UserError: For every fault in the data or the settings, before anything is trained.
         """
+        self._check_sources(stage)
         with _no_garbage():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
@@ -248,6 +251,32 @@ class QADataModule(pl.LightningDataModule):
         """The loader of questions to answer."""
         return self._evaluation_loaders("predict")
 
+    def _check_sources(self, stage: str) -> None:
+        """Refuses what the synthetic corpus has no questions for, and says where something else is taken for it."""
+        if self.synthetic is None:
+            return
+        chosen = {split: self._chosen(split) for split in _SPLITS[stage]}
+        for split, setting in chosen.items():
+            if setting is None and split in ("test", "predict"):
+                raise UserError(
+                    f"the synthetic corpus has questions for training and validation only; set data.{split}_file to a "
+                    "file, or evaluate on its validation questions with validate"
+                )
+            if setting is None and chosen.get("train") is not None:
+                raise UserError(
+                    f"training is on data.{chosen['train']}, and validation would be on the synthetic corpus; set "
+                    "data.validation_file to a file, or data.synthetic to null"
+                )
+        for split, setting in chosen.items():
+            if setting is not None and split not in self.splits:
+                rank_zero_info(f"{split}: data.{setting} is taken, not data.synthetic")
+
+    def _chosen(self, split: str) -> str | None:
+        """The setting that wins over the synthetic corpus; None where that is taken."""
+        if self.files[split] is not None:
+            return f"{split}_file"
+        return None if self.dataset_name is None else "dataset_name"
+
     def _build(self, split: str, required: bool) -> Iterator[Split]:
         files = self.files[split]
         if files is None and self.dataset_name is None and self.synthetic is None:
@@ -261,6 +290,11 @@ class QADataModule(pl.LightningDataModule):
         tokenizer, recipe = load_tokenizer(self.tokenizer_name), self.recipe
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
         check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
+        if not special_tokens:
+            rank_zero_info(
+                f"the tokenizer of {self.tokenizer_name} adds no special tokens, so nothing shows a model where the "
+                "question ends and the context begins; if it is no causal decoder's, see whether its files are complete"
+            )
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
             training = split == "train"
             if part is None and self.dataset_name is None:
@@ -312,6 +346,15 @@ class QADataModule(pl.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _check_named(setting: str, files: Files | dict[str, Files] | None) -> None:
+    """Refuses a setting that is there and names no file: an empty text, list or mapping."""
+    if files is None:
+        return
+    parts = list(files.values()) if isinstance(files, dict) else [] if isinstance(files, str) else files
+    if not files or any(not part or (isinstance(part, list) and not all(part)) for part in parts):
+        raise UserError(f"{setting} names no file: name one, or leave it out")
 
 
 @contextmanager

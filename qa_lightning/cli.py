@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return run_lightning(arguments)
     except UserError as error:
-        print_error(str(error))
+        print_error(str(error), error)
         return REFUSED
 
 

@@ -22,8 +22,8 @@ class UserError(Exception):
     """
 
 
-def print_error(message: str) -> None:
+def print_error(message: str, error: BaseException | None = None) -> None:
     """Prints a message as the one line that a command ends in, behind the traceback where `DEBUG` asks for it."""
-    if os.environ.get(DEBUG) and sys.exc_info()[0] is not None:
-        traceback.print_exc()
+    if os.environ.get(DEBUG) and error is not None:
+        traceback.print_exception(error)
     print(f"error: {one_line(message)}", file=sys.stderr)

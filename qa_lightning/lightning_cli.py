@@ -102,6 +102,19 @@ class Underway(pl.Callback):
         self.progress.started = True
 
 
+class _Build:
+    """Builds what a config names, and remembers what the last class that would not be built raised."""
+
+    error: Exception | None = None
+
+    def __call__(self, cls: type, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return cls(*args, **kwargs)
+        except Exception as error:
+            self.error = error
+            raise
+
+
 class QACLI(LightningCLI):
     """`LightningCLI` with the links, defaults and run folders of qa_lightning."""
 
@@ -188,6 +201,16 @@ class QACLI(LightningCLI):
         if subcommand == "predict" and config.return_predictions is None:
             config.return_predictions = False
         self._place_loggers(config.trainer, str(folder))
+
+    def instantiate_classes(self) -> None:
+        """Builds model, data and trainer; where the parser tried several ways, what a class said is the cause."""
+        build = _Build()
+        self.parser.add_instantiator(build, object)
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            error.__cause__ = build.error or error.__cause__
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer with what every run has besides what its config names."""

@@ -27,7 +27,10 @@ _load_yaml = get_loader("yaml")
 
 def _load(text: str) -> Any:
     check_yaml(text, "a YAML text")
-    return _load_yaml(text)
+    try:
+        return _load_yaml(text)
+    except ValueError as error:  # a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from error
 
 
 set_loader("yaml", _load, (yaml.YAMLError,))
@@ -41,7 +44,7 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Says what is wrong with the arguments, names the nearest known key for an unknown one; status 2."""
-        print_error(heart_of(message, self._known_keys()))
+        print_error(heart_of(message, self._known_keys()), ex)
         self.exit(REFUSED)
         raise AssertionError("exit returns to nobody")
 

@@ -97,8 +97,8 @@ def without_false_start(folder: Path) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     finally:
-        with suppress(OSError):  # one that is not empty stays, and with it those above
-            for path in made:
+        for path in made:
+            with suppress(OSError):  # as it is not empty, or not there
                 path.rmdir()
 
 

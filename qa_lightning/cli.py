@@ -8,7 +8,7 @@ import sys
 
 from qa_lightning.commands import VERBS
 from qa_lightning.errors import REFUSED, UserError, print_error
-from qa_lightning.refusals import what_failed
+from qa_lightning.refusals import Progress, refusal
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +43,9 @@ def _run_verb(verb: str, *arguments: str) -> int:
         # Whoever was told has heard enough. What is left to be written would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (MemoryError, OSError) as error:
-        raise UserError(what_failed(error)) from error
+    except Exception as error:
+        refused = refusal(error, Progress(started=True))
+        if refused is None or refused is error:
+            raise
+        raise refused from error
     return 0

@@ -19,6 +19,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -43,14 +44,15 @@ _NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
+@dataclass
 class Progress:
     """How far a command has come.
 
     Attributes:
-        started: Whether a batch of training or evaluation is done.
+        started: Whether it has begun with what it is there for: a batch of training or evaluation is done.
     """
 
-    started = False
+    started: bool = False
 
 
 @contextmanager

@@ -36,6 +36,10 @@ def check_trainer_settings(settings: Mapping[str, Any]) -> None:
         if value is not None and not value >= least:
             unlimited = " (-1: no limit)" if least == -1 else ""
             raise UserError(f"trainer.{name} must be at least {max(least, 0)}{unlimited}, not {value}")
+    if settings.get("val_check_interval") in (0, "0"):
+        raise UserError(
+            "trainer.val_check_interval must be above 0; for no validation, set trainer.limit_val_batches to 0"
+        )
     if settings.get("overfit_batches"):
         raise UserError(
             "trainer.overfit_batches: batches here have an order of their own; to overfit some questions, set "

@@ -108,6 +108,7 @@ BEFORE_ANYTHING_IS_BUILT = [
     ("--trainer.check_val_every_n_epoch 0", "trainer.check_val_every_n_epoch must be at least 1"),
     ("--trainer.accumulate_grad_batches 0", "trainer.accumulate_grad_batches must be at least 1"),
     ("--trainer.accumulate_grad_batches -1", "trainer.accumulate_grad_batches must be at least 1"),
+    ("--trainer.val_check_interval 0", "trainer.val_check_interval must be above 0"),
     ("--trainer.log_every_n_steps -1", "trainer.log_every_n_steps must be at least 0"),
     ("--trainer.num_sanity_val_steps -5", "trainer.num_sanity_val_steps must be at least 0 (-1: no limit)"),
     ("--trainer.gradient_clip_val -1", "trainer.gradient_clip_val must be at least 0"),
@@ -387,8 +388,7 @@ def test_where_an_exception_was_raised_decides() -> None:
             return error
         raise AssertionError
 
-    before, after = Progress(), Progress()
-    after.started = True
+    before, after = Progress(), Progress(started=True)
     of_torch = caught(lambda: torch.nn.Linear(2, 2).no_such_thing)
     assert "no_such_thing" in str(refusal(of_torch, before))
     assert refusal(of_torch, after) is None

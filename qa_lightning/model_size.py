@@ -10,11 +10,12 @@ from typing import Any
 from qa_lightning.errors import UserError
 
 _MOST = {
-    re.compile(r"layers?$|blocks?$|block_sizes$|groups?$|depths?$|stages?$"): 2_000,
-    re.compile(r"positions?(_embeddings)?$"): 20_000_000,
+    re.compile(r"^(num|n|encoder|decoder)_(\w+_)?(layers?|blocks?|groups?)$|^block_sizes$|^depths$"): 2_000,
+    re.compile(r"^max_position_embeddings$|^n_positions$"): 20_000_000,
 }
 """By how a number is called, the most that it may be: far beyond every model that there is."""
 
+_LAYERS = re.compile(r"^num_(hidden_)?layers$|^n_layers?$")
 _WIDTH = re.compile(r"hidden_size$|^d_model$|^dim$|^n_embd$|embedding_size$")
 _ROWS = re.compile(r"vocab_size$|intermediate_size$|_dim$|^d_ff$|^n_inner$")
 _LEAST_BYTES = 2
@@ -33,11 +34,11 @@ def check_model_size(values: Mapping[str, Any], source: str) -> None:
     """
     numbers = list(_numbers(values))
     for name, number in numbers:
+        if number < 0 and _LAYERS.search(name):
+            raise UserError(f"{source}: {name} is {number}, which is less than none")
         for called, most in _MOST.items():
             if called.search(name) and number > most:
                 raise UserError(f"{source}: {name} is {number}; no model has more than {most:,}")
-            if called.search(name) and number < 0:
-                raise UserError(f"{source}: {name} is {number}, which is less than none")
     width = max((one for one in numbers if _WIDTH.search(one[0])), key=_number, default=("", 0))
     rows = max((one for one in numbers if _ROWS.search(one[0])), key=_number, default=width)
     there = _memory()

@@ -378,6 +378,7 @@ def test_a_model_without_measure_is_not_begun(
 def test_large_models_are_not_too_large() -> None:
     largest = {"hidden_size": 16384, "num_hidden_layers": 126, "vocab_size": 128256, "intermediate_size": 53248}
     check_model_size(largest | {"max_position_embeddings": 10_485_760, "rope_theta": 5e5, "tie": True, "x": None}, "x")
+    check_model_size({"max_relative_positions": -1, "vision_feature_layer": -2, "num_hidden_layers": 0}, "x")
 
 
 def test_where_an_exception_was_raised_decides() -> None:

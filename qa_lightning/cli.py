@@ -7,8 +7,9 @@ import os
 import sys
 
 from qa_lightning.commands import VERBS
-from qa_lightning.errors import UserError
+from qa_lightning.errors import REFUSED, UserError, print_error
 from qa_lightning.overview import answer
+from qa_lightning.refusals import Progress, refusal
 from qa_lightning.signals import end_at_once, end_by_exception
 
 
@@ -36,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         return run_lightning(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print_error(str(error), error)
+        return REFUSED
     finally:
         if is_own_process:
             end_at_once()  # what there was to tidy up is tidied up
@@ -55,6 +56,9 @@ def _run_verb(verb: str, *arguments: str) -> int:
         # Whoever was told has heard enough. What is left to be written would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        raise UserError(str(error)) from error
+    except Exception as error:
+        refused = refusal(error, Progress(started=True))
+        if refused is None or refused is error:
+            raise
+        raise refused from error
     return 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import signal
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.bounds import check_between
 from qa_lightning.callbacks.averaging import averaging_callbacks
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
@@ -35,11 +36,13 @@ from qa_lightning.files import full_disk, whole_file
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.overview import DESCRIPTION, PROGRAM
-from qa_lightning.parser import Parser, flag_value
+from qa_lightning.parser import Parser, check_configs, flag_value
 from qa_lightning.processes import lost_process, main_process, one_run, tell_main_process
-from qa_lightning.runs import earlier_settings, held, new_run_dir, resolve_checkpoint
+from qa_lightning.refusals import Progress, refusal
+from qa_lightning.runs import earlier_settings, held, new_run_dir, resolve_checkpoint, without_false_start
 from qa_lightning.signals import BASE, end_by_exception
 from qa_lightning.trainer import Trainer
+from qa_lightning.trainer_settings import check_trainer_settings
 
 SHARED_VALUES = {
     "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
@@ -102,23 +105,53 @@ class SaveConfig(SaveConfigCallback):
             logger.log_hyperparams(self.config.as_dict())
 
 
-@contextmanager
-def mistakes_in_sight() -> Iterator[None]:
-    """A context in which a `UserError` is not hidden behind the parser's own error."""
-    try:
-        yield
-    except ValueError as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+class Underway(pl.Callback):
+    """Says that the first batch is done.
+
+    Args:
+        progress: Where it says so.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """A training has started."""
+        self.progress.started = True
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """An evaluation has, if it is not the one by which Lightning tries things out."""
+        self.progress.started |= not trainer.sanity_checking
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """A test has started."""
+        self.progress.started = True
+
+    def on_predict_batch_end(self, *_: Any) -> None:
+        """Answering has."""
+        self.progress.started = True
+
+
+class _Build:
+    """Builds what a config names, and remembers what the last class that would not be built raised."""
+
+    error: Exception | None = None
+
+    def __call__(self, cls: type, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return cls(*args, **kwargs)
+        except Exception as error:
+            self.error = error
+            raise
 
 
 class QACLI(LightningCLI):
     """`LightningCLI` with the links, defaults and run folders of qa_lightning."""
 
-    def __init__(self, arguments: list[str], stack: ExitStack) -> None:
+    def __init__(self, arguments: list[str], stack: ExitStack, progress: Progress) -> None:
         self._stack = stack
         self._push_to_hub: PushToHub | None = None
+        self._progress = progress
         super().__init__(
             QALightningModule,
             QADataModule,
@@ -177,10 +210,14 @@ class QACLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
+        check_configs(args)
         self.config = parser.parse_args(earlier_settings(args))
         subcommand = self.config.subcommand
         if self.config[subcommand].run_dir != flag_value(args, "run_dir"):
             raise UserError("run_dir names one run, so it is given as the flag --run_dir DIR, not in a config")
+        seed = self.config[subcommand].seed_everything
+        if not isinstance(seed, bool):
+            check_between("seed_everything", seed, 0, 2**32 - 1)
         self._run_name = Path(flag_value(args, "config", "-c") or subcommand).stem
 
     def _parse_ckpt_path(self) -> None:
@@ -194,12 +231,18 @@ class QACLI(LightningCLI):
             check_name(config.push_to_hub)
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
+        check_trainer_settings(config.trainer)
+        if config.early_stopping_patience is not None:
+            check_between("early_stopping_patience", config.early_stopping_patience, 0)
+        if config.run_dir is not None:
+            config.run_dir = os.path.expanduser(config.run_dir)  # as Lightning does
         end_by_exception(tell_main_process)
         self._stack.enter_context(one_run())
         run_dir = config.run_dir or self._stack.enter_context(
             new_run_dir(self._run_name, config.trainer.default_root_dir)
         )
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
+        self._stack.enter_context(without_false_start(folder))
         self._stack.enter_context(held(folder))
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
         self._goes_on = checkpoint is not None
@@ -220,15 +263,20 @@ class QACLI(LightningCLI):
         self._place_loggers(config.trainer, str(folder))
 
     def instantiate_classes(self) -> None:
-        """Builds model, data and trainer; what they refuse is not hidden behind the parser's own error."""
-        with mistakes_in_sight():
+        """Builds model, data and trainer; where the parser tried several ways, what a class said is the cause."""
+        build = _Build()
+        self.parser.add_instantiator(build, object)
+        try:
             super().instantiate_classes()
+        except ValueError as error:
+            error.__cause__ = build.error or error.__cause__
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer with what every run has besides what its config names."""
         config = self._get(self.config_init, "trainer")
         self._time_report = TimeReport()
-        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report]
+        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report, Underway(self._progress)]
         if config.profiler is None:
             kwargs["profiler"] = self._time_report.stopwatch
         theirs = config.callbacks or []
@@ -316,9 +364,10 @@ def run_lightning(arguments: list[str]) -> int:
     """
     for message in _NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message)
+    progress = Progress()
     try:
         with ExitStack() as stack:
-            QACLI(arguments, stack)
+            QACLI(arguments, stack, progress)
     except (SystemExit, KeyboardInterrupt) as error:
         number = _signal_of(error)
         if number is None:
@@ -327,9 +376,10 @@ def run_lightning(arguments: list[str]) -> int:
         return BASE + number if main_process() is None else 0
     except Exception as error:
         line = None if isinstance(error, UserError) else full_disk(error)
-        if line is None:
+        refused = refusal(error, progress) if line is None else UserError(line)
+        if refused is None or refused is error:
             raise
-        raise UserError(line) from error
+        raise refused from error
     return 0
 
 

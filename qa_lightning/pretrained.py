@@ -19,12 +19,16 @@ import torch
 
 from qa_lightning.errors import UserError
 from qa_lightning.files import in_scratch_folder
+from qa_lightning.model_size import check_model_size
 
 CHECKPOINT_KEY = "qa_lightning"
 """Key in a Lightning checkpoint under which our parts stand."""
 
 SETTINGS_FILE = "qa_lightning.json"
 """File in a model folder that holds the settings the model was trained with."""
+
+CONFIG_FILE = "config.json"
+"""File in a model folder that holds the model's configuration."""
 
 BEST_MODEL = "best_model"
 """Folder of a run that holds its best model."""
@@ -148,8 +152,14 @@ def load_config(name: str, revision: str | None = None) -> Any:
             values = dict(read_checkpoint(name)[CHECKPOINT_KEY]["config"])
             if not isinstance(values.get("model_type"), str):
                 raise ValueError("its configuration has no model_type")
+            check_model_size(values, name)
             return AutoConfig.for_model(values.pop("model_type"), **values)
-        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        file = Path(name, CONFIG_FILE)
+        if file.is_file():  # some configurations make lists as long as they have layers
+            check_model_size(json.loads(file.read_text(encoding="utf-8")), str(file))
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        check_model_size(config.to_dict(), name)
+        return config
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:

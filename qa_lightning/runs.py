@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from qa_lightning.locks import sole_user
 from qa_lightning.parser import flag_value
 from qa_lightning.pretrained import BEST_MODEL, read_checkpoint
 from qa_lightning.processes import is_first
+
+_AT_START = ("config.yaml", "data.json", "hparams.yaml")
+"""What stands in a run's folder before anything was trained or evaluated."""
 
 SHARED_NAME = "QA_LIGHTNING_RUN_DIR"
 """Environment variable by which the first process tells those that it starts the folder's name."""
@@ -37,6 +41,10 @@ def earlier_settings(arguments: list[str]) -> list[str]:
         return arguments
     subcommand, *rest = arguments
     run_dir, checkpoint = flag_value(rest, "run_dir"), flag_value(rest, "ckpt_path")
+    for flag, value in (("run_dir", run_dir), ("ckpt_path", checkpoint)):
+        if value is not None and not value.strip():
+            raise UserError(f"--{flag} is empty: name one, or leave the flag out")
+    run_dir = None if run_dir is None else os.path.expanduser(run_dir)
     if checkpoint in ("best", "last") and run_dir is None:
         raise UserError(f"--ckpt_path {checkpoint} says which checkpoint of a run: name the run with --run_dir DIR")
     begins = subcommand == "fit" and checkpoint in (None, "last")
@@ -105,6 +113,48 @@ def _holds_a_model(run: Path) -> bool:
 
 
 @contextmanager
+def without_false_start(folder: Path) -> Iterator[None]:
+    """A context that ends without a trace where a run that is new ends in an error before it came to anything.
+
+    Args:
+        folder: The folder of the run, or the one in it that an evaluation writes into.
+
+    Raises:
+        UserError: Where it cannot be written to.
+    """
+    if not is_first():
+        yield
+        return
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    _make_writable(folder)
+    new = not any(folder.iterdir())
+    try:
+        yield
+    except Exception:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        if new and all(path.name in _AT_START for path in files):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        for path in made:
+            with suppress(OSError):  # as it is not empty, or not there
+                path.rmdir()
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError:
+        raise UserError(f"{folder}: a file, where the run's folder should be; name another --run_dir") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{folder}: the run's folder cannot be written to ({reason}); name another --run_dir"
+        ) from error
+
+
+@contextmanager
 def new_run_dir(name: str, root: str | None = None) -> Iterator[str]:
     """A new folder ``NAME-TIME`` that no other run has; gone again if nothing was written into it.
 
@@ -123,6 +173,7 @@ def new_run_dir(name: str, root: str | None = None) -> Iterator[str]:
         yield os.environ[SHARED_NAME]
         return
     folder = Path(root or "runs").expanduser() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    first = not folder.parent.exists()
     if is_first():
         folder = _reserved(folder)
     os.environ[SHARED_NAME] = str(folder)
@@ -130,8 +181,11 @@ def new_run_dir(name: str, root: str | None = None) -> Iterator[str]:
         yield str(folder)
     finally:
         del os.environ[SHARED_NAME]
-        if folder.is_dir() and not any(folder.iterdir()):
+        with suppress(OSError):  # as they are not empty, or not there
             folder.rmdir()
+        with suppress(OSError):
+            if first:
+                folder.parent.rmdir()
 
 
 def _reserved(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Every mistake a user can make ends in one clear line, a status of 1 or 2, and nothing half-written."""
+"""Every mistake a user can make ends in one clear line, a status of 2, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         except SystemExit as error:
             status = int(error.code or 0)
         captured = capsys.readouterr()
-        assert status in (1, 2), captured
+        assert status == 2, captured
         errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, captured.err
         assert "Traceback" not in captured.err

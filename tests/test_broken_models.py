@@ -146,7 +146,7 @@ def test_checkpoints(
 def test_a_setting_that_is_too_much(whole: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(whole, tmp_path / "model"))
     settings(n_best_size=10**9)(model)
-    with pytest.raises(UserError, match=f"^the model's {SETTINGS_FILE}: n_best_size must be 10,000 at most"):
+    with pytest.raises(UserError, match=f"^the model's {SETTINGS_FILE}: n_best_size must be at most 10,000"):
         Reader.from_pretrained(model)
 
 

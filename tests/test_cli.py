@@ -177,7 +177,7 @@ def test_a_checkpoint_needs_neither_its_model_nor_its_tokenizer(
     shutil.rmtree(here / "run/validate")
     (here / "run/config.yaml").unlink()
     checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt", "--data.validation_file", files["v1"]]
-    assert main(["validate", *checkpoint, "--run_dir", "elsewhere"]) == 1
+    assert main(["validate", *checkpoint, "--run_dir", "elsewhere"]) == 2
     assert main(["validate", *checkpoint]) == 0
     (alone,) = here.glob("runs/*/validate/predictions.json")
     assert read(alone) == read(here / "run/predictions.json")
@@ -229,7 +229,7 @@ def test_testing_scores_under_its_own_name(run: Path, files: dict[str, str]) -> 
 
 def test_a_second_round_starts_from_the_saved_model(run: Path, here: Path, files: dict[str, str]) -> None:
     for source in (run / "best_model", run / "checkpoints/best.ckpt"):
-        assert main(["validate", "--model.model_name_or_path", str(source), *_v2(files), "--run_dir", "x"]) == 1
+        assert main(["validate", "--model.model_name_or_path", str(source), *_v2(files), "--run_dir", "x"]) == 2
         assert main(["validate", "--model.model_name_or_path", str(source), *_v2(files)]) == 0
         (metrics,) = here.glob("runs/*/validate/metrics.json")
         assert read(metrics)["val/f1"] == read(run / "metrics.json")["val/best_f1"]

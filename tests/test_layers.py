@@ -17,9 +17,10 @@ PACKAGE = Path(qa_lightning.__file__).parent
 
 LAYERS = (
     # 1: what crosses borders
-    ("errors", "terminal", "sentences"),
-    ("records", "files", "extras", "signals"),
-    ("locks", "checkpoint_io", "processes"),
+    ("terminal", "sentences"),
+    ("errors",),
+    ("records", "files", "extras", "signals", "bounded_yaml", "bounds", "model_size", "refusals"),
+    ("locks", "checkpoint_io", "processes", "trainer_settings"),
     ("trainer",),
     # 2: pure functions, and where pretrained things come from
     ("pretrained", "decoding.spans", "decoding.ranking", "scoring.squad"),

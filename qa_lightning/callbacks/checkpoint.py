@@ -6,7 +6,7 @@ import re
 import signal
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.bounds import check_between
 from qa_lightning.callbacks.final_validation import training_ends
 from qa_lightning.errors import UserError
 from qa_lightning.files import link_or_copy
@@ -49,7 +50,7 @@ class RunCheckpoint(ModelCheckpoint):
     def __init__(
         self,
         monitor: str = "val/f1",
-        mode: str = "max",
+        mode: Literal["max", "min"] = "max",
         every_n_train_steps: int | None = None,
         save_weights_only: bool = False,
         save_total_limit: int | None = None,
@@ -60,6 +61,8 @@ class RunCheckpoint(ModelCheckpoint):
             raise UserError(
                 "checkpoint.save_total_limit keeps the checkpoints that checkpoint.every_n_train_steps makes: set both"
             )
+        if every_n_train_steps is not None:
+            check_between("checkpoint.every_n_train_steps", every_n_train_steps, 1)
         super().__init__(
             filename="best",
             monitor=monitor,

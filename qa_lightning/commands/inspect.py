@@ -30,9 +30,10 @@ from qa_lightning.data.inspection import Example, inspect_split, sample_examples
 from qa_lightning.data.window_view import WindowView, sample_windows
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_file
-from qa_lightning.lightning_cli import QACLI, mistakes_in_sight
-from qa_lightning.parser import flag_value
+from qa_lightning.lightning_cli import QACLI
+from qa_lightning.parser import check_configs, flag_value
 from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.refusals import Progress, refusals_in_one_line
 from qa_lightning.runs import earlier_settings
 from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_of
@@ -54,7 +55,7 @@ class DataCLI(QACLI):
     def __init__(self, arguments: list[str]) -> None:
         # Lightning 2.6 calls what jsonargparse 5 will drop, and `instantiate_classes` does as it does.
         warnings.filterwarnings("ignore", r"(?s).*(removed in v5\.0\.0|one JsonargparseDeprecationWarning)")
-        super().__init__(arguments, ExitStack())
+        super().__init__(arguments, ExitStack(), Progress())
 
     def setup_parser(
         self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
@@ -76,6 +77,7 @@ class DataCLI(QACLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
+        check_configs(args)
         self.config = parser.parse_args(earlier_settings(["inspect", *args])[1:])
         self.config.seed_everything = False  # --seed rules all that is drawn here
         self.config.subcommand = None  # Lightning asks which it is
@@ -86,7 +88,7 @@ class DataCLI(QACLI):
 
     def instantiate_classes(self) -> None:
         """Builds the data module."""
-        with mistakes_in_sight():
+        with refusals_in_one_line(Progress()):
             self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
 
 

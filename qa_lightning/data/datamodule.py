@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from qa_lightning.bounds import MOST_WINDOWS, check_between
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.batching import EvaluationBatches, TrainingBatches
 from qa_lightning.data.encode import AnswerChoice
@@ -31,6 +32,8 @@ from qa_lightning.records import Batch
 Files = str | list[str]
 
 Sets = dict[str, Files]
+MOST_WORKERS = 1_000
+"""Processes that build batches, beyond which their number is a mistake."""
 
 _TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
@@ -133,13 +136,15 @@ class QADataModule(pl.LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
         if synthetic is not None:
-            self.hparams["synthetic"] = asdict(synthetic)
-        if isinstance(csv, dict):  # as a checkpoint holds it
-            csv = CSVFormat(**csv)
-        self.hparams["csv"] = asdict(csv)
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
+            self.hparams["synthetic"] = asdict(synthetic)  # a checkpoint holds plain data only
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", 1 if eval_batch_size is None else eval_batch_size),
+        ):
+            check_between(name, value, 1, MOST_WINDOWS)
+        check_between("num_workers", num_workers, 0, MOST_WORKERS)
+        check_between("max_length", max_length, 1, MOST_WINDOWS)
+        check_between("tokens_per_batch", tokens_per_batch or 0, 0, MOST_WINDOWS * max_length)
         if tokens_per_batch is not None and tokens_per_batch < max_length:
             raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
         if pad_to_multiple_of < 1 or max_length % pad_to_multiple_of:
@@ -223,6 +228,7 @@ class QADataModule(pl.LightningDataModule):
             self._training = True
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
+        self._check_sources(stage)
         with _no_garbage():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
@@ -271,6 +277,32 @@ class QADataModule(pl.LightningDataModule):
         """A loader for each set of questions to answer."""
         return self._evaluation_loaders("predict")
 
+    def _check_sources(self, stage: str) -> None:
+        """Refuses what the synthetic corpus has no questions for, and says where something else is taken for it."""
+        if self.synthetic is None:
+            return
+        chosen = {split: self._chosen(split) for split in _SPLITS[stage]}
+        for split, setting in chosen.items():
+            if setting is None and split in ("test", "predict"):
+                raise UserError(
+                    f"the synthetic corpus has questions for training and validation only; set data.{split}_file to a "
+                    "file, or evaluate on its validation questions with validate"
+                )
+            if setting is None and chosen.get("train") is not None:
+                raise UserError(
+                    f"training is on data.{chosen['train']}, and validation would be on the synthetic corpus; set "
+                    "data.validation_file to a file, or data.synthetic to null"
+                )
+        for split, setting in chosen.items():
+            if setting is not None and split not in self.splits:
+                rank_zero_info(f"{split}: data.{setting} is taken, not data.synthetic")
+
+    def _chosen(self, split: str) -> str | None:
+        """The setting that wins over the synthetic corpus; None where that is taken."""
+        if self.files[split] is not None:
+            return f"{split}_file"
+        return None if self.dataset_name is None else "dataset_name"
+
     def _build(self, split: str, required: bool) -> Iterator[Split]:
         files = self.files[split]
         if files is None and self.dataset_name is None and self.synthetic is None:
@@ -284,6 +316,11 @@ class QADataModule(pl.LightningDataModule):
         tokenizer, recipe = load_tokenizer(self.tokenizer_name), replace(self.recipe, null_at_end=self._null_at_end())
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
         check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
+        if not special_tokens:
+            rank_zero_info(
+                f"the tokenizer of {self.tokenizer_name} adds no special tokens, so nothing shows a model where the "
+                "question ends and the context begins; if it is no causal decoder's, see whether its files are complete"
+            )
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
             training = split == "train"
             if part is None and self.dataset_name is None:
@@ -352,6 +389,15 @@ def _check_names(split: str, files: Sets) -> None:
         plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
         if taken or not plain:
             raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
+
+
+def _check_named(setting: str, files: Files | dict[str, Files] | None) -> None:
+    """Refuses a setting that is there and names no file: an empty text, list or mapping."""
+    if files is None:
+        return
+    parts = list(files.values()) if isinstance(files, dict) else [] if isinstance(files, str) else files
+    if not files or any(not part or (isinstance(part, list) and not all(part)) for part in parts):
+        raise UserError(f"{setting} names no file: name one, or leave it out")
 
 
 @contextmanager

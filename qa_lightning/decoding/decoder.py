@@ -7,22 +7,7 @@ from torch import Tensor
 from qa_lightning.decoding.answers import AnswerCollector
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.decoding.words import of_words
-from qa_lightning.errors import UserError
 from qa_lightning.records import Batch, Prediction
-
-MOST_KEPT = 10_000
-"""Answers that may be kept of each question; every window has room for so many."""
-
-
-def check_kept(n_best_size: int) -> None:
-    """Refuses to keep no answers at all, or so many that memory is full before there is one.
-
-    Raises:
-        UserError: Unless ``n_best_size`` is between 1 and `MOST_KEPT`.
-    """
-    if not 1 <= n_best_size <= MOST_KEPT:
-        least = f"at least 1, not {n_best_size}" if n_best_size < 1 else f"{MOST_KEPT:,} at most, not {n_best_size:,}"
-        raise UserError(f"n_best_size must be {least}")
 
 
 class Decoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from qa_lightning.decoding.decoder import check_kept
+from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.attention import use_fast_dropout
@@ -114,9 +115,14 @@ class QALightningModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        check_kept(n_best_size)
-        if max_answer_length < 1:
-            raise UserError(f"max_answer_length must be at least 1, not {max_answer_length}")
+        check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
+        check_between("max_answer_length", max_answer_length, 1)
+        for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            check_between(name, number, 0)
+        check_between("warmup_ratio", warmup_ratio, 0, 1)
+        check_between("warmup_steps", warmup_steps, 0)
+        if null_score_diff_threshold is not None and math.isnan(null_score_diff_threshold):
+            raise UserError("null_score_diff_threshold is not a number")
         self.source = model_name_or_path or config_name
         tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.

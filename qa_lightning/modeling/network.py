@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qa_lightning.errors import UserError
+from qa_lightning.model_size import check_model_size
 from qa_lightning.pretrained import clear_errors, in_one_line, is_checkpoint, load_config, read_checkpoint
 from qa_lightning.records import Batch
 
@@ -66,6 +67,7 @@ def load_network(
         config.vocab_size = len(tokenizer)
         config.pad_token_id = tokenizer.pad_token_id
     _override(config, config_overrides or {})
+    check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
     with clear_errors("model", source), quiet_transformers():
         if model_name_or_path is None or is_checkpoint(model_name_or_path):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
+from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.data.windows import check_lengths
-from qa_lightning.decoding.decoder import check_kept
 from qa_lightning.errors import UserError
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.reader.former import LOADING, SET_ASIDE
@@ -68,7 +68,7 @@ class Settings:
         for name in ("top_k", "max_answer_len", "n_best_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        check_kept(self.n_best_size)
+        check_between("n_best_size", self.n_best_size, 1, MOST_ANSWERS)
 
     @classmethod
     def of_model(cls, saved: Mapping[str, Any]) -> Settings:

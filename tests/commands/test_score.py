@@ -345,7 +345,7 @@ def test_an_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str], da
 
 def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *flags: str, message: str) -> None:
     """Checks that files end in one line that starts so, and in nothing else."""
-    assert main(["score", "--data", data, "--predictions", predictions, *flags]) == 1
+    assert main(["score", "--data", data, "--predictions", predictions, *flags]) == 2
     printed, told = capsys.readouterr()
     assert printed == ""
     assert told.startswith(f"error: {message}")

@@ -7,7 +7,10 @@ import os
 import sys
 
 from qa_lightning.commands import VERBS
-from qa_lightning.errors import UserError
+from qa_lightning.errors import REFUSED, UserError, print_error
+from qa_lightning.overview import answer
+from qa_lightning.refusals import Progress, refusal
+from qa_lightning.signals import end_at_once, end_by_exception
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,22 +22,33 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: As argument parsers do, for ``--help`` and for arguments that cannot be understood.
     """
+    is_own_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
+    status = answer(arguments)
+    if status is not None:
+        return status
+    if is_own_process:
+        end_at_once()
     try:
-        if arguments and arguments[0] in VERBS:
+        if arguments[0] in VERBS:
             return _run_verb(*arguments)
         # Imported here, since Lightning takes seconds that a verb need not wait for.
         from qa_lightning.lightning_cli import run_lightning
 
         return run_lightning(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print_error(str(error), error)
+        return REFUSED
+    finally:
+        if is_own_process:
+            end_at_once()  # what there was to tidy up is tidied up
 
 
 def _run_verb(verb: str, *arguments: str) -> int:
     try:
-        importlib.import_module(f"qa_lightning.commands.{verb}").run(list(arguments))
+        module = importlib.import_module(f"qa_lightning.commands.{verb}")
+        end_by_exception()
+        module.run(list(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -42,6 +56,9 @@ def _run_verb(verb: str, *arguments: str) -> int:
         # Whoever was told has heard enough. What is left to be written would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        raise UserError(str(error)) from error
+    except Exception as error:
+        refused = refusal(error, Progress(started=True))
+        if refused is None or refused is error:
+            raise
+        raise refused from error
     return 0

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-import sys
 from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
+
+from qa_lightning.bounded_yaml import check_yaml, read_config
+from qa_lightning.errors import REFUSED, print_error
 
 _UNKNOWN = re.compile(
     r"Option '(?P<option>[\w.]+)' is not accepted"
@@ -16,6 +21,19 @@ _UNKNOWN = re.compile(
     r"|[Uu]nrecognized arguments: --(?P<flag>[\w.]+)"
 )
 _NOISE = re.compile(r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>$|Given value")
+
+_load_yaml = get_loader("yaml")
+
+
+def _load(text: str) -> Any:
+    check_yaml(text, "a YAML text")
+    try:
+        return _load_yaml(text)
+    except ValueError as error:  # a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from error
+
+
+set_loader("yaml", _load, (yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):
@@ -26,8 +44,8 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Says what is wrong with the arguments, names the nearest known key for an unknown one; status 2."""
-        print(f"error: {one_line(message, self._known_keys())}", file=sys.stderr)
-        self.exit(2)
+        print_error(heart_of(message, self._known_keys()), ex)
+        self.exit(REFUSED)
         raise AssertionError("exit returns to nobody")
 
     def _known_keys(self) -> list[str]:
@@ -38,7 +56,7 @@ class Parser(LightningArgumentParser):
         return sorted(key.replace(".init_args", "") for key in keys)
 
 
-def one_line(message: str, keys: list[str]) -> str:
+def heart_of(message: str, keys: list[str]) -> str:
     """The heart of one of jsonargparse's messages, which run over many lines.
 
     Args:
@@ -59,12 +77,29 @@ def one_line(message: str, keys: list[str]) -> str:
     return re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r'Parser key "([\w.]+)":', r"\1:", text))
 
 
-def flag_value(arguments: list[str], name: str, short: str | None = None) -> str | None:
-    """The last value that a command line gives to ``--name``, before it is parsed; None where it gives none."""
-    value = None
+def check_configs(arguments: list[str]) -> None:
+    """Looks through the files that ``--config`` names.
+
+    Raises:
+        UserError: Where one cannot be read, is not text, or stands for more than settings need.
+    """
+    for path in flag_values(arguments, "config", "-c"):
+        if os.path.isfile(path):
+            read_config(path)
+
+
+def flag_values(arguments: list[str], name: str, short: str | None = None) -> list[str]:
+    """The values that a command line gives to ``--name``, before it is parsed."""
+    values = []
     for i, argument in enumerate(arguments):
         if argument in (f"--{name}", short) and i + 1 < len(arguments):
-            value = arguments[i + 1]
+            values.append(arguments[i + 1])
         elif argument.startswith(f"--{name}="):
-            value = argument.split("=", 1)[1]
-    return value
+            values.append(argument.split("=", 1)[1])
+    return values
+
+
+def flag_value(arguments: list[str], name: str, short: str | None = None) -> str | None:
+    """The last value that a command line gives to ``--name``, before it is parsed; None where it gives none."""
+    values = flag_values(arguments, name, short)
+    return values[-1] if values else None

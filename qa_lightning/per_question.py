@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qa_lightning.errors import UserError
@@ -77,6 +78,10 @@ SCHEMA = pa.schema(
 )
 """The columns of the table."""
 
+_ALWAYS_SCORED = ("exact_match", "f1")
+_SCORES = (*_ALWAYS_SCORED, "span_exact_match", "span_f1", "null_exact_match", "null_f1")
+_HIGHEST = 100 * (1 + 1e-9)  # but for rounding
+
 _RULE = b"rule"
 _PART = 1000
 
@@ -125,11 +130,15 @@ def read_table(path: Path) -> pa.Table:
     return table.unify_dictionaries().combine_chunks()
 
 
-def questions_of(run: str | Path) -> pa.Table:
+_COMPLETE = ("row", "id", "question", "context", "prediction")
+
+
+def questions_of(run: str | Path, complete: Sequence[str] = ()) -> pa.Table:
     """The table of a run.
 
     Args:
         run: The folder of a ``fit``, ``validate`` or ``test``, or of one named evaluation set in it.
+        complete: Columns that must be there for every question, besides those that no table can do without.
 
     Raises:
         UserError: Where there is none, or the file is not what it should be.
@@ -140,9 +149,44 @@ def questions_of(run: str | Path) -> pa.Table:
         hint = f"; its folders {', '.join(parts)} have some: name one of these" if parts else ""
         raise UserError(f"{run}: no per-question scores there (no {FILE}){hint or '; run validate or test first'}")
     try:
-        return read_table(path)
+        table = read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a table of per-question scores: {str(error).splitlines()[0]}") from error
+    _check(table, path, (*_COMPLETE, *complete))
+    return table
+
+
+def _check(table: pa.Table, path: Path, complete: Sequence[str]) -> None:
+    """Refuses a table of which figures would be wrong: with questions twice, and where scores are no scores."""
+    for name in complete:
+        _refuse_where(table[name].is_null(), table, path, f"{name} is missing")
+    for name in ("golds", "answers"):
+        lists = table[name].combine_chunks()
+        of_row = pc.list_parent_indices(lists).to_numpy()
+        holes = of_row[np.asarray(pc.list_flatten(lists).is_null())]
+        _refuse_where(np.isin(np.arange(len(table)), holes), table, path, f"one of its {name} is missing")
+    ids = table["id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    again = np.ones(len(table), dtype=bool)
+    again[np.unique(ids, return_index=True)[1]] = False
+    _refuse_where(again, table, path, "the question is there twice")
+    known = np.asarray(table["golds"].is_valid())
+    for name in _SCORES:
+        score = table[name]
+        value = score.to_numpy()
+        no_score = np.asarray(score.is_valid()) & ~((value >= 0) & (value <= _HIGHEST))
+        _refuse_where(no_score, table, path, f"{name} is no score from 0 to 100")
+        if name in _ALWAYS_SCORED:
+            _refuse_where(np.asarray(score.is_null()) & known, table, path, f"{name} is missing")
+        _refuse_where(np.asarray(score.is_valid()) & ~known, table, path, f"{name} is there without golds")
+
+
+def _refuse_where(wrong: object, table: pa.Table, path: Path, what: str) -> None:
+    rows = np.flatnonzero(np.asarray(wrong))
+    if len(rows):
+        raise UserError(
+            f"{path}: row {rows[0] + 1} (id {table['id'][int(rows[0])].as_py()}): {what}; write the file anew with "
+            "validate or test"
+        )
 
 
 def _part(predictions: Sequence[Prediction], score: Scorer | None) -> pa.Table:

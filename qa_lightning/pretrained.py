@@ -9,13 +9,17 @@ from __future__ import annotations
 import functools
 import json
 import pickle
-import tempfile
+import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from qa_lightning.errors import UserError
+from qa_lightning.files import in_scratch_folder
+from qa_lightning.model_size import check_model_size
 
 CHECKPOINT_KEY = "qa_lightning"
 """Key in a Lightning checkpoint under which our parts stand."""
@@ -23,8 +27,41 @@ CHECKPOINT_KEY = "qa_lightning"
 SETTINGS_FILE = "qa_lightning.json"
 """File in a model folder that holds the settings the model was trained with."""
 
+CONFIG_FILE = "config.json"
+"""File in a model folder that holds the model's configuration."""
+
 BEST_MODEL = "best_model"
 """Folder of a run that holds its best model."""
+
+_VOCABULARIES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
+    *("tokenizer.model", "tekken.json"),
+)
+"""Files that a tokenizer can be made of."""
+
+_WHOLE = {"max_length": 1, "doc_stride": 0, "max_question_length": 1, "n_best_size": 1, "max_answer_length": 1}
+"""Settings that are whole numbers, and the least that they may be."""
+
+_LARGEST = (1 << 31) - 1
+
+NULL_AT_END = "null_at_end"
+"""Setting of models whose null is scored at a special token that ends every window; others do not have it."""
+
+
+def null_at_end(tokenizer: Any, saved: Mapping[str, Any], *, training: bool) -> bool:
+    """Whether a model scores null at the end of windows.
+
+    Models do that were trained so, and those whose training begins with a tokenizer that has no classification token,
+    as causal decoders' have none: at their first token, null has the same score for every question.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        saved: The model's settings, as `load_settings` returned them.
+        training: Whether the model is trained, or was in this process.
+    """
+    if saved:
+        return bool(saved.get(NULL_AT_END, False))
+    return training and tokenizer is not None and tokenizer.cls_token_id is None
 
 
 def is_checkpoint(name: str | None) -> bool:
@@ -58,14 +95,48 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """A checkpoint of ours, its tensors memory-mapped; never unpickles anything but plain data.
 
     Raises:
-        UserError: Where there is no such file, or it is not a checkpoint that `fit` wrote.
+        UserError: Where there is no such file, or it is not a checkpoint that `fit` wrote, or one whose parts are not
+            what `fit` writes.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint")
     checkpoint = _read_checkpoint(path, Path(path).stat().st_mtime_ns)
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise UserError(f"{path}: not a checkpoint of qa_lightning (it carries no model configuration)")
+    wrong = _what_is_wrong(checkpoint)
+    if wrong:
+        raise UserError(f"{path}: a damaged checkpoint: {wrong}; name another one that `fit` wrote")
+    check_settings(checkpoint[CHECKPOINT_KEY]["settings"], path)
     return checkpoint
+
+
+def _what_is_wrong(checkpoint: Mapping[str, Any]) -> str | None:
+    """The first part of a checkpoint that is not of the kind that `fit` writes, in a few words."""
+    weights, ours = checkpoint.get("state_dict"), checkpoint[CHECKPOINT_KEY]
+    if not _maps_names(weights, torch.Tensor):
+        return "its state_dict does not map names to tensors"
+    for name in ("hyper_parameters", "datamodule_hyper_parameters"):
+        if not _maps_names(checkpoint.get(name, {}), object):
+            return f"its {name} do not map names to values"
+    for name, kind in (("config", object), ("tokenizer", str), ("settings", object)):
+        if not isinstance(ours, Mapping) or name not in ours:
+            return f"it has no {name}"
+        if not _maps_names(ours[name], kind):
+            return f"its {name} does not map names to {'texts' if kind is str else 'values'}"
+    if not _is_number(ours.get("validation_threshold", 0.0)):
+        return "its validation_threshold is no number"
+    for name in ours["tokenizer"]:
+        if Path(name).name != name or name in ("", "..") or "\0" in name:
+            return f"a file of its tokenizer is called {name!r:.80}, which is no plain name"
+    return None
+
+
+def _maps_names(value: Any, kind: type) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def load_config(name: str, revision: str | None = None) -> Any:
@@ -76,41 +147,76 @@ def load_config(name: str, revision: str | None = None) -> Any:
     """
     from transformers import AutoConfig
 
-    if is_checkpoint(name):
-        values = dict(read_checkpoint(name)[CHECKPOINT_KEY]["config"])
-        return AutoConfig.for_model(values.pop("model_type"), **values)
     with clear_errors("model", name):
-        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        if is_checkpoint(name):
+            values = dict(read_checkpoint(name)[CHECKPOINT_KEY]["config"])
+            if not isinstance(values.get("model_type"), str):
+                raise ValueError("its configuration has no model_type")
+            check_model_size(values, name)
+            return AutoConfig.for_model(values.pop("model_type"), **values)
+        file = Path(name, CONFIG_FILE)
+        if file.is_file():  # some configurations make lists as long as they have layers
+            check_model_size(json.loads(file.read_text(encoding="utf-8")), str(file))
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        check_model_size(config.to_dict(), name)
+        return config
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """The fast tokenizer of a name, a folder or a checkpoint of ours.
 
     Raises:
-        UserError: Where it cannot be found or read, or is a slow (pure Python) one, which knows no offsets.
+        UserError: Where it cannot be found or read, has no vocabulary, or is a slow (pure Python) one, which knows no
+            offsets.
     """
     from transformers import AutoTokenizer
 
-    if is_checkpoint(name):
-        with tempfile.TemporaryDirectory() as folder:
-            for file, text in read_checkpoint(name)[CHECKPOINT_KEY]["tokenizer"].items():
-                Path(folder, Path(file).name).write_text(text, encoding="utf-8")
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    def load(place: str | Path) -> Any:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        if tokenizer.is_fast and Path(place).is_dir():
+            _check_vocabulary(name, Path(place), tokenizer)
+        return tokenizer
+
+    def unpack_and_load(folder: Path) -> Any:
+        for file, text in read_checkpoint(name)[CHECKPOINT_KEY]["tokenizer"].items():
+            Path(folder, file).write_text(text, encoding="utf-8")
+        return load(folder)
+
     with clear_errors("tokenizer", name):
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
         raise UserError(
             f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which cannot tell where a "
             "token stands in the text; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
         )
+    if tokenizer.cls_token_id is not None and not tokenizer.num_special_tokens_to_add(pair=True):
+        warnings.warn(
+            f"the tokenizer of {name} knows {tokenizer.cls_token} and puts neither it nor another special token "
+            "around question and context; models that have it are mostly trained with it (see post_processor in its "
+            "tokenizer.json)",
+            stacklevel=2,
+        )
     return tokenizer
+
+
+def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:
+    """Refuses a folder without any vocabulary, of which transformers makes a tokenizer that knows no word."""
+    known = {*type(tokenizer).vocab_files_names.values(), *_VOCABULARIES}
+    if not any((folder / file).is_file() for file in known) and not any(folder.glob("*.tiktoken")):
+        raise UserError(
+            f"{name}: there is no tokenizer in it (no tokenizer.json, and no {_VOCABULARIES[1]} or other vocabulary); "
+            "save the tokenizer there, too, or set tokenizer_name to the one that the model was trained with"
+        )
 
 
 def tokenizer_files(tokenizer: Any) -> dict[str, str]:
     """The files that `save_pretrained` writes for a fast tokenizer: name → text."""
-    with tempfile.TemporaryDirectory() as folder:
+
+    def save(folder: Path) -> dict[str, str]:
         tokenizer.save_pretrained(folder)
-        return {path.name: path.read_text(encoding="utf-8") for path in sorted(Path(folder).iterdir())}
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+
+    return in_scratch_folder(save)
 
 
 def load_settings(name: str | None, revision: str | None = None) -> dict[str, Any]:
@@ -131,9 +237,43 @@ def load_settings(name: str | None, revision: str | None = None) -> dict[str, An
     if path is None or not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a settings file of qa_lightning ({error}); delete or mend it") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or mend it")
+    check_settings(values, str(path))
+    return values
+
+
+def check_settings(values: Mapping[str, Any], where: str) -> None:
+    """Refuses settings of wrong kinds; what is missing, or known to others only, is no fault.
+
+    Args:
+        values: A model's settings.
+        where: What holds them.
+
+    Raises:
+        UserError: With the name of the first that cannot be.
+    """
+    for name, value in values.items():
+        good = True
+        if name in _WHOLE:
+            good = isinstance(value, int) and not isinstance(value, bool) and _WHOLE[name] <= value <= _LARGEST
+        elif name == "null_score_diff_threshold":
+            good = _is_number(value)
+        elif name in ("version_2_with_negative", NULL_AT_END):
+            good = isinstance(value, bool)
+        if not good:
+            raise UserError(f"{where}: {name} cannot be {shortened(value)}; mend it, or train the model again")
+
+
+def shortened(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # a whole number of thousands of digits
+        return f"a {type(value).__name__} without an end"
 
 
 def _from_hub(name: str, file: str, revision: str | None) -> Path | None:

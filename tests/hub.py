@@ -23,12 +23,21 @@ class Hub:
         models: Whether each model that was made is private, by name.
         files: What was uploaded, by path.
         requests: Methods and paths, in order.
+        commits: What each commit put there, in order.
+        open: Is waited for before a commit is taken.
+        broken: Whether it refuses commits.
     """
 
     address: str = ""
     models: dict[str, bool] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    commits: list[dict[str, bytes]] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    broken: bool = False
+
+    def __post_init__(self) -> None:
+        self.open.set()
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -74,10 +83,13 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 names = [file["path"] for file in json.loads(body)["files"]]
                 files = [{"path": name, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for name in names]
                 self._answer({"files": files})
+            elif path.endswith("/commit/main") and hub.broken:
+                self._answer({"error": "There is no room left."}, 403)
             elif path.endswith("/commit/main"):
-                for line in map(json.loads, body.splitlines()):
-                    if line["key"] == "file":
-                        hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                hub.open.wait(60)
+                files = [line["value"] for line in map(json.loads, body.splitlines()) if line["key"] == "file"]
+                hub.commits.append({file["path"]: base64.b64decode(file["content"]) for file in files})
+                hub.files |= hub.commits[-1]
                 self._answer({"commitUrl": f"{hub.address}/me/m/commit/0", "commitOid": "0" * 40, "hookOutput": ""})
             elif path.startswith("/api/models/"):
                 name = "/".join(path.split("/")[3:5])

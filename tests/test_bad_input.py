@@ -1,4 +1,4 @@
-"""Every mistake a user can make ends in one clear line, a status of 1 or 2, and nothing half-written."""
+"""Every mistake a user can make ends in one clear line, a status of 2, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         except SystemExit as error:
             status = int(error.code or 0)
         captured = capsys.readouterr()
-        assert status in (1, 2), captured
+        assert status == 2, captured
         errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, captured.err
         assert "Traceback" not in captured.err
@@ -106,9 +106,25 @@ def test_duplicate_ids(refuse: Refuse, model: str, good: str, tmp_path: Path) ->
     bad = tmp_path / "twice.json"
     row = {"id": "q7", "question": "Who ?", "context": "Ada .", "answers": "Ada"}
     bad.write_text(json.dumps([row, row]), encoding="utf-8")
-    line = refuse(*fit_arguments(model, str(bad), good))
+    line = refuse(*fit_arguments(model, good, str(bad)))
     assert "twice.json" in line
     assert "q7" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--data.encoding", "utf-9"), "encoding: Python knows no text encoding 'utf-9'"),
+        (("--data.csv.delimiter", ";;"), "csv.delimiter must be one ASCII character such as ';' or a tab, not ';;'"),
+        (("--data.encoding", "ascii"), "not ascii at byte "),
+    ],
+)
+def test_ways_of_writing_that_are_none(
+    refuse: Refuse, model: str, good: str, tmp_path: Path, flags: tuple[str, str], said: str
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("question,context,answers\nWho ?,Adá .,Adá\n", encoding="utf-8")
+    assert said in refuse(*fit_arguments(model, str(bad), good), *flags)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"data": []}'])
@@ -261,21 +277,24 @@ def test_best_and_last_need_a_run(refuse: Refuse, command: str) -> None:
 def test_a_run_that_is_not_there(refuse: Refuse) -> None:
     for command in ("validate", "test", "predict"):
         assert "nowhere" in refuse(command, "--run_dir", "nowhere", "--ckpt_path", "best")
-    assert "nowhere" in refuse("fit", "--run_dir", "nowhere", "--ckpt_path", "last")
+    assert "nowhere" in refuse("fit", "--run_dir", "nowhere", "--ckpt_path", "best")
 
 
-def test_a_run_without_checkpoints_is_never_started_afresh(
-    refuse: Refuse, model: str, good: str, tmp_path: Path
+@pytest.mark.parametrize(("command", "name"), [("fit", "best"), ("validate", "best"), ("predict", "last")])
+def test_a_run_without_the_checkpoint_asked_for(
+    refuse: Refuse, model: str, tmp_path: Path, command: str, name: str
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").write_text(f"model:\n  model_name_or_path: {model}\n", encoding="utf-8")
-    for command, name in (("fit", "last"), ("validate", "best"), ("predict", "last")):
-        line = refuse(command, "--run_dir", str(tmp_path / "run"), "--ckpt_path", name)
-        assert f"{name}.ckpt" in line
+    line = refuse(command, "--run_dir", str(tmp_path / "run"), "--ckpt_path", name)
+    assert f"{name}.ckpt" in line
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
 
 
-def test_a_second_fit_in_the_same_folder(refuse: Refuse, model: str, good: str, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/config.yaml").write_text("{}", encoding="utf-8")
+@pytest.mark.parametrize("there", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "best_model/config.json"])
+def test_a_second_fit_in_the_same_folder(refuse: Refuse, model: str, good: str, tmp_path: Path, there: str) -> None:
+    (tmp_path / "run" / there).parent.mkdir(parents=True)
+    (tmp_path / "run" / there).write_text("trained for days", encoding="utf-8")
     line = refuse(*fit_arguments(model, good, good), "--run_dir", str(tmp_path / "run"))
     assert "--ckpt_path last" in line
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == [tmp_path / "run" / there]

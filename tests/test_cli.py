@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -176,7 +177,7 @@ def test_a_checkpoint_needs_neither_its_model_nor_its_tokenizer(
     shutil.rmtree(here / "run/validate")
     (here / "run/config.yaml").unlink()
     checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt", "--data.validation_file", files["v1"]]
-    assert main(["validate", *checkpoint, "--run_dir", "elsewhere"]) == 1
+    assert main(["validate", *checkpoint, "--run_dir", "elsewhere"]) == 2
     assert main(["validate", *checkpoint]) == 0
     (alone,) = here.glob("runs/*/validate/predictions.json")
     assert read(alone) == read(here / "run/predictions.json")
@@ -228,7 +229,7 @@ def test_testing_scores_under_its_own_name(run: Path, files: dict[str, str]) -> 
 
 def test_a_second_round_starts_from_the_saved_model(run: Path, here: Path, files: dict[str, str]) -> None:
     for source in (run / "best_model", run / "checkpoints/best.ckpt"):
-        assert main(["validate", "--model.model_name_or_path", str(source), *_v2(files), "--run_dir", "x"]) == 1
+        assert main(["validate", "--model.model_name_or_path", str(source), *_v2(files), "--run_dir", "x"]) == 2
         assert main(["validate", "--model.model_name_or_path", str(source), *_v2(files)]) == 0
         (metrics,) = here.glob("runs/*/validate/metrics.json")
         assert read(metrics)["val/f1"] == read(run / "metrics.json")["val/best_f1"]
@@ -271,6 +272,31 @@ def test_every_run_gets_its_own_folder(here: Path, model: str, files: dict[str, 
     assert len(list(here.glob("runs/fit-*/metrics.json"))) == 2
 
 
+def test_runs_go_below_the_root_that_is_given(here: Path, model: str, files: dict[str, str]) -> None:
+    arguments = [*fit_arguments(model, files["v1"], files["v1"]), "--trainer.limit_train_batches", "1"]
+    arguments += ["--trainer.default_root_dir", "mine/deep"]
+    assert main(arguments) == 0
+    (run,) = here.glob("mine/deep/fit-*/metrics.json")
+    assert main([*arguments, "--run_dir", "named"]) == 0
+    assert Path("named/metrics.json").is_file()
+    assert len(list(here.glob("mine/deep/*"))) == 1
+    assert main(["validate", "--run_dir", str(run.parent)]) == 0
+    assert (run.parent / "validate/metrics.json").is_file()
+    assert not Path("runs").exists()
+    assert yaml.safe_load((run.parent / "config.yaml").read_text())["trainer"]["default_root_dir"] == "mine/deep"
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/runs", "file/below"])
+def test_a_root_where_no_run_can_be_kept(
+    here: Path, model: str, files: dict[str, str], root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert main([*fit_arguments(model, files["v1"], files["v1"]), "--trainer.default_root_dir", root]) != 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert root in line
+    assert sorted(path.name for path in here.iterdir()) == ["file"]
+
+
 def test_without_validation_the_last_model_is_kept(here: Path, model: str, files: dict[str, str]) -> None:
     arguments = fit_arguments(model, files["v1"], "unused")
     at = arguments.index("--data.validation_file")
@@ -288,6 +314,62 @@ def test_several_validation_sets_have_their_own_scores_and_files(here: Path, mod
     assert metrics["val/b/total"] == 36
     assert len(read(here / "run/a/predictions.json")) == 24
     assert len(read(here / "run/b/predictions.json")) == 36
+
+
+def test_several_test_sets_have_their_own_scores_and_files(
+    run: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = f"{{a: {files['v1']}, b: [{files['v2']}]}}"
+    languages = ["--model.language", "{a: en, b: de}"]
+    assert main(["test", "--run_dir", str(run), "--data.test_file", sets, *languages]) == 0
+    metrics = read(run / "test/metrics.json")
+    assert metrics["test/a/total"] == 24
+    assert metrics["test/b/total"] == 36
+    for name, total in (("a", 24), ("b", 36)):
+        assert len(read(run / "test" / name / "predictions.json")) == total
+        assert (run / "test" / name / "per_question.parquet").is_file()
+        assert (
+            main(
+                [
+                    "score",
+                    "--data",
+                    files[f"v{1 + (name == 'b')}"],
+                    "--predictions",
+                    str(run / "test" / name / "predictions.json"),
+                    "--language",
+                    {"a": "en", "b": "de"}[name],
+                ]
+            )
+            == 0
+        )
+        assert f"{metrics[f'test/{name}/f1']:.2f}" in capsys.readouterr().out
+    assert metrics["test/a/f1"] != metrics["test/b/f1"]
+    (log,) = (run / "test").glob("logs/**/metrics.csv")
+    with log.open(encoding="utf-8") as stream:
+        (logged,) = csv.DictReader(stream)
+    assert float(logged["test/f1"]) == float(logged["test/a/f1"]) == pytest.approx(metrics["test/a/f1"])
+    assert float(logged["test/b/f1"]) == pytest.approx(metrics["test/b/f1"])
+    assert main(["test", "--run_dir", str(run), "--data.test_file", files["v1"]]) == 0
+    assert not (run / "test" / "a").exists()
+
+
+def test_several_sets_of_questions_have_their_own_answers(run: Path, files: dict[str, str]) -> None:
+    sets = f"{{a: {files['v1']}, b: {files['v2']}}}"
+    assert main(["predict", "--run_dir", str(run), "--data.predict_file", sets]) == 0
+    a, b = (read(run / "predict" / name / "predictions.json") for name in "ab")
+    assert (len(a), len(b)) == (24, 36)
+    assert a.items() <= b.items()
+
+
+def test_a_set_without_its_language_is_named(
+    run: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["test", "--run_dir", str(run), "--model.language", "{vi: vi}", "--data.test_file"]
+    for sets, which in ((files["v1"], "an evaluation set without a name"), (f"{{x: {files['v1']}}}", "set 'x'")):
+        assert main([*arguments, sets]) != 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert "model.language has no language for " in line
+        assert which in line
 
 
 def test_everything_can_be_swapped_from_yaml(here: Path, model: str, files: dict[str, str]) -> None:

@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qa_lightning.errors import UserError
-from qa_lightning.files import whole_folder, write_entries, write_json
+from qa_lightning.files import link_or_copy, whole_folder, write_entries, write_json
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])
@@ -147,3 +148,30 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, path: str) -> No
     with pytest.raises(UserError, match=f"{path}: cannot be written: "):
         write_json(tmp_path / path, {})
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_gets_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    source, target = tmp_path / "source", tmp_path / "folder" / "target"
+    source.write_text("new", encoding="utf-8")
+    for _ in range(2):  # the second time, it is there already
+        link_or_copy(source, target)
+        assert target.read_text(encoding="utf-8") == "new"
+        assert target.samefile(source) is links
+    newer = tmp_path / "newer"
+    newer.write_text("newer", encoding="utf-8")
+    link_or_copy(newer, target)
+    assert target.read_text(encoding="utf-8") == "newer"
+    assert source.read_text(encoding="utf-8") == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_a_second_name_of_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="target: cannot be written: No such file"):
+        link_or_copy(tmp_path / "absent", tmp_path / "target")
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import BertConfig, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from qa_lightning.errors import UserError
@@ -25,6 +26,7 @@ from qa_lightning.pretrained import (
     read_checkpoint,
     tokenizer_files,
 )
+from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder, tiny_tokenizer
 
 PAIR = ("Who wrote the first program?", "Ada Lovelace wrote the first program in 1843.")
@@ -87,11 +89,15 @@ def test_the_files_of_a_tokenizer_are_plain_text() -> None:
     assert all(isinstance(text, str) for text in files.values())
 
 
-def test_a_file_name_in_a_checkpoint_leads_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["../../escaped.txt", "a/b.txt", "/{tmp}/absolute.txt", "..", "", "nul\0.txt"])
+def test_a_file_name_in_a_checkpoint_leads_nowhere_else(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    files = tokenizer_files(tiny_tokenizer()) | {"../../escaped.txt": "x", str(tmp_path / "absolute.txt"): "x"}
-    load_tokenizer(save_checkpoint(tmp_path / "x.ckpt", tokenizer=files))
+    files = tokenizer_files(tiny_tokenizer()) | {name.format(tmp=tmp_path): "x"}
+    line = error(load_tokenizer, save_checkpoint(tmp_path / "x.ckpt", tokenizer=files))
+    assert line.startswith(f"{tmp_path / 'x.ckpt'}: a damaged checkpoint: a file of its tokenizer is called ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["temporary", "x.ckpt"]
 
 
@@ -109,9 +115,42 @@ def test_a_broken_tokenizer(broken: Path, text: str) -> None:
     assert str(broken) in error(load_tokenizer, str(broken))
 
 
-def test_a_folder_without_a_tokenizer(broken: Path) -> None:
-    (broken / "tokenizer.json").unlink()
-    assert f"cannot load a tokenizer from {broken}" in error(load_tokenizer, str(broken))
+@pytest.mark.parametrize("kept", [["config.json"], ["config.json", "tokenizer_config.json"], []])
+def test_a_folder_without_a_tokenizer(kept: list[str], broken: Path) -> None:
+    """Of what is left, transformers makes a tokenizer of five tokens, to which every word is unknown."""
+    for path in broken.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    assert str(broken) in error(load_tokenizer, str(broken))
+    if kept == ["config.json"]:
+        assert error(load_tokenizer, str(broken)).startswith(
+            f"{broken}: there is no tokenizer in it (no tokenizer.json"
+        )
+
+
+@pytest.mark.parametrize("family", [family for family in CONFIGS if family not in ("modernbert", "llama")])
+def test_no_family_has_a_tokenizer_of_nothing(family: str, tmp_path: Path) -> None:
+    config(family).save_pretrained(tmp_path)
+    assert f"{tmp_path}: there is no tokenizer in it" in error(load_tokenizer, str(tmp_path))
+
+
+def test_a_vocabulary_without_the_tokenizers_own_file_is_enough(shared: Path, tmp_path: Path) -> None:
+    BertConfig().save_pretrained(tmp_path)
+    shutil.copy(shared / "tokenizers/bert-base-uncased/vocab.txt", tmp_path)
+    assert load_tokenizer(str(tmp_path)).tokenize("Who wrote?") == ["who", "wrote", "?"]
+
+
+def test_a_checkpoint_without_a_tokenizer(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "x.ckpt", config=BertConfig().to_dict() | {"model_type": "bert"})
+    assert path in error(load_tokenizer, path)
+
+
+def test_a_tokenizer_that_adds_nothing_is_told(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=r"knows \[CLS\] and puts neither it nor another special token around"):
+        load_tokenizer(str(tmp_path))
 
 
 def test_code_beside_a_tokenizer_is_not_run(broken: Path, tmp_path: Path) -> None:
@@ -172,6 +211,42 @@ def test_broken_settings_are_named(broken: Path, text: str) -> None:
     assert error(load_settings, str(broken)).startswith(str(broken / SETTINGS_FILE))
 
 
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"max_length": "abc"}, "max_length"),
+        ({"max_length": True}, "max_length"),
+        ({"max_length": 384.0}, "max_length"),
+        ({"max_length": 0}, "max_length"),
+        ({"doc_stride": -1}, "doc_stride"),
+        ({"doc_stride": None}, "doc_stride"),
+        ({"n_best_size": 10**12}, "n_best_size"),
+        ({"max_answer_length": [30]}, "max_answer_length"),
+        ({"max_question_length": {}}, "max_question_length"),
+        ({"version_2_with_negative": "yes"}, "version_2_with_negative"),
+        ({"version_2_with_negative": 1}, "version_2_with_negative"),
+        ({"null_score_diff_threshold": [1]}, "null_score_diff_threshold"),
+        ({"null_score_diff_threshold": float("nan")}, "null_score_diff_threshold"),
+        ({"null_score_diff_threshold": float("-inf")}, "null_score_diff_threshold"),
+        ({"null_score_diff_threshold": 10**400}, "null_score_diff_threshold"),
+        ({"null_score_diff_threshold": "0"}, "null_score_diff_threshold"),
+    ],
+)
+def test_settings_of_wrong_kinds_are_named(values: dict[str, Any], name: str, broken: Path, tmp_path: Path) -> None:
+    (broken / SETTINGS_FILE).write_text(json.dumps({"n_best_size": 20, **values}))
+    line = error(load_settings, str(broken))
+    assert line.startswith(f"{broken / SETTINGS_FILE}: {name} cannot be ")
+    assert len(line) < 300
+    path = save_checkpoint(tmp_path / "x.ckpt", settings=values)
+    for load in (load_settings, load_tokenizer, load_config, read_checkpoint):
+        assert error(load, path).startswith(f"{path}: {name} cannot be ")
+
+
+def test_settings_without_an_end(broken: Path) -> None:
+    (broken / SETTINGS_FILE).write_text("[" * 100_000)
+    assert error(load_settings, str(broken)).startswith(str(broken / SETTINGS_FILE))
+
+
 # Checkpoints
 
 
@@ -204,6 +279,41 @@ def test_a_cut_checkpoint(tmp_path: Path) -> None:
 def test_a_checkpoint_of_something_else(tmp_path: Path, value: Any) -> None:
     torch.save(value, tmp_path / "x.ckpt")
     assert "not a checkpoint of qa_lightning" in error(read_checkpoint, str(tmp_path / "x.ckpt"))
+
+
+def test_a_checkpoint_whose_parts_are_not_what_fit_writes(tmp_path: Path) -> None:
+    ours = {"config": {}, "tokenizer": {}, "settings": {}}
+    for number, (checkpoint, said) in enumerate(
+        (
+            ({"state_dict": {}, CHECKPOINT_KEY: 3}, "it has no config"),
+            ({"state_dict": {}, CHECKPOINT_KEY: {**ours, "config": [1]}}, "its config does not map names to values"),
+            ({"state_dict": {}, CHECKPOINT_KEY: {**ours, "config": {1: 2}}}, "its config does not map names"),
+            ({"state_dict": {}, CHECKPOINT_KEY: {"config": {}, "settings": {}}}, "it has no tokenizer"),
+            (
+                {"state_dict": {}, CHECKPOINT_KEY: {**ours, "tokenizer": {"a": b"x"}}},
+                "its tokenizer does not map names",
+            ),
+            ({"state_dict": {}, CHECKPOINT_KEY: {**ours, "settings": "x"}}, "its settings does not map names"),
+            (
+                {"state_dict": {}, CHECKPOINT_KEY: {**ours, "validation_threshold": "x"}},
+                "its validation_threshold is n",
+            ),
+            ({"state_dict": {"a": 1}, CHECKPOINT_KEY: ours}, "its state_dict does not map names to tensors"),
+            ({CHECKPOINT_KEY: ours}, "its state_dict does not map names to tensors"),
+            ({"state_dict": {}, "hyper_parameters": 3, CHECKPOINT_KEY: ours}, "its hyper_parameters do not map names"),
+        )
+    ):
+        path = tmp_path / f"{number}.ckpt"
+        torch.save(checkpoint, path)
+        assert error(read_checkpoint, str(path)).startswith(f"{path}: a damaged checkpoint: {said}")
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"model_type": 3}, {"model_type": "none"}, {"model_type": "bert", "hidden_size": "x"}]
+)
+def test_a_checkpoint_without_a_configuration(config: dict[str, Any], tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "x.ckpt", config=config)
+    assert error(load_config, path).startswith(f"cannot load a model from {path}: ")
 
 
 def test_a_checkpoint_that_was_written_again_is_read_again(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from qa_lightning.per_question import FILE, read_table
 from tests.conftest import ROOT
@@ -148,3 +151,93 @@ def test_the_first_process_says_which_epoch_is_the_best(model: Path, files: dict
 def test_nothing_is_left_of_the_processes(runs: dict[int, Path]) -> None:
     for run in runs.values():
         assert not [path for path in run.rglob("*") if path.name.startswith(".")]
+
+
+# Signals
+
+ENDINGS = [
+    # to which process, which signal, and the status that the first one ends with
+    pytest.param("second", signal.SIGTERM, 143, id="SIGTERM to the second"),
+    pytest.param("first", signal.SIGTERM, 143, id="SIGTERM to the first"),
+    pytest.param("all", signal.SIGINT, 130, id="Ctrl-C"),
+    pytest.param("second", signal.SIGKILL, None, id="SIGKILL to the second"),
+    pytest.param("first", signal.SIGKILL, -signal.SIGKILL, id="SIGKILL to the first"),
+]
+
+
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may have it ignored
+from qa_lightning.cli import main
+sys.exit(main())
+"""
+
+
+def is_there(process: int) -> bool:
+    """Whether a process is there and not only waited for."""
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def endless(model: Path, files: dict[str, Path]) -> list[str]:
+    """A training on two processes, but for its length and its folder."""
+    settings = [item for name, value in SETTINGS.items() for item in (f"--data.{name}", str(value).lower())]
+    return [
+        *("fit", "--model.model_name_or_path", str(model), *settings, "--data.batch_size", "4"),
+        *("--data.train_file", str(files["many"]), "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"),
+        *("--trainer.devices", "2", "--trainer.enable_progress_bar", "false", "--ckpt_path", "last"),
+        *("--model.lr_scheduler_type", "constant", "--checkpoint.every_n_train_steps", "3"),
+    ]
+
+
+@pytest.mark.parametrize(("to", "number", "status"), ENDINGS)
+def test_a_signal_ends_all_processes_and_training_goes_on(
+    endless: list[str], tmp_path: Path, to: str, number: int, status: int | None
+) -> None:
+    run = tmp_path / "run"
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from qa_lightning.cli import "
+    )
+    # DDP starts the program again by its name.
+    (tmp_path / "program.py").write_text(f"{script}main; sys.exit(main())")
+    arguments = [*endless, "--run_dir", str(run)]
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py"), *arguments, "--trainer.max_epochs", "100000"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None and not (run / "checkpoints/last.ckpt").is_file():
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (second,) = [int(child) for child in children if b"program" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        if to == "all":
+            os.killpg(process.pid, number)
+        else:
+            os.kill(second if to == "second" else process.pid, number)
+        _, said = process.communicate(timeout=120)
+        for _ in range(100):
+            if not is_there(second):
+                break
+            time.sleep(0.1)
+        assert not is_there(second)
+    finally:
+        if process.poll() is None or is_there(second):
+            os.killpg(process.pid, signal.SIGKILL)
+    if status is None:  # Lightning's own watch over the processes may be first
+        assert process.returncode in (1, 2, -signal.SIGKILL)
+        assert "Traceback" not in said
+    else:
+        assert process.returncode == status
+    before = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    command(*arguments, "--trainer.max_epochs", str(before["epoch"] + 2))
+    after = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert after["epoch"] == before["epoch"] + 1
+    assert after["global_step"] > before["global_step"]
+    assert not [path for path in run.rglob(".*") if path.name != ".lock"]

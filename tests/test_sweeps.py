@@ -134,6 +134,7 @@ def test_every_parameter_is_known_and_arrives_as_the_number_it_is(
         printed = capsys.readouterr()
         assert stop.value.code == 0, printed.err
         config = yaml.safe_load(printed.out)
+        assert config["checkpoint"]["init_args"]["save_total_limit"] is None
         for key, value in parameters.items():
             assert value_of(config, key) == value
             assert type(value_of(config, key)) is type(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,31 @@ class StopAt(pl.Callback):
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step >= self.step and self.in_validation and not trainer.sanity_checking:
             raise self.exception
+
+
+class Send(pl.Callback):
+    """Sends this process a signal, once, in the middle of a batch of training or of the validation after it.
+
+    Args:
+        number: The signal.
+        step: After which step of the optimizer: in the batch that is trained next, or validated.
+        in_validation: Whether to wait for the validation.
+    """
+
+    def __init__(self, number: int, step: int, *, in_validation: bool = False) -> None:
+        self.number: int | None = number
+        self.step = step
+        self.in_validation = in_validation
+
+    def _send(self, trainer: pl.Trainer) -> None:
+        if self.number is not None and trainer.global_step == self.step and not trainer.sanity_checking:
+            number, self.number = self.number, None
+            signal.raise_signal(number)
+
+    def on_before_zero_grad(self, trainer: pl.Trainer, *_: Any) -> None:
+        if not self.in_validation:
+            self._send(trainer)
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.in_validation:
+            self._send(trainer)

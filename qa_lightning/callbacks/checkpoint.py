@@ -1,35 +1,68 @@
-"""The checkpoints of a run: the best epoch and the last state."""
+"""The checkpoints of a run: the best epoch, the last state, and states on the way."""
 
 from __future__ import annotations
 
+import re
+import signal
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from qa_lightning.bounds import check_between
+from qa_lightning.callbacks.final_validation import training_ends
 from qa_lightning.errors import UserError
+from qa_lightning.files import link_or_copy
+from qa_lightning.processes import tell_main_process
+from qa_lightning.signals import Noted
+
+KEEP_ALL = -1
+"""A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
+
+_STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
 
 
 class RunCheckpoint(ModelCheckpoint):
     """Keeps ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt`` in the run's folder, also when interrupted.
+
+    With ``save_total_limit`` there are also the states on the way, as ``checkpoints/step-500.ckpt``.
+
+    Ctrl-C and SIGTERM end a training after the optimizer's next step, or a batch of a validation between two steps,
+    on all processes at once, so that the state that is saved is a whole one. A second Ctrl-C ends it where it is, and
+    saves nothing.
 
     Args:
         monitor: The score that decides which is the best.
         mode: Whether more (``max``) or less (``min``) of it is better.
         every_n_train_steps: Saves the last state every so many steps, not only after each validation.
         save_weights_only: Leaves out what only going on with training needs.
+        save_total_limit: Keeps each of these states beside the last one, and of them the last so many, or all (-1).
+
+    Raises:
+        UserError: For a ``save_total_limit`` that keeps nothing, or without ``every_n_train_steps``.
     """
 
     def __init__(
         self,
         monitor: str = "val/f1",
-        mode: str = "max",
+        mode: Literal["max", "min"] = "max",
         every_n_train_steps: int | None = None,
         save_weights_only: bool = False,
+        save_total_limit: int | None = None,
     ) -> None:
+        if save_total_limit is not None and save_total_limit < 1 and save_total_limit != KEEP_ALL:
+            raise UserError(f"checkpoint.save_total_limit must be at least 1, or -1 for all, not {save_total_limit}")
+        if save_total_limit is not None and not every_n_train_steps:
+            raise UserError(
+                "checkpoint.save_total_limit keeps the checkpoints that checkpoint.every_n_train_steps makes: set both"
+            )
+        if every_n_train_steps is not None:
+            check_between("checkpoint.every_n_train_steps", every_n_train_steps, 1)
         super().__init__(
             filename="best",
             monitor=monitor,
@@ -40,7 +73,14 @@ class RunCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.steps_between = every_n_train_steps
+        self.save_total_limit = save_total_limit
         self._step_of_last = 0
+        self._is_due = False
+        self._saving_before_validation = False
+        self._saving_last = False
+        self._all_stop = False
+        self._signals = Noted()
+        self._epoch_is_over = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Settles the folder, whatever loggers there are."""
@@ -61,12 +101,48 @@ class RunCheckpoint(ModelCheckpoint):
             self.best_model_score = self.kth_value = score
             self.best_k_models = {best: score}
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on, Ctrl-C and SIGTERM wait for a good moment."""
+        self._step_of_last = trainer.global_step  # of the checkpoint that training goes on from
+        self._is_due = self._all_stop = False
+        launcher: Any = trainer.strategy.launcher
+
+        def pass_on() -> None:
+            if launcher is not None:
+                launcher.kill(signal.SIGTERM)
+            tell_main_process()
+
+        say = "Ending after this step; all is saved (Ctrl-C once more: ends at once, and saves nothing)"
+        self._signals.begin(pass_on, say if trainer.is_global_zero else None)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Saves the last state where it is time to."""
-        if self.steps_between and trainer.global_step % self.steps_between == 0:
+        """Saves the last state where it is time to, and ends training that was asked to end.
+
+        Here, and not at the end of the batch before, a validation that was due after that one is done.
+        """
+        self._epoch_is_over = False
+        if not _is_whole(trainer):
+            return
+        if self._is_due or (self.steps_between and trainer.global_step % self.steps_between == 0):
             self._save_last(trainer)
+        self._end_if_asked(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Saves the last state where training ends in mid-epoch, from where it could go on."""
+        if training_ends(trainer) and not trainer.is_last_batch:
+            self._save_last(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Ends training that was asked to end. The other processes do at the end of their batches of the validation."""
+        if _in_training(trainer) and _is_whole(trainer) and self._signals.signal is not None:
+            self._end_if_asked(trainer)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ends training that a process was asked to end, before all of them bring together what they have."""
+        if _in_training(trainer) and _is_whole(trainer):
+            self._end_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the best state, if this is it, and the last one, unless the epoch's end, where it is next, is here.
@@ -77,28 +153,131 @@ class RunCheckpoint(ModelCheckpoint):
         if _in_training(trainer) and self.monitor not in trainer.callback_metrics:
             there = ", ".join(name for name in trainer.callback_metrics if not name.startswith("train/"))
             raise UserError(f"there is no score {self.monitor!r} to watch (checkpoint.monitor); there are: {there}")
+        self._last_global_step_saved = -1  # the weights can be others than those of this step's last validation
         super().on_validation_end(trainer, pl_module)
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        # When all is over, the weights may be an average, which training could not go on from.
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and not self._epoch_is_over:
+            self._step_of_last = 0  # one that was saved before does not know the scores
             self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the last state, after all that the end of an epoch changes in other callbacks."""
-        self._step_of_last = 0
+        if trainer.is_last_batch:
+            self._step_of_last = 0
         self._save_last(trainer)
+        self._epoch_is_over = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ends what was asked to end while its last epoch did."""
+        super().on_train_end(trainer, pl_module)
+        self._end_if_asked(trainer)
+        self._signals.end()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Saves the last state when Ctrl-C or a signal ends training, so that it can go on from there."""
-        if isinstance(exception, KeyboardInterrupt | SystemExit):
+        is_end = isinstance(exception, KeyboardInterrupt | SystemExit)
+        # Processes save together, or each would wait for the others.
+        if is_end and (trainer.world_size == 1 or self._all_stop):
+            self._saving_before_validation = trainer.validating
             self._save_last(trainer)
+            self._saving_before_validation = False
+        self._signals.end()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Corrects what Lightning would take for the state of its loops."""
+        if self._saving_last:
+            go_on_after_batch(checkpoint["loops"]["fit_loop"])
+        if self._saving_last and self._saving_before_validation:
+            go_on_before_validation(checkpoint["loops"]["fit_loop"])
 
     def _save_last(self, trainer: pl.Trainer) -> None:
-        """Saves the state in training, once a step."""
-        if _in_training(trainer) and trainer.global_step != self._step_of_last:
-            step_of_best = self._last_global_step_saved
-            self.last_model_path = str(Path(str(self.dirpath), "last.ckpt"))
+        """Saves the state in training, once a step; between two steps, once the second is made."""
+        if not _in_training(trainer) or trainer.global_step == self._step_of_last:
+            return
+        self._is_due = not _is_whole(trainer)
+        if self._is_due:
+            return
+        step_of_best = self._last_global_step_saved
+        self.last_model_path = str(Path(str(self.dirpath), "last.ckpt"))
+        self._saving_last = True
+        try:
             self._save_checkpoint(trainer, self.last_model_path)
-            self._last_global_step_saved = step_of_best  # else the base class would not save the best any more
-            self._step_of_last = trainer.global_step
+        finally:
+            self._saving_last = False
+        self._last_global_step_saved = step_of_best  # else the base class would not save the best any more
+        self._step_of_last = trainer.global_step
+        self._keep_step(trainer)
+
+    def _keep_step(self, trainer: pl.Trainer) -> None:
+        """Gives the last state, where it is to be kept, a name by its step, and removes the oldest of such files."""
+        limit = self.save_total_limit
+        if limit is None or not self.steps_between or trainer.global_step % self.steps_between:
+            return
+        step, last = trainer.global_step, Path(self.last_model_path)
+        path = last.with_name(f"step-{step}.ckpt")
+        if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO) or not last.is_file():
+            trainer.save_checkpoint(path, self.save_weights_only)  # the last state is being written, or is a folder
+        elif trainer.is_global_zero:
+            link_or_copy(last, path)  # the next last state takes its name, and leaves these bytes alone
+        if trainer.is_global_zero and limit != KEEP_ALL:
+            others = [one for one in _oldest_first(last.parent, step) if one != path]
+            for old in others[: max(0, len(others) + 1 - limit)]:
+                trainer.strategy.remove_checkpoint(old)
+
+    def _end_if_asked(self, trainer: pl.Trainer) -> None:
+        """Ends training on all processes where one was asked to end; all of them must call this.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C.
+            SIGTERMException: After SIGTERM.
+        """
+        asked = self._signals.signal is not None
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            self._all_stop = True
+            raise KeyboardInterrupt if self._signals.signal == signal.SIGINT else SIGTERMException
+
+
+def _oldest_first(folder: Path, step: int) -> list[Path]:
+    """The step checkpoints of a folder; first those beyond this step, which training went back from."""
+    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _STEP_FILE.fullmatch(path.name))]
+    return [path for number, path in sorted(numbered, key=lambda one: (one[0] <= step, one[0]))]
+
+
+def go_on_after_batch(fit_loop: dict[str, Any]) -> None:
+    """Makes a saved state of Lightning's loops that of a batch's end, where it is that of the next one's start.
+
+    Args:
+        fit_loop: The state, which is changed.
+    """
+    for counts in map(fit_loop["epoch_loop.batch_progress"].get, ("total", "current")):
+        if counts["ready"] > counts["started"]:
+            counts["ready"] = counts["started"]
+
+
+def go_on_before_validation(fit_loop: dict[str, Any]) -> None:
+    """Makes a saved state of Lightning's loops one from which the validation that it is in begins anew.
+
+    Lightning does that where a validation's batch was begun and not finished; else it skips the rest.
+
+    Args:
+        fit_loop: The state, which is changed.
+    """
+    progress = fit_loop["epoch_loop.val_loop.batch_progress"]
+    progress["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+    progress["current"] |= dict.fromkeys(progress["current"], 0)
+    progress["is_last_batch"] = False
+
+
+def _is_whole(trainer: pl.Trainer) -> bool:
+    """Whether no batch is at work, and no gradients wait for those of the next."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    if progress.current.started != progress.current.processed:
+        return False
+    return progress.is_last_batch or progress.current.processed % trainer.accumulate_grad_batches == 0
 
 
 def _in_training(trainer: pl.Trainer) -> bool:

@@ -1,5 +1,13 @@
 """Verbs of the command line besides Lightning's: each module has ``run(arguments)`` and a parser of its own."""
 
+TRAINER_VERBS = {
+    "fit": "train a model, and keep the best",
+    "validate": "score a model on the validation data",
+    "test": "score a model on the test data",
+    "predict": "answer the questions of a file",
+}
+"""The verbs of Lightning's trainer, and what each does."""
+
 VERBS = {
     "inspect": "look at data before training",
     "score": "score predictions in a file, without a model",

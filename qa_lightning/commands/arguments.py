@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import NoReturn
+
+from qa_lightning.errors import REFUSED, print_error
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -20,6 +21,6 @@ class VerbParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong with the arguments; status 2."""
-        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
-        self.exit(2)
+        print_error(f"{message}; see {self.prog} --help")
+        self.exit(REFUSED)
         raise AssertionError("exit returns to nobody")

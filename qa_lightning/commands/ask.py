@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lightning.commands.arguments import VerbParser
-from qa_lightning.commands.asking import add_reader_flags, load_reader
+from qa_lightning.commands.asking import add_reader_flags, load_reader, warnings_in_lines
 from qa_lightning.errors import UserError
 from qa_lightning.records import Found
 from qa_lightning.sentences import excerpt
@@ -42,7 +42,8 @@ def run(arguments: list[str]) -> None:
     add_reader_flags(parser)
     options = parser.parse_args(arguments)
     context = read_text(options.context)
-    answers = load_reader(options)(question=options.questions, context=context)
+    with warnings_in_lines():
+        answers = load_reader(options)(question=options.questions, context=context)
     if options.json:
         for question, found in zip(options.questions, answers, strict=True):
             listed = {"answers": found} if isinstance(found, list) else found

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.reader.settings import Settings
+from qa_lightning.terminal import printable
 
 if TYPE_CHECKING:
     from qa_lightning.reader.reader import Reader
@@ -70,6 +75,18 @@ def load_reader(options: argparse.Namespace, **settings: Any) -> Reader:
     from qa_lightning.reader.reader import Reader
 
     return Reader.from_pretrained(options.model, device=options.device, dtype=options.dtype, **settings)
+
+
+@contextmanager
+def warnings_in_lines() -> Iterator[None]:
+    """A context in which a warning is a line on standard error, without the place in the code that gave it."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        print(f"warning: {printable(str(message))}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def shown_name(model: str) -> str:

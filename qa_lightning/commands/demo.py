@@ -6,7 +6,7 @@ import threading
 import webbrowser
 
 from qa_lightning.commands.arguments import VerbParser
-from qa_lightning.commands.asking import add_reader_flags, load_reader, shown_name
+from qa_lightning.commands.asking import add_reader_flags, load_reader, shown_name, warnings_in_lines
 from qa_lightning.extras import need
 
 LISTED = 5
@@ -37,6 +37,6 @@ def run(arguments: list[str]) -> None:
             # Some browsers let nobody go on before they are closed.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    with bound(options.host, options.port) as sock:
+    with warnings_in_lines(), bound(options.host, options.port) as sock:
         reader = load_reader(options, top_k=LISTED)
         run_app(make_app(reader, shown_name(options.model), options.host), sock, ready)

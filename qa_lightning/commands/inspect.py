@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,27 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from qa_lightning.data.alignment import KINDS
+from qa_lightning.commands.inspection_tables import (
+    TOKEN_COLUMNS,
+    Table,
+    lengths,
+    numbers,
+    settings_of,
+    token_rows,
+    window_title,
+)
 from qa_lightning.data.datamodule import QADataModule
-from qa_lightning.data.inspection import Example, Inspection, Lengths, inspect_split, sample_examples
+from qa_lightning.data.inspection import Example, inspect_split, sample_examples
+from qa_lightning.data.window_view import WindowView, sample_windows
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_file
-from qa_lightning.lightning_cli import QACLI, mistakes_in_sight
-from qa_lightning.parser import flag_value
+from qa_lightning.lightning_cli import QACLI
+from qa_lightning.parser import check_configs, flag_value
+from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.refusals import Progress, refusals_in_one_line
 from qa_lightning.runs import earlier_settings
+from qa_lightning.scoring.mlqa import check_language
+from qa_lightning.scoring.rules import rule_of
 from qa_lightning.terminal import printable
 
 TEMPLATE = Path(__file__).with_name("inspection.html.j2")
@@ -41,7 +55,7 @@ class DataCLI(QACLI):
     def __init__(self, arguments: list[str]) -> None:
         # Lightning 2.6 calls what jsonargparse 5 will drop, and `instantiate_classes` does as it does.
         warnings.filterwarnings("ignore", r"(?s).*(removed in v5\.0\.0|one JsonargparseDeprecationWarning)")
-        super().__init__(arguments, ExitStack())
+        super().__init__(arguments, ExitStack(), Progress())
 
     def setup_parser(
         self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
@@ -53,13 +67,17 @@ class DataCLI(QACLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of ``inspect`` to those of ``fit``."""
         parser.add_argument("--samples", type=int, default=10, help="How many examples to show.")
-        parser.add_argument("--seed", type=int, default=0, help="Of the examples, and of every estimate.")
+        parser.add_argument(
+            "--windows", type=int, default=1, help="Of how many examples to show a window with its tokens."
+        )
+        parser.add_argument("--seed", type=int, default=0, help="Of the examples.")
         parser.add_argument("--html", type=str | None, default=None, help="File to write the same to, as a page.")
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
+        check_configs(args)
         self.config = parser.parse_args(earlier_settings(["inspect", *args])[1:])
         self.config.seed_everything = False  # --seed rules all that is drawn here
         self.config.subcommand = None  # Lightning asks which it is
@@ -70,30 +88,16 @@ class DataCLI(QACLI):
 
     def instantiate_classes(self) -> None:
         """Builds the data module."""
-        with mistakes_in_sight():
+        with refusals_in_one_line(Progress()):
             self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table for the terminal and for the page; all cells are text, which may be data.
-
-    Attributes:
-        title: Its title.
-        head: The columns' names; the first is that of the rows' names.
-        groups: Rows under a name.
-    """
-
-    title: str
-    head: Sequence[str]
-    groups: Sequence[tuple[str, Sequence[Sequence[str]]]]
-
-
 def run(arguments: list[str]) -> None:
-    """Prints what is in each split, then examples; with ``--html``, writes a page with the same.
+    """Prints what is in each split, then examples and windows; with ``--html``, writes a page with the same.
 
     Args:
-        arguments: What follows the verb: the configs and flags of ``fit``, ``--samples``, ``--seed``, ``--html``.
+        arguments: What follows the verb: the configs and flags of ``fit``, ``--samples``, ``--windows``, ``--seed``,
+            ``--html``.
 
     Raises:
         UserError: For every fault in the data or the settings.
@@ -104,6 +108,7 @@ def run(arguments: list[str]) -> None:
     for name, value, least in (
         ("max_answer_length", max_answer_length, 1),
         ("samples", config.samples, 0),
+        ("windows", config.windows, 0),
         ("seed", config.seed, 0),
     ):
         if value < least:
@@ -112,29 +117,78 @@ def run(arguments: list[str]) -> None:
     if page and page.is_dir():
         raise UserError(f"{page}: is a folder; --html names a file")
 
-    data.setup("fit")
-    if data.files["test"] is not None:
-        data.setup("test")
-    found = {
-        "/".join(filter(None, (name, part.dataset.name))): inspect_split(
-            part, data.recipe, max_answer_length=max_answer_length, seed=config.seed
-        )
-        for name, parts in data.splits.items()
-        for part in parts
-    }
-    examples = sample_examples(data.splits["train"][0], data.recipe.answers, config.samples, config.seed)
-    settings, lengths = _settings(data, max_answer_length), _lengths(found)
+    language = config.model.init_args.get("language")
+    for code in language.values() if isinstance(language, Mapping) else [language]:
+        check_language(code)
+
+    found = {}
+    with _at_work("Reading and tokenising") as says:
+        for stage in _stages(data):
+            data.setup(stage)
+        for split, parts in data.splits.items():
+            for part in parts:
+                name = "/".join(filter(None, (split, part.dataset.name)))
+                says(f"Measuring {name}")
+                code = language.get(part.dataset.name) if isinstance(language, Mapping) else language
+                rule = rule_of(code, null_allowed=data.recipe.version_2_with_negative)
+                found[name] = inspect_split(part, data.recipe, max_answer_length=max_answer_length, rule=rule)
+        says("Drawing examples")
+        shown = next(iter(data.splits.values()))[0]
+        examples = sample_examples(shown, data.recipe.answers, config.samples, config.seed)
+        tokenizer = load_tokenizer(str(data.tokenizer_name))
+        windows = sample_windows(shown, tokenizer, config.windows, config.seed)
+
+    settings, of_lengths = settings_of(data, max_answer_length), lengths(found)
     few = [dict(list(found.items())[i : i + SIDE_BY_SIDE]) for i in range(0, len(found), SIDE_BY_SIDE)]
-    _print(settings, [*map(_numbers, few), lengths], examples)
+    _print(settings, [*map(numbers, few), of_lengths], examples, windows)
     if page:
         title = Path(flag_value(arguments, "config", "-c") or "data").stem
+        text = render(title, settings, [numbers(found), of_lengths], examples, windows)
         with whole_file(page) as unfinished:
-            unfinished.write_text(render(title, settings, [_numbers(found), lengths], examples), encoding="utf-8")
+            unfinished.write_text(text, encoding="utf-8")
         print(f"The page is {page}")
 
 
+def _stages(data: QADataModule) -> list[str]:
+    """What to set up for all the splits that are named."""
+    if data.dataset_name is not None or data.synthetic is not None or data.files["train"] is not None:
+        stages = ["fit"]
+    else:
+        stages = [] if data.files["validation"] is None else ["validate"]
+    if data.files["test"] is not None:
+        stages.append("test")
+    return stages or ["fit"]  # which says what is missing
+
+
+@contextmanager
+def _at_work(what: str) -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal what is being done, and for how long; gives a function to call with what is done next."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        # Lightning's messages go round what is shown, not through it.
+        handlers = [
+            one for one in logging.getLogger("lightning.pytorch").handlers if type(one) is logging.StreamHandler
+        ]
+        before = [(handler, handler.setStream(sys.stderr)) for handler in handlers]
+        try:
+            yield lambda now: progress.update(task, description=printable(now), refresh=True)
+        finally:
+            for handler, stream in before:
+                if stream is not None:
+                    handler.setStream(stream)
+
+
 def render(
-    title: str, settings: Sequence[tuple[str, str]], tables: Sequence[Table], examples: Sequence[Example]
+    title: str,
+    settings: Sequence[tuple[str, str]],
+    tables: Sequence[Table],
+    examples: Sequence[Example],
+    windows: Sequence[WindowView],
 ) -> str:
     """The page; every text is escaped, and nothing but its own style is allowed to it."""
     import jinja2
@@ -142,102 +196,24 @@ def render(
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals["notes"] = notes
+    environment.globals |= {
+        "notes": notes,
+        "token_columns": TOKEN_COLUMNS,
+        "token_rows": token_rows,
+        "window_title": window_title,
+    }
     environment.filters["sha256"] = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(title=title, settings=settings, tables=tables, examples=examples)
+    return template.render(title=title, settings=settings, tables=tables, examples=examples, windows=windows)
 
 
-def _settings(data: QADataModule, max_answer_length: int) -> list[tuple[str, str]]:
-    """Names and values of what the numbers depend on."""
-    recipe = data.recipe
-    values = {
-        "tokenizer": data.tokenizer_name,
-        "max_length": recipe.max_length,
-        "doc_stride": recipe.doc_stride,
-        "max_question_length": recipe.max_question_length,
-        "max_answer_length": max_answer_length,
-        "version_2_with_negative": recipe.version_2_with_negative,
-        "on_misaligned": recipe.on_misaligned,
-        "answers": recipe.answers,
-        "allow_impossible_windows": recipe.allow_impossible_windows,
-    }
-    return [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in values.items()]
-
-
-def _numbers(found: dict[str, Inspection]) -> Table:
-    """A column for each split; details that no split has are left out."""
-    columns = [_figures(one) for one in found.values()]
-    groups = []
-    for group, labels in columns[0].items():
-        rows = [(label, *(column[group][label] for column in columns)) for label in labels]
-        groups.append((group, [row for row in rows if ": " not in row[0] or set(row[1:]) != {"0"}]))
-    return Table("Splits", ["", *found], groups)
-
-
-def _figures(one: Inspection) -> dict[str, dict[str, str]]:
-    """What one split's column says, by group and by row."""
-
-    def share(part: int, whole: int) -> str:
-        return f"{part:,} ({100 * part / whole:.1f}\N{NO-BREAK SPACE}%)" if part else "0"
-
-    golds, ceiling = sum(one.alignment.values()), one.ceiling
-    about = "≈ " if ceiling.searched < ceiling.hard else ""
-    repairs = [kind for kind in KINDS if kind not in ("exact", "no_offset", "not_found")]
-    return {
-        "Questions": {
-            "questions": f"{one.questions:,}",
-            "distinct contexts": f"{one.contexts:,}",
-            "unanswerable": share(one.unanswerable, one.questions),
-            "cut at max_question_length": share(one.questions_cut, one.questions),
-            **{f"dropped: {reason}": f"{count:,}" for reason, count in one.dropped.items()},
-        },
-        "Gold answers": {
-            "golds": f"{golds:,}",
-            "golds of an answerable question, mean": f"{one.golds_per_question:.2f}",
-            "golds of a question, max": f"{one.most_golds:,}",
-            "exact": share(one.alignment["exact"], golds),
-            "found: without an offset": share(one.alignment["no_offset"], golds),
-            **{f"repaired: {kind}": share(one.alignment[kind], golds) for kind in repairs},
-            "not found": share(one.alignment["not_found"], golds),
-        },
-        "Windows": {
-            "windows": f"{one.windows:,}",
-            "windows of a question, mean": f"{one.windows / one.questions:.2f}",
-            "windows of a question, max": f"{one.most_windows:,}",
-            "questions of several windows": share(one.questions_of_several_windows, one.questions),
-            "dropped: windows without an answer": share(one.windows_dropped, one.windows),
-        },
-        "Within reach": {
-            "golds that no window holds whole": share(one.never_whole, one.located),
-            "golds above max_answer_length": share(one.too_long, one.located),
-            "best EM, by SQuAD's rule": f"{about}{ceiling.exact:.2f}",
-            "best F1, by SQuAD's rule": f"{about}{ceiling.f1:.2f}",
-            "≈: hard questions searched": f"{ceiling.searched:,} of {ceiling.hard:,}" if about else "0",
-        },
-    }
-
-
-def _lengths(found: dict[str, Inspection]) -> Table:
-    """A row for each split under each thing that is measured."""
-
-    def row(split: str, lengths: Lengths | None) -> list[str]:
-        cells = ["–"] * 6 if lengths is None else [f"{x:,.1f}" if isinstance(x, float) else f"{x:,}" for x in lengths]
-        return [split, *cells]
-
-    measured = next(iter(found.values())).lengths
-    return Table(
-        "Lengths",
-        ["", "min", "median", "mean", "90 %", "99 %", "max"],
-        [
-            (f"{what}, in {unit}", [row(split, one.lengths[what, unit]) for split, one in found.items()])
-            for what, unit in measured
-        ],
-    )
-
-
-def _print(settings: Sequence[tuple[str, str]], tables: Sequence[Table], examples: Sequence[Example]) -> None:
-    """Prints tables and examples, as text and nothing but text."""
+def _print(
+    settings: Sequence[tuple[str, str]],
+    tables: Sequence[Table],
+    examples: Sequence[Example],
+    windows: Sequence[WindowView],
+) -> None:
+    """Prints tables, examples and windows, as text and nothing but text."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -267,6 +243,13 @@ def _print(settings: Sequence[tuple[str, str]], tables: Sequence[Table], example
         console.print(text.append(printable(one.after)))
         for name, value in notes(one).items():
             console.print(Text(f"{name}: {printable(value)}", style="italic"))
+    for window in windows:
+        console.rule(Text(printable(window_title(window))))
+        console.print(Text(printable(window.decoded)))
+        shown = RichTable(*TOKEN_COLUMNS)
+        for cells in token_rows(window, whole=False):
+            shown.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if cells[-1] else None)
+        console.print(shown)
 
 
 def notes(one: Example) -> dict[str, str]:

@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> None:
     for flag, value in (("questions", options.questions), ("n_best", options.n_best)):
         if value is not None and value < 1:
             parser.error(f"--{flag} must be at least 1, not {value}")
-    table = questions_of(options.run)
+    table = questions_of(options.run, complete=("question_type", "answers"))
     # Imported here, since matplotlib takes a second that --help and a mistake need not wait for.
     from qa_lightning.report.page import write_page
     from qa_lightning.report.run_files import curves_of, name_of, scores_of

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qa_lightning.commands.arguments import VerbParser
-from qa_lightning.data.readers import first_line
+from qa_lightning.commands.prediction_files import read_predictions, read_probabilities
 from qa_lightning.data.sources import read_examples
-from qa_lightning.data.values import describe
 from qa_lightning.errors import UserError
 from qa_lightning.files import write_json
-from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule
+from qa_lightning.scoring.mlqa import LANGUAGES, check_language, has_own_rule
 from qa_lightning.scoring.rules import rule_of, scorer
 from qa_lightning.scoring.squad import evaluate, first_ids
 
@@ -27,9 +25,16 @@ def run(arguments: list[str]) -> None:
         UserError: A file is missing or of the wrong form, or the predictions are for other questions.
     """
     options = _options(arguments)
+    check_language(options.language)
     golds = _read_golds(options.data)
-    predictions = _read_predictions(options.predictions)
-    na_probs = None if options.na_prob is None else _read_probabilities(options.na_prob)
+    predictions, na_probs = read_predictions(options.predictions)
+    if options.na_prob is not None:
+        na_probs = read_probabilities(options.na_prob)
+    if options.na_prob_thresh is not None and na_probs is None:
+        raise UserError(
+            "--na_prob_thresh is a threshold on the probabilities of --na_prob, which is not given, or on those of the "
+            "predictions, which have none"
+        )
     _compare_ids(golds, predictions, options)
     if not has_own_rule(options.language):
         _note(
@@ -56,12 +61,14 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--predictions",
         required=True,
         metavar="FILE",
-        help="JSON: id → predicted text, empty for no answer, as a run's predictions.json; missing ones score 0",
+        help="JSON: id → predicted text, empty for no answer, as a run's predictions.json, or a list of {id, "
+        "prediction_text, no_answer_probability}, JSON Lines too; missing ones score 0",
     )
     parser.add_argument(
         "--na_prob",
         metavar="FILE",
-        help="JSON: id → probability that there is no answer, as a run's na_prob.json; adds best_* and pr_*",
+        help="JSON: id → probability that there is no answer, as a run's na_prob.json; default: those that the "
+        "predictions have; adds best_* and pr_*",
     )
     parser.add_argument(
         "--na_prob_thresh",
@@ -80,10 +87,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "punctuation",
     )
     parser.add_argument("--output", metavar="FILE", help="write the scores, with all their digits, as JSON")
-    options = parser.parse_args(arguments)
-    if options.na_prob_thresh is not None and options.na_prob is None:
-        parser.error("--na_prob_thresh is a threshold on the probabilities of --na_prob, which is not given")
-    return options
+    return parser.parse_args(arguments)
 
 
 def probability(text: str) -> float:
@@ -99,47 +103,10 @@ def probability(text: str) -> float:
 
 
 def _read_golds(file: str) -> dict[str, list[str]]:
-    table = read_examples(split="validation", files=file, training=False, version_2_with_negative=True).table
+    table = read_examples(
+        split="validation", files=file, training=False, version_2_with_negative=True, as_published=True
+    ).table
     return dict(zip(table["id"].to_pylist(), table["gold_texts"].to_pylist(), strict=True))
-
-
-def _read_predictions(file: str) -> dict[str, str]:
-    predictions = _read_object(file, "id → text")
-    for name, value in predictions.items():
-        if isinstance(value, list):
-            raise UserError(
-                f"{file}: {name!r:.80} has {describe(value)}, not one text; n-best files cannot be scored: "
-                "give the predictions.json beside it"
-            )
-        if not isinstance(value, str):
-            raise UserError(f"{file}: {name!r:.80} has {describe(value)}, not a text; expected id → text")
-    return predictions
-
-
-def _read_probabilities(file: str) -> dict[str, float]:
-    probabilities = _read_object(file, "id → probability")
-    for name, value in probabilities.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise UserError(
-                f"{file}: {name!r:.80} has {describe(value)}, not a probability from 0 to 1; "
-                "null_odds.json is on another scale: give the na_prob.json beside it"
-            )
-    return probabilities
-
-
-def _read_object(file: str, content: str) -> dict[str, Any]:
-    path = Path(file).expanduser()
-    if not path.exists():
-        raise UserError(f"{file}: no such file")
-    try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not JSON: {first_line(error)}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{file}: expected an object of {content}, found {describe(value)}")
-    return value
 
 
 def _compare_ids(golds: Mapping[str, Any], predictions: Mapping[str, Any], options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qa_lightning.commands.arguments import VerbParser
-from qa_lightning.commands.asking import add_reader_flags, load_reader, shown_name
+from qa_lightning.commands.asking import add_reader_flags, load_reader, shown_name, warnings_in_lines
 from qa_lightning.extras import need
 from qa_lightning.serving.limits import Limits
 
@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> None:
     def ready(address: str) -> None:
         print(f"It answers at {address} and is described at {address}/docs (Ctrl+C ends it)", flush=True)
 
-    with bound(options.host, options.port) as sock:
+    with warnings_in_lines(), bound(options.host, options.port) as sock:
         reader = load_reader(options)
         # What cannot work with this model is told now, and nobody's request is the slow first one.
         reader(question="Is anybody there?", context="Nobody has asked before.")

@@ -49,6 +49,20 @@ class Encoded:
     unlabelled: NDArray[np.bool_]
     words: NDArray[np.int32] | None = None
 
+    def select(self, keep: NDArray[np.bool_]) -> Encoded:
+        """The examples where ``keep`` (bool ``[examples]``) is true; all tokens stay."""
+        counts = np.diff(self.golds.bounds)
+        kept = np.repeat(keep, counts)
+        bounds = np.concatenate([[0], np.cumsum(counts[keep])])
+        return replace(
+            self,
+            question_of=self.question_of[keep],
+            question_lengths=self.question_lengths[keep],
+            context_of=self.context_of[keep],
+            golds=Golds(self.golds.first[kept], self.golds.last[kept], bounds),
+            unlabelled=self.unlabelled[keep],
+        )
+
 
 class WindowDataset(Dataset[Batch]):
     """Windows of one split. An item is a whole batch, asked for by the rows of its windows.
@@ -92,6 +106,12 @@ class WindowDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.windows)
+
+    @property
+    def questions_cut(self) -> int:
+        """How many of the examples have a question of which only the beginning is there."""
+        encoded = self.encoded
+        return int(np.sum(encoded.questions.lengths[encoded.question_of] > encoded.question_lengths))
 
     @property
     def contexts(self) -> Ints:

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from qa_lightning.bounds import MOST_WINDOWS, check_between
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.batching import EvaluationBatches, TrainingBatches
 from qa_lightning.data.collate import WindowDataset
@@ -27,13 +28,16 @@ from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Recipe, Split, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
-from qa_lightning.pretrained import BEST_MODEL, load_tokenizer
+from qa_lightning.pretrained import BEST_MODEL, load_settings, load_tokenizer, null_at_end
 from qa_lightning.records import Batch
 
 Files = str | list[str]
+
+Sets = dict[str, Files]
 
 GPU_SHAPES = 12
 """Shapes of batches on a GPU: SQuAD's training windows are padded by 5 % with so many."""
@@ -43,6 +47,10 @@ SHARE_OF_MEMORY = 0.05
 
 _TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
 """Folders of a run that are no evaluation set's."""
+
+_ANY_CSV = CSVFormat()
+_FILES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
+"""How the files of a run end, which stand beside the evaluation sets' folders."""
 
 _SPLITS = {
     "fit": ("train", "validation"),
@@ -62,25 +70,32 @@ class QADataModule(pl.LightningDataModule):
         dataset_name: A data set on the Hub, for the splits for which no file is named.
         dataset_config_name: Its configuration.
         dataset_revision: Its revision, such as ``refs/convert/parquet``.
-        train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV, Parquet or an Arrow folder.
+        train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV (each of them also as ``.gz``),
+            Parquet or an Arrow folder. An id that occurs twice in a file is given a number.
         validation_file: The same for validation; a mapping of names to files makes several validation sets,
             each with its own scores, of which the first is watched.
-        test_file: The same for ``test``.
-        predict_file: Questions for ``predict``; they need no answers.
+        test_file: The same for ``test``, also by name.
+        predict_file: The same for ``predict``; the questions need no answers.
         train_split: Which part to train on, in datasets' notation (``train[:5%]``); questions are counted.
         validation_split: Which part to validate on.
         test_split: Which part to test on.
         predict_split: Which part to predict.
-        column_names: Our columns (id, question, context, answers) by the names they have in the data.
+        column_names: Our columns (id, question, context, answers, answer_start) by the names they have in the data.
+            ``answer_start`` is for rows that have the answer's text in one column and its offset in another; a
+            column of that name is taken without being asked for.
+        csv: How CSV and TSV files are written, where it cannot be seen from their first line.
+        encoding: The encoding of text files; default: UTF-8, or what a file's first bytes show.
         synthetic: The built-in corpus, for trying things without any data.
-        version_2_with_negative: Whether some questions have no answer.
+        version_2_with_negative: Whether some questions have no answer: their answers are null, empty, or empty texts.
+            In training, ``is_impossible`` counts more than answers that are there; in evaluation they do.
         on_misaligned: What to do with answers that do not stand where the data says: ``repair`` looks for
             them, ``drop`` leaves them out of training, ``error`` stops.
         answers: Which of several gold answers to train on: ``first``, ``most_frequent`` or ``all``.
         allow_impossible_windows: Whether to train on windows of an answerable question that do not hold its
             answer (they count as having none).
         max_length: Tokens of a window at most: question, context and special tokens.
-        doc_stride: Context tokens that neighbouring windows share.
+        doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
+            whole gets a window of its own; where it is longer than a window, its question is left out.
         max_question_length: Tokens of a question at most; longer ones are cut.
         batch_shapes: In how many shapes (windows × tokens) the batches of training, and those of evaluation, come at
             most, which are chosen for little padding; default: 12 on a GPU, to which each new shape is costly, while on
@@ -102,14 +117,16 @@ class QADataModule(pl.LightningDataModule):
         dataset_config_name: str | None = None,
         dataset_revision: str | None = None,
         train_file: Files | None = None,
-        validation_file: Files | dict[str, Files] | None = None,
-        test_file: Files | None = None,
-        predict_file: Files | None = None,
+        validation_file: Files | Sets | None = None,
+        test_file: Files | Sets | None = None,
+        predict_file: Files | Sets | None = None,
         train_split: str = "train",
         validation_split: str = "validation",
         test_split: str = "test",
         predict_split: str = "test",
         column_names: dict[str, str] | None = None,
+        csv: CSVFormat = _ANY_CSV,
+        encoding: str | None = None,
         synthetic: SyntheticCorpus | None = None,
         version_2_with_negative: bool = False,
         on_misaligned: OnMisaligned = "repair",
@@ -125,31 +142,38 @@ class QADataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
         if synthetic is not None:
-            self.hparams["synthetic"] = asdict(synthetic)  # a checkpoint holds plain data only
-        for name, number in (
+            self.hparams["synthetic"] = asdict(synthetic)
+        if isinstance(csv, dict):  # as a checkpoint holds it
+            csv = CSVFormat(**csv)
+        self.hparams["csv"] = asdict(csv)
+        for name, value in (
             ("batch_size", batch_size),
             ("eval_batch_size", eval_batch_size),
             ("batch_shapes", batch_shapes),
         ):
-            if number is not None and number < 1:
-                raise UserError(f"{name} must be at least 1, not {number}")
+            if value is not None:
+                check_between(name, value, 1, MOST_WINDOWS)
+        check_between("max_length", max_length, 1, MOST_WINDOWS)
+        check_between("tokens_per_batch", tokens_per_batch or 0, 0, MOST_WINDOWS * max_length)
         if tokens_per_batch is not None and tokens_per_batch < max_length:
             raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
-        for name in validation_file if isinstance(validation_file, dict) else ():
-            if not name or Path(name).name != name or name in _TAKEN or name.startswith("."):
-                raise UserError(f"validation_file: no set can be called {name!r}, which must be a folder of its own")
+        self.model_name = model_name_or_path
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         self.dataset_name = dataset_name
         self.dataset_config_name = dataset_config_name
         self.dataset_revision = dataset_revision
-        self.files: Mapping[str, Files | dict[str, Files] | None] = {
+        self.files: Mapping[str, Files | Sets | None] = {
             "train": train_file,
             "validation": validation_file,
             "test": test_file,
             "predict": predict_file,
         }
+        for split, files in self.files.items():
+            _check_named(f"data.{split}_file", files)
+            if isinstance(files, dict):
+                _check_names(split, files)
         self.selections = {
             "train": train_split,
             "validation": validation_split,
@@ -157,11 +181,12 @@ class QADataModule(pl.LightningDataModule):
             "predict": predict_split,
         }
         self.column_names = column_names
+        self.text_format = TextFormat(encoding, csv.delimiter)
         self.synthetic = synthetic
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
-        self.eval_batch_size = eval_batch_size or 2 * batch_size
         self.batch_shapes = batch_shapes
+        self._eval_batch_size = eval_batch_size
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.recipe = Recipe(
             max_length=max_length,
@@ -175,6 +200,12 @@ class QADataModule(pl.LightningDataModule):
         )
         self.splits: dict[str, list[Split]] = {}
         self._trained: dict[str, int] | None = None
+        self._training = False
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Windows of ``max_length`` tokens in an evaluation batch."""
+        return self._eval_batch_size or 2 * self.batch_size
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were trained (worker processes may have loaded more)."""
@@ -200,6 +231,12 @@ class QADataModule(pl.LightningDataModule):
         Raises:
             UserError: For every fault in the data or the settings, before anything is trained.
         """
+        if stage == "fit" and not self._training:
+            before = self.splits and self._null_at_end()
+            self._training = True
+            if self.splits and self._null_at_end() != before:
+                self.splits.clear()  # made for a model that is not trained, which has null elsewhere
+        self._check_sources(stage)
         with _no_garbage():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
@@ -244,12 +281,38 @@ class QADataModule(pl.LightningDataModule):
         return self._evaluation_loaders("validation")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """The test set's loader."""
+        """A loader for each test set, the one of ``test/f1`` first."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """The loader of questions to answer."""
+        """A loader for each set of questions to answer."""
         return self._evaluation_loaders("predict")
+
+    def _check_sources(self, stage: str) -> None:
+        """Refuses what the synthetic corpus has no questions for, and says where something else is taken for it."""
+        if self.synthetic is None:
+            return
+        chosen = {split: self._chosen(split) for split in _SPLITS[stage]}
+        for split, setting in chosen.items():
+            if setting is None and split in ("test", "predict"):
+                raise UserError(
+                    f"the synthetic corpus has questions for training and validation only; set data.{split}_file to a "
+                    "file, or evaluate on its validation questions with validate"
+                )
+            if setting is None and chosen.get("train") is not None:
+                raise UserError(
+                    f"training is on data.{chosen['train']}, and validation would be on the synthetic corpus; set "
+                    "data.validation_file to a file, or data.synthetic to null"
+                )
+        for split, setting in chosen.items():
+            if setting is not None and split not in self.splits:
+                rank_zero_info(f"{split}: data.{setting} is taken, not data.synthetic")
+
+    def _chosen(self, split: str) -> str | None:
+        """The setting that wins over the synthetic corpus; None where that is taken."""
+        if self.files[split] is not None:
+            return f"{split}_file"
+        return None if self.dataset_name is None else "dataset_name"
 
     def _build(self, split: str, required: bool) -> Iterator[Split]:
         files = self.files[split]
@@ -261,9 +324,14 @@ class QADataModule(pl.LightningDataModule):
             )
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
-        tokenizer, recipe = load_tokenizer(self.tokenizer_name), self.recipe
+        tokenizer, recipe = load_tokenizer(self.tokenizer_name), replace(self.recipe, null_at_end=self._null_at_end())
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
         check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
+        if not special_tokens:
+            rank_zero_info(
+                f"the tokenizer of {self.tokenizer_name} adds no special tokens, so nothing shows a model where the "
+                "question ends and the context begins; if it is no causal decoder's, see whether its files are complete"
+            )
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
             training = split == "train"
             if part is None and self.dataset_name is None:
@@ -283,8 +351,13 @@ class QADataModule(pl.LightningDataModule):
                     training=training,
                     labelled=split != "predict",
                     version_2_with_negative=recipe.version_2_with_negative,
+                    form=self.text_format,
                 )
             yield build_split(loaded, tokenizer, recipe, source=source, training=training, name=name)
+
+    def _null_at_end(self) -> bool:
+        tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
+        return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
         return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
@@ -318,6 +391,25 @@ class QADataModule(pl.LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+
+def _check_names(split: str, files: Sets) -> None:
+    """Refuses names of evaluation sets that cannot be those of folders of their own in a run's folder."""
+    folded = [name.casefold() for name in files]
+    for name, key in zip(files, folded, strict=True):
+        taken = key in _TAKEN or key.endswith(_FILES) or folded.count(key) > 1
+        plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
+        if taken or not plain:
+            raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
+
+
+def _check_named(setting: str, files: Files | dict[str, Files] | None) -> None:
+    """Refuses a setting that is there and names no file: an empty text, list or mapping."""
+    if files is None:
+        return
+    parts = list(files.values()) if isinstance(files, dict) else [] if isinstance(files, str) else files
+    if not files or any(not part or (isinstance(part, list) and not all(part)) for part in parts):
+        raise UserError(f"{setting} names no file: name one, or leave it out")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lightning.data.collate import Encoded
-from qa_lightning.data.layout import Layout, read_layout
+from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
 from qa_lightning.data.windows import Golds, locate
 from qa_lightning.errors import UserError
@@ -55,6 +55,7 @@ def encode(
     max_question_length: int,
     answers: AnswerChoice = "first",
     cache_dir: Path | None = None,
+    null_at_end: bool = False,
 ) -> Encoded:
     """Tokenises an aligned table of examples, with the token spans to train on.
 
@@ -65,6 +66,7 @@ def encode(
         answers: Which of several located golds to train on: the first, the one whose text is most frequent
             (the first of equals), or all.
         cache_dir: Where tokens are kept; None: in memory only.
+        null_at_end: Whether null is scored at a special token that ends every window.
 
     Raises:
         UserError: Where the tokenizer cannot be used.
@@ -76,6 +78,7 @@ def encode(
         tokenizer,
         max_question_length=max_question_length,
         cache_dir=cache_dir,
+        null_at_end=null_at_end,
     )
     starts, ends, bounds = chosen_spans(table, answers)
     characters = np.zeros(len(encoded.contexts.lengths), dtype=np.int64)
@@ -95,6 +98,8 @@ def encode_pairs(
     cache_dir: Path | None = None,
     words: FindWords | None = None,
     spare: tuple[str, str] | None = None,
+    raw: bool = False,
+    null_at_end: bool = False,
 ) -> Encoded:
     """Tokenises questions with their contexts, each distinct one once; none of them is labelled.
 
@@ -106,15 +111,18 @@ def encode_pairs(
         cache_dir: Where tokens are kept; None: in memory only.
         words: How to find the words that the contexts' tokens belong to; None: they are not asked for.
         spare: A question and a context that show how the tokenizer joins texts, where it makes no token of these.
+        raw: Whether white space in front of questions stays, and characters of tokens are the tokenizer's own, with
+            white space at their edges and without marks that it drops.
+        null_at_end: Whether null is scored at a special token that ends every window.
 
     Raises:
         UserError: Where the tokenizer cannot be used.
     """
     backend = plain_backend(tokenizer)
-    stripped = pc.utf8_ltrim_whitespace(questions).dictionary_encode()
+    stripped = (questions if raw else pc.utf8_ltrim_whitespace(questions)).dictionary_encode()
     texts: Any = contexts.dictionary
     question = _Column(stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices))
-    context = _Column(contexts, tokenize(texts, backend, cache_dir), np.asarray(contexts.indices))
+    context = _Column(contexts, tokenize(texts, backend, cache_dir, raw), np.asarray(contexts.indices))
     # The layout is read off the pair that has most to show.
     probe = int(np.argmax(np.minimum(question.lengths, context.lengths)))
     shown = (question.text(probe), context.text(probe))
@@ -133,7 +141,7 @@ def encode_pairs(
                 "time; set tokenizer_name to another one"
             )
     return Encoded(
-        layout=layout,
+        layout=with_null_at_end(layout, tokenizer) if null_at_end else layout,
         questions=question.tokens,
         question_of=question.of,
         question_lengths=np.minimum(question.lengths, max_question_length),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qa_lightning.data.nested import HINT
 from qa_lightning.data.readers import Columns, Rows
-from qa_lightning.data.values import FORMS, ShapeError, check_text, parse_flag, parse_golds
+from qa_lightning.data.units import in_characters
+from qa_lightning.data.values import FORMS, ShapeError, check_text, is_missing, lists_answers, parse_flag, parse_golds
 from qa_lightning.errors import UserError
 
 EXAMPLES = pa.schema(
@@ -25,8 +28,8 @@ EXAMPLES = pa.schema(
         pa.field("context", pa.dictionary(pa.int32(), pa.string())),
         # The published answers; empty: the question is unanswerable; null: they are not known.
         pa.field("gold_texts", pa.list_(pa.string())),
-        # Parallel to gold_texts: the first character of each as the source states it, unchecked; an entry is
-        # null where none is stated.
+        # Parallel to gold_texts: the first character of each as the source states it, unchecked, but counted in
+        # characters where the source counts in something else; an entry is null where none is stated.
         pa.field("gold_starts", pa.list_(pa.int32())),
     ]
 )
@@ -35,17 +38,41 @@ EXAMPLES = pa.schema(
 T = TypeVar("T")
 
 
-def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set[str]) -> pa.Table:
-    """Checks the shape of every row and gives them the columns of ``EXAMPLES``, and three more.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The rows of one source as examples.
 
-    These are ``file`` (the source's name), ``row`` (int32, from 1) and ``made`` (bool: the id is ours), for
-    messages and counts.
+    Attributes:
+        table: The columns of ``EXAMPLES``, and for messages and counts: ``file`` (the source's name), ``row`` (int32,
+            from 1), and as truth values ``made`` (the id is ours), ``renamed`` (the id occurred before) and
+            ``overruled`` (there are answers, which count for nothing because the question is said to have none).
+        offsets: What there is to say of the source's offsets, behind "offsets"; empty where they are characters.
+    """
+
+    table: pa.Table
+    offsets: str
+
+
+def make_examples(
+    rows: Rows,
+    columns: Columns,
+    *,
+    labelled: bool,
+    required: set[str],
+    training: bool,
+    as_published: bool = False,
+) -> Made:
+    """Checks the shape of every row, and gives all golds starts in characters.
 
     Args:
         rows: What a reader found.
         columns: Our names of columns and what the source calls them.
         labelled: Whether golds must be known.
         required: Our names of the columns that must be there.
+        training: Whether ``is_impossible`` rules over answers that are there, as in transformers' training; else the
+            answers rule, as in the official scoring. Also whether an id that occurs twice is made another, not refused.
+        as_published: Whether also a question all of whose answers are without a text counts as answerable, with
+            the empty text as its gold, as in the official script.
 
     Raises:
         UserError: A missing column, a value of the wrong shape, or an id that occurs twice.
@@ -56,11 +83,18 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
     values = {name: rows.columns.get(name, nothing) for name in columns}
     questions: list[str] = _each(rows, "question", values["question"], _text)
     contexts: list[str] = _each(rows, "context", values["context"], _text)
-    gold_texts, gold_starts = _golds(rows, values["answers"], values["is_impossible"], labelled)
-    ids, made = _ids(rows, values["id"], questions, contexts)
+    golds = _golds(rows, values, labelled, training, as_published)
+    ids, made, renamed = _ids(rows, values["id"], questions, contexts, training)
     distinct: dict[str, int] = {}
     indices = [distinct.setdefault(context, len(distinct)) for context in contexts]
-    return pa.table(
+    context_of = np.repeat(np.array(indices, dtype=np.int64), np.diff(golds.bounds))
+    offsets = in_characters(golds.texts, golds.starts, context_of, list(distinct))
+    bounds, mask = pa.array(golds.bounds, pa.int32()), pa.array(golds.unknown, pa.bool_())
+    gold_texts, gold_starts = (
+        pa.ListArray.from_arrays(bounds, column, mask=mask)
+        for column in (pa.array(golds.texts, pa.string()), pa.array(offsets.starts, pa.int32()))
+    )
+    table = pa.table(
         {
             "id": pa.array(ids, pa.string()),
             "question": pa.array(questions, pa.string()),
@@ -70,8 +104,11 @@ def make_examples(rows: Rows, columns: Columns, *, labelled: bool, required: set
             "file": pa.DictionaryArray.from_arrays(np.zeros(rows.count, np.int32), [rows.source]),
             "row": np.arange(1, rows.count + 1, dtype=np.int32),
             "made": pa.array(made, pa.bool_()),
+            "renamed": pa.array(renamed, pa.bool_()),
+            "overruled": pa.array(golds.overruled, pa.bool_()),
         }
     )
+    return Made(table, offsets.note)
 
 
 def compact(table: pa.Table) -> pa.Table:
@@ -96,9 +133,11 @@ def where(table: pa.Table, row: int) -> str:
 def _check_columns(rows: Rows, columns: Columns, required: set[str]) -> None:
     for ours in columns:
         if ours in required and ours not in rows.columns:
+            hint = f"name the right one with `column_names: {{{ours}: ...}}`"
+            if rows.nested and ours in ("question", "context"):
+                hint = f"the questions may stand inside of {', '.join(rows.nested)}, which is not read: {HINT}"
             raise UserError(
-                f"{rows.source}: no column {columns[ours]!r}; the columns are {', '.join(rows.names)}; "
-                f"name the right one with `column_names: {{{ours}: ...}}`"
+                f"{rows.source}: no column {columns[ours]!r}; the columns are {', '.join(rows.names)}; {hint}"
             )
 
 
@@ -120,58 +159,90 @@ def _text(value: Any) -> str:
 
 def _id(value: Any) -> str | None:
     """The id as text; None where one must be made."""
-    if value is None or value == "":
+    if is_missing(value) or value == "":
         return None
     text = str(value) if isinstance(value, int | float) else value
     return _text(text)
 
 
-def _golds(rows: Rows, answers: list[Any], impossible: list[Any], labelled: bool) -> tuple[pa.ListArray, pa.ListArray]:
-    """The columns ``gold_texts`` and ``gold_starts``."""
-    flags = _each(rows, "is_impossible", impossible, parse_flag)
-    # All golds one after the other: lists of every row's own would be most of the memory that is held here.
-    texts: list[str] = []
-    starts: list[int | None] = []
-    bounds = [0]
-    unknown = []
-    for row, (value, flag) in enumerate(zip(answers, flags, strict=True)):
-        unknown.append(value is None and not flag and not labelled)
-        if not flag and not unknown[-1]:
-            try:
-                more_texts, more_starts = parse_golds(value)
-            except ShapeError as error:
+@dataclass(frozen=True, slots=True)
+class _Golds:
+    """The golds of all rows, one after the other: lists of every row's own would be most of the memory held here.
+
+    Attributes:
+        texts: The texts.
+        starts: Their stated starts.
+        bounds: Row ``i`` has the golds ``bounds[i]`` to ``bounds[i + 1]``.
+        unknown: Rows of which it is not known whether they have golds.
+        overruled: Rows whose golds are left out because they are said to have none.
+    """
+
+    texts: list[str]
+    starts: list[int | None]
+    bounds: list[int]
+    unknown: list[bool]
+    overruled: list[bool]
+
+
+def _golds(rows: Rows, values: Mapping[str, list[Any]], labelled: bool, training: bool, as_published: bool) -> _Golds:
+    flags = _each(rows, "is_impossible", values["is_impossible"], parse_flag)
+    golds = _Golds([], [], [0], [], [])
+    columns = zip(values["answers"], values["answer_start"], flags, strict=True)
+    for row, (value, start, flag) in enumerate(columns):
+        unknown = not labelled and not flag and is_missing(value)
+        texts: list[str] = []
+        starts: list[int | None] = []
+        try:
+            if not unknown:
+                texts, starts = parse_golds(value, start)
+        except ShapeError as error:
+            if not flag:
                 raise UserError(f"{rows.where(row)}: answers must be {FORMS}; here is {error}") from error
-            texts += more_texts
-            starts += more_starts
-        bounds.append(len(texts))
-    offsets, mask = pa.array(bounds, pa.int32()), pa.array(unknown, pa.bool_())
-    columns = (pa.array(texts, pa.string()), pa.array(starts, pa.int32()))
-    gold_texts, gold_starts = (pa.ListArray.from_arrays(offsets, column, mask=mask) for column in columns)
-    return gold_texts, gold_starts
+        if as_published and not texts and lists_answers(value):
+            texts, starts = [""], [None]
+        overruled = flag and training and len(texts) > 0
+        if not overruled:
+            golds.texts.extend(texts)
+            golds.starts.extend(starts)
+        golds.bounds.append(len(golds.texts))
+        golds.unknown.append(unknown)
+        golds.overruled.append(overruled)
+    return golds
 
 
-def _ids(rows: Rows, values: list[Any], questions: list[str], contexts: list[str]) -> tuple[list[str], list[bool]]:
-    """Unique ids, the published ones as they are, and which of them were made."""
+def _ids(
+    rows: Rows, values: list[Any], questions: list[str], contexts: list[str], training: bool
+) -> tuple[list[str], list[bool], list[bool]]:
+    """Unique ids, the published ones as they are but for repeats; which of them were made, and which renamed."""
     published = _each(rows, "id", values, _id)
     seen: dict[str, int] = {}
-    for row, name in enumerate(published):
-        if name is not None and seen.setdefault(name, row) != row:
-            raise UserError(
-                f"{rows.source}: rows {seen[name] + 1} and {row + 1} have the same id {name!r}; "
-                "ids must be unique within a file"
-            )
+    renamed = [name is not None and seen.setdefault(name, row) != row for row, name in enumerate(published)]
+    if any(renamed) and not training:
+        row = renamed.index(True)
+        name = published[row]
+        raise UserError(
+            f"{rows.source}: rows {seen[name or ''] + 1} and {row + 1} have the same id {name!r:.80}; "
+            "ids must be unique within a file"
+        )
     ids = []
     for row, name in enumerate(published):
-        ids.append(_made_id(questions[row], contexts[row], seen) if name is None else name)
-    return ids, [name is None for name in published]
+        if name is None:
+            ids.append(_made_id(questions[row], contexts[row], seen))
+        else:
+            ids.append(_numbered(name, seen) if renamed[row] else name)
+    return ids, [name is None for name in published], renamed
 
 
 def _made_id(question: str, context: str, seen: dict[str, int]) -> str:
     """An id from content alone, so that it stays the same wherever the row stands; repeats are numbered."""
-    digest = hashlib.blake2b(f"{question}\0{context}".encode(), digest_size=12).hexdigest()
-    name, number = digest, 1
-    while name in seen:
+    return _numbered(hashlib.blake2b(f"{question}\0{context}".encode(), digest_size=12).hexdigest(), seen)
+
+
+def _numbered(name: str, seen: dict[str, int]) -> str:
+    """The name, with a number behind it where it was seen before."""
+    numbered, number = name, 1
+    while numbered in seen:
         number += 1
-        name = f"{digest}-{number}"
-    seen[name] = -1
-    return name
+        numbered = f"{name}-{number}"
+    seen[numbered] = -1
+    return numbered

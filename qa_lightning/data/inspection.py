@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.encode import AnswerChoice, chosen_spans
-from qa_lightning.data.reach import Ceiling, covered, reachable
+from qa_lightning.data.reach import Reach, covered, reachable
 from qa_lightning.data.splits import Recipe, Split
 from qa_lightning.data.windows import cut, holds, locate
 
@@ -33,7 +33,7 @@ class Lengths(NamedTuple):
 
 @dataclass(frozen=True)
 class Inspection:
-    """A split in numbers. Those of questions are of the ones that are kept, as are the windows' and the ceiling's.
+    """A split in numbers. Those of questions are of the ones that are kept, as are the windows' and the scores'.
 
     Attributes:
         questions: Questions.
@@ -53,7 +53,8 @@ class Inspection:
         located: Golds that were located in their context.
         never_whole: How many of these no window holds whole.
         too_long: How many of these have more than ``max_answer_length`` tokens.
-        ceiling: The best scores that can be reached.
+        rule: By which answers are scored, as `scoring.rules` has it.
+        reach: The scores that can be reached.
     """
 
     questions: int
@@ -72,7 +73,8 @@ class Inspection:
     located: int
     never_whole: int
     too_long: int
-    ceiling: Ceiling
+    rule: str
+    reach: Reach
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,14 @@ class Example:
     golds: tuple[str, ...]
 
 
-def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, seed: int) -> Inspection:
+def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, rule: str) -> Inspection:
     """Counts and measures one split.
 
     Args:
         split: A split whose golds are known.
         recipe: How it was made.
         max_answer_length: Tokens of an answer at most.
-        seed: Of the sample that is searched where there are too many questions to search them all.
+        rule: By which answers are scored, as `scoring.rules` has it.
     """
     table, encoded, report = split.table, split.dataset.encoded, split.report
     column = table["context"].combine_chunks()
@@ -132,15 +134,16 @@ def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, seed:
     held = np.zeros(len(answer_tokens), dtype=bool)
     held[gold[whole]] = True
 
-    ceiling = reachable(
-        [texts[context] for context in context_of.tolist()],
+    reach = reachable(
+        texts,
+        context_of.tolist(),
         golds,
         encoded,
         windows,
         spans,
         max_answer_length=max_answer_length,
         null_allowed=recipe.version_2_with_negative,
-        seed=seed,
+        rule=rule,
     )
     _, first_use = np.unique(context_of, return_index=True)
     return Inspection(
@@ -168,7 +171,8 @@ def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, seed:
         located=len(starts),
         never_whole=len(starts) - int(held.sum()),
         too_long=int(np.sum(answer_tokens > max_answer_length)),
-        ceiling=ceiling,
+        rule=rule,
+        reach=reach,
     )
 
 
@@ -182,8 +186,7 @@ def sample_examples(split: Split, answers: AnswerChoice, count: int, seed: int) 
         seed: Of the draw.
     """
     table, encoded = split.table, split.dataset.encoded
-    rows = np.random.default_rng(seed).choice(len(table), min(count, len(table)), replace=False)
-    rows.sort()
+    rows = drawn(split, count, seed)
     taken = table.take(rows)
     starts, ends, bounds = chosen_spans(taken, answers)
     begins, finishes = covered(encoded, encoded.golds)
@@ -199,6 +202,11 @@ def sample_examples(split: Split, answers: AnswerChoice, count: int, seed: int) 
         others = tuple(text for text in dict.fromkeys(one["gold_texts"]) if text != answer)
         examples.append(Example(one["id"], one["question"], before, answer, after, label, others))
     return examples
+
+
+def drawn(split: Split, count: int, seed: int) -> NDArray[np.int64]:
+    """Rows of some questions of a split, ascending; a smaller count draws some of the same."""
+    return np.sort(np.random.default_rng(seed).permutation(len(split.table))[:count])
 
 
 def _excerpt(context: str, span: tuple[int, int] | None) -> tuple[str, str | None, str]:

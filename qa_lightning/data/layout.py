@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qa_lightning.errors import UserError
@@ -94,6 +94,24 @@ def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> La
         pad_type=tokenizer.pad_token_type_id,
         pad_left=tokenizer.padding_side == "left",
     )
+
+
+def with_null_at_end(layout: Layout, tokenizer: Any) -> Layout:
+    """The layout with null scored at a special token that ends every window: a token more where none does.
+
+    A causal decoder sees in each token what stands before it, so that only such a token has seen question and context.
+    (The context's last token has, too, but can be an answer: scored there, null and that answer were one.)
+
+    Args:
+        layout: What `read_layout` returned.
+        tokenizer: The same tokenizer.
+    """
+    if layout.after:
+        return replace(layout, null=(2, len(layout.after) - 1))
+    if tokenizer.eos_token_id is None:
+        return layout
+    types = None if layout.types is None else (*layout.types[:4], layout.types[3])
+    return replace(layout, after=(int(tokenizer.eos_token_id),), types=types, null=(2, 0))
 
 
 def _null_token(groups: Sequence[Sequence[int]], classification: int | None) -> tuple[int, int] | None:

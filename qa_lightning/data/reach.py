@@ -1,61 +1,41 @@
-"""The best scores that windows and settings leave within reach: no model can do better than the best spans."""
+"""What windows and settings leave within reach: what the golds' own tokens score, and what no answer can exceed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.collate import Encoded
-from qa_lightning.data.windows import Golds, Windows, holds, ranges
-from qa_lightning.scoring.squad import normalize, score_question
-
-Ints = NDArray[np.integer]
-
-MOST_SEARCHED = 2000
-"""Questions of which every span is looked at; where there are more to look at, a sample of so many is."""
-
-_SPANS_AT_ONCE = 1 << 18
+from qa_lightning.data.windows import Golds, Windows, holds
+from qa_lightning.scoring import mlqa
+from qa_lightning.scoring.rules import normalizer, scorer
 
 
-class Ceiling(NamedTuple):
-    """The best scores that can be reached, each by itself.
+class Reach(NamedTuple):
+    """Scores, 0 to 100, between which the best lie that windows and settings allow.
 
     Attributes:
-        exact: EM, 0 to 100.
-        f1: F1, 0 to 100.
-        hard: Questions that no gold's own tokens answer exactly, so that all their spans must be looked at.
-        searched: How many of these were; where not all, the scores are estimates.
+        exact_of_golds: EM of answering each question with the tokens of a gold, as far as a window holds them and
+            ``max_answer_length`` lets them be answered, or with nothing where that may be said and is right.
+        f1_of_golds: F1 of the same.
+        exact_at_most: No answers have a higher EM.
+        f1_at_most: No answers have a higher F1.
     """
 
-    exact: float
-    f1: float
-    hard: int
-    searched: int
-
-
-class Place(NamedTuple):
-    """Where the answers to one question can be looked for.
-
-    Attributes:
-        context: The context.
-        offsets: Characters that each of its tokens covers, as `tokens.Tokens` has them; int ``[tokens, 2]``.
-        first: First context token of each window, ascending; ``[windows]``.
-        last: One past the last context token of each window, ascending; ``[windows]``. Between them, the windows
-            leave no token out.
-    """
-
-    context: str
-    offsets: Ints
-    first: Ints
-    last: Ints
+    exact_of_golds: float
+    f1_of_golds: float
+    exact_at_most: float
+    f1_at_most: float
 
 
 def reachable(
-    contexts: Sequence[str],
+    texts: Sequence[str],
+    context_of: Sequence[int],
     golds: Sequence[Sequence[str]],
     encoded: Encoded,
     windows: Windows,
@@ -63,47 +43,40 @@ def reachable(
     *,
     max_answer_length: int,
     null_allowed: bool,
-    seed: int,
-) -> Ceiling:
-    """The means over all questions of the best scores that each could get; see `best_scores`.
-
-    Most questions need no search: a gold's own tokens can be answered, and read as it does.
+    rule: str,
+) -> Reach:
+    """The means over all questions.
 
     Args:
-        contexts: The context of each example.
+        texts: The distinct contexts.
+        context_of: Which of them each example has.
         golds: The published answers of each example.
-        encoded: Their tokens.
+        encoded: The examples' tokens.
         windows: All their windows.
         spans: Where golds stand, by example.
         max_answer_length: Tokens of an answer at most.
         null_allowed: Whether a question can be left unanswered.
-        seed: Of the sample that is searched where there are too many questions to search them all.
+        rule: By which answers are scored, as `scoring.rules` has it.
     """
-    _, gold, whole = holds(windows, spans)
-    legal = np.zeros(len(spans.first), dtype=bool)
-    legal[gold[whole]] = True
-    legal &= spans.last - spans.first < max_answer_length
-    example = np.repeat(np.arange(len(golds)), np.diff(spans.bounds))
-    easy = np.array([null_allowed and not published for published in golds])
-    columns = (example, *covered(encoded, spans))
-    for row, begin, end in zip(*(column[legal].tolist() for column in columns), strict=True):
-        easy[row] = easy[row] or score_question(contexts[row][begin:end], golds[row])[0] == 1.0
+    score, normalize = scorer(rule), normalizer(rule)
+    reached = np.array([score("", published) if null_allowed else (0.0, 0.0) for published in golds])
+    example, begins, ends = _parts_of_golds(encoded, windows, spans, max_answer_length)
+    for row, begin, end in zip(example.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        if reached[row].min() < 1:
+            reached[row] = np.maximum(reached[row], score(texts[context_of[row]][begin:end], golds[row]))
 
-    hard = np.flatnonzero(~easy)
-    searched = hard
-    if len(hard) > MOST_SEARCHED:
-        searched = np.random.default_rng(seed).choice(hard, MOST_SEARCHED, replace=False)
-    scores = []
-    for row in searched.tolist():
-        first, last = np.searchsorted(windows.example, [row, row + 1])
-        begin, end = encoded.contexts.bounds[encoded.context_of[row] :][:2]
-        place = Place(
-            contexts[row], encoded.contexts.offsets[begin:end], windows.first[first:last], windows.last[first:last]
-        )
-        scores.append(best_scores(place, golds[row], max_answer_length=max_answer_length, null_allowed=null_allowed))
-    of_hard = np.array(scores).reshape(-1, 2).sum(axis=0) * (len(hard) / max(1, len(searched)))
-    exact, f1 = 100 * (easy.sum() + of_hard) / len(golds)
-    return Ceiling(float(exact), float(f1), len(hard), len(searched))
+    room = min(max_answer_length, int((windows.last - windows.first).max()))
+    at_most = reached.copy()
+    hard = sorted(np.flatnonzero(reached.min(axis=1) < 1).tolist(), key=context_of.__getitem__)
+    for context, rows in groupby(hard, key=context_of.__getitem__):
+        words = None
+        for row in rows:
+            if words is None:
+                begin, end = encoded.contexts.bounds[encoded.context_of[row] :][:2]
+                words = _words(texts[context], encoded.contexts.offsets[begin:end], room, normalize)
+            for gold in dict.fromkeys(golds[row]) or [""]:
+                at_most[row] = np.maximum(at_most[row], _at_most(normalize(gold), words))
+    return Reach(*(100 * np.concatenate([reached, at_most], axis=1).mean(axis=0)).tolist())
 
 
 def covered(encoded: Encoded, golds: Golds) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -113,126 +86,80 @@ def covered(encoded: Encoded, golds: Golds) -> tuple[NDArray[np.int32], NDArray[
     return offsets[begin + golds.first, 0], offsets[begin + golds.last, 1]
 
 
-def best_scores(
-    place: Place, golds: Sequence[str], *, max_answer_length: int, null_allowed: bool
-) -> tuple[float, float]:
-    """The highest EM and the highest F1 that a prediction could get, each by itself.
-
-    What can be predicted: the text from the first character of one token to the last of another, both of which
-    cover at least one character, lie in the same window and are at most ``max_answer_length`` tokens apart, ends
-    counted; and the empty text, where null is allowed or there is nothing else.
-
-    The words of such a text are those of its chunks between white space: the end of one, whole ones, and the
-    beginning of another. So each chunk is normalised once, and each token's two parts of its chunk; the words
-    that a span shares with a gold are sums of these, for all spans at once.
-
-    Args:
-        place: Where to look.
-        golds: The published answers; empty for an unanswerable question.
-        max_answer_length: Tokens of an answer at most.
-        null_allowed: Whether the empty text can be predicted.
+def _parts_of_golds(
+    encoded: Encoded, windows: Windows, spans: Golds, max_answer_length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Of each gold the longest part that can be an answer.
 
     Returns:
-        EM, 0.0 or 1.0, and F1, 0.0 to 1.0, as `scoring.squad.score_question` has them.
+        The example, and the first character and the end, exclusive, of its part; ``[golds]``.
     """
-    wanted = sorted({normalize(gold) for gold in golds} - {""}) or [""]
-    bags = _Bags(place, [gold.split() for gold in wanted])
-    exact = best = 0.0
-    seen = False
-    for starts, ends in _spans(place, max_answer_length):
-        seen = seen or len(starts) > 0
-        counts = bags.of_spans(starts, ends)
-        words = counts[:, -1]
-        for gold, bag in zip(wanted, bags.wanted, strict=True):
-            shared = np.minimum(counts[:, :-1], bag[:-1]).sum(axis=1)
-            some = shared > 0
-            precision = shared[some] / words[some]
-            recall = shared[some] / bag[-1]
-            # In the order of operations that the scorer has, so that not even the last bit differs.
-            best = max(best, float((2 * precision * recall / (precision + recall)).max(initial=0.0)))
-            # Of the same words: are they in the same order?
-            for span in np.flatnonzero((shared == bag[-1]) & (words == bag[-1])) if not exact else ():
-                if normalize(bags.text(starts[span], ends[span])) == gold:
-                    exact = best = 1.0
-                    break
-        if exact:
-            break
-    if null_allowed or not seen:
-        empty = score_question("", golds)
-        exact, best = max(exact, empty[0]), max(best, empty[1])
-    return exact, best
+    window, gold, _ = holds(windows, spans)
+    first = np.maximum(spans.first[gold], windows.first[window])
+    last = np.minimum(np.minimum(spans.last[gold] + 1, windows.last[window]), first + max_answer_length)
+    order = np.lexsort((first - last, gold))
+    best = order[np.diff(gold[order], prepend=-1) > 0]
+    best = best[first[best] < last[best]]
+    example = windows.example[window[best]]
+    begin = encoded.contexts.bounds[encoded.context_of[example]]
+    offsets = encoded.contexts.offsets
+    return example, offsets[begin + first[best], 0], offsets[begin + last[best] - 1, 1]
 
 
-def _spans(place: Place, max_answer_length: int) -> Iterator[tuple[Ints, Ints]]:
-    """First and last tokens (inclusive) of all spans that can be answers, some at a time; ``[spans]`` each."""
-    offsets, first, last = place.offsets, place.first, place.last
-    visible = offsets[:, 0] < offsets[:, 1]
-    tokens = np.flatnonzero(visible)
-    tokens = tokens[(tokens >= first[0]) & (tokens < last[-1])]
-    # Of the windows that hold a token, the last one reaches furthest.
-    window = np.searchsorted(first, tokens, side="right") - 1
-    count = np.minimum(last[window] - tokens, max_answer_length)
-    at_once = max(1, _SPANS_AT_ONCE // max_answer_length)
-    for begin in range(0, len(tokens), at_once):
-        part = slice(begin, begin + at_once)
-        starts = np.repeat(tokens[part], count[part])
-        ends = starts + ranges(count[part])
-        legal = visible[ends] & (offsets[starts, 0] < offsets[ends, 1])
-        yield starts[legal], ends[legal]
+class _Words(NamedTuple):
+    """What answers from a context can be made of.
 
-
-class _Bags:
-    """How often the gold's words stand in parts of a context.
-
-    A bag is an int ``[words + 1]``: the count of each distinct word of the golds, and of all words in the last
-    column.
-
-    Args:
-        place: The context and its tokens.
-        golds: The normalised words of each gold.
+    Attributes:
+        running: Its words one after the other, each between spaces.
+        plain: The same with articles, which may be cut into words.
+        whole: The words of ``plain``.
+        most: Words of an answer at most.
     """
 
-    def __init__(self, place: Place, golds: Sequence[Sequence[str]]) -> None:
-        self._context = place.context
-        self._columns = {word: i for i, word in enumerate(sorted({word for gold in golds for word in gold}))}
-        self._begin, self._end = place.offsets[:, 0], place.offsets[:, 1]
-        chunks = [found.span() for found in re.finditer(r"\S+", place.context)]
-        self.wanted = self._bags(golds)
-        starts, ends = np.array(chunks, dtype=np.int64).reshape(-1, 2).T
-        self._first_chunk = np.searchsorted(ends, self._begin, side="right")
-        self._last_chunk = np.searchsorted(starts, self._end - 1, side="right") - 1
-        whole = self._bags([self._words(*chunk) for chunk in chunks])
-        self._before = np.concatenate([np.zeros_like(whole[:1]), whole]).cumsum(axis=0)
-        tails, heads = [], []
-        columns = (self._begin, self._end, self._first_chunk, self._last_chunk)
-        for begin, end, first, last in zip(*(column.tolist() for column in columns), strict=True):
-            visible = begin < end
-            tails.append(self._words(begin, chunks[first][1]) if visible else [])
-            heads.append(self._words(chunks[last][0], end) if visible else [])
-        self._tails, self._heads = self._bags(tails), self._bags(heads)
+    running: str
+    plain: str
+    whole: frozenset[str]
+    most: int
 
-    def text(self, start: int, end: int) -> str:
-        """The characters from one token to another."""
-        return self._context[self._begin[start] : self._end[end]]
 
-    def of_spans(self, starts: Ints, ends: Ints) -> NDArray[np.int64]:
-        """The bag of each span of tokens; int64 ``[spans, words + 1]``."""
-        first, last = self._first_chunk[starts], self._last_chunk[ends]
-        counts = self._tails[starts] + (self._before[last] - self._before[first + 1]) + self._heads[ends]
-        within = np.flatnonzero(first == last)
-        if len(within):
-            pairs = zip(self._begin[starts[within]].tolist(), self._end[ends[within]].tolist(), strict=True)
-            counts[within] = self._bags([self._words(*pair) for pair in pairs])
-        return counts
+def _words(context: str, offsets: NDArray[np.int32], room: int, normalize: Callable[[str], str]) -> _Words:
+    """What answers of up to ``room`` tokens (whose offsets are int32 ``[tokens, 2]``) can be made of."""
+    chunks = [found.span() for found in re.finditer(r"\S+", context)]
+    starts, ends = np.array(chunks, dtype=np.int64).reshape(-1, 2).T
+    before = np.cumsum([0, *(len(normalize(context[start:end]).split()) for start, end in chunks)])
+    most = 0
+    if len(chunks) and len(offsets):
+        begin = offsets[:, 0]
+        end = np.maximum.accumulate(offsets[:, 1])[np.minimum(np.arange(len(offsets)) + room, len(offsets)) - 1]
+        first = np.minimum(np.searchsorted(ends, begin, side="right"), len(chunks) - 1)
+        last = np.maximum(np.searchsorted(starts, end), 1)
+        # A chunk that is cut can have one word more: part of an article is none.
+        cut = (begin > starts[first]).astype(int) + (end < ends[last - 1])
+        most = int((before[last] - before[first] + cut).max())
+    plain = _plain(context)
+    return _Words(f" {_one_sigma(normalize(context))} ", plain, frozenset(plain.split()), most)
 
-    def _words(self, begin: int, end: int) -> list[str]:
-        return normalize(self._context[begin:end]).split()
 
-    def _bags(self, texts: Sequence[Sequence[str]]) -> NDArray[np.int64]:
-        counts = np.zeros((len(texts), len(self._columns) + 1), dtype=np.int64)
-        for row, words in enumerate(texts):
-            for word in words:
-                if word in self._columns:
-                    counts[row, self._columns[word]] += 1
-            counts[row, -1] = len(words)
-        return counts
+def _at_most(gold: str, context: _Words) -> tuple[float, float]:
+    """EM and F1, 0 to 1, that no answer exceeds, by one normalised gold.
+
+    The words of an answer stand one after the other in its context, but for the first and the last, which may be
+    parts of words.
+    """
+    words = gold.split()
+    standing = sum(word in context.whole or word in context.plain for word in map(_plain, words))
+    shared = min(standing, context.most)
+    if shared < len(words):
+        return 0.0, 2 * shared / (shared + len(words))
+    inner = words[1:-1]
+    return float(not inner or f" {_one_sigma(' '.join(inner))} " in context.running), 1.0
+
+
+def _plain(text: str) -> str:
+    """A text without case and punctuation."""
+    return _one_sigma(mlqa.normalize(text, ""))
+
+
+def _one_sigma(text: str) -> str:
+    """A text with one small sigma, which Python chooses by what stands beside it."""
+    return text.replace("ς", "σ")

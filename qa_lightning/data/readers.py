@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,17 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from qa_lightning.data.nested import flatten, records_of
+from qa_lightning.data.textfiles import TextFormat, find_delimiter, read_text, split_sep_line
 from qa_lightning.data.values import describe, parse_cell
 from qa_lightning.errors import UserError
 
 Columns = Mapping[str, str]
 """Our names of columns and what the source calls them."""
+
+
+ALIASES = {"answers": "answer"}
+"""What a column is called, too, where there is none of its usual name and the user names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,14 @@ class Rows:
         count: How many rows there are.
         names: The columns that are there, by the source's own names.
         columns: The values of those that are wanted and there, by our names.
+        nested: Those among the others that hold objects or lists of them, so that the questions may be in there.
     """
 
     source: str
     count: int
     names: list[str]
     columns: dict[str, list[Any]]
+    nested: list[str] = field(default_factory=list)
 
     def where(self, row: int) -> str:
         """The row (counted from 0) as messages name it: file, number from 1, and the id if there is one."""
@@ -42,14 +50,15 @@ class Rows:
         return f"{self.source}, row {row + 1}" + ("" if name is None else f" (id {name!r:.80})")
 
 
-def read_file(file: str, columns: Columns, split: str) -> Rows:
+def read_file(file: str, columns: Columns, split: str, form: TextFormat | None = None) -> Rows:
     """Reads one file or Arrow folder.
 
     Args:
-        file: SQuAD JSON, flat JSON, JSON Lines, CSV, TSV or Parquet, told apart by the ending; or a folder
-            that ``save_to_disk`` wrote.
+        file: SQuAD JSON, flat JSON, JSON Lines, CSV, TSV or Parquet, told apart by the ending, the texts among them
+            also packed (``.json.gz``); or a folder that ``save_to_disk`` wrote.
         columns: Our names of the wanted columns and what the file calls them.
         split: Which split of a folder that holds several.
+        form: How text files are written.
 
     Raises:
         UserError: Where there is no such file, or it cannot be read as what its ending says.
@@ -57,18 +66,18 @@ def read_file(file: str, columns: Columns, split: str) -> Rows:
     path = Path(file).expanduser()
     if not path.exists():
         raise UserError(f"{file}: no such file")
-    reader = READERS.get(path.suffix.lower())
+    endings = [ending.lower() for ending in path.suffixes]
+    packed = endings[-1:] == [".gz"]
+    reader = READERS.get("".join(endings[-2:-1] if packed else endings[-1:]))
     try:
         if path.is_dir():
             return _read_folder(path, columns, split)
-        if reader is None:
+        if reader is None or (packed and reader is _read_parquet):
             raise UserError(
-                f"{file}: unknown kind of file; the ending must be one of {', '.join(READERS)}, "
-                "or the path that of a folder written by save_to_disk"
+                f"{file}: unknown kind of file; the ending must be one of {', '.join(READERS)}, those of texts also "
+                "with .gz behind, or the path that of a folder written by save_to_disk"
             )
-        return reader(path, columns)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8") from error
+        return reader(path, columns, form or TextFormat())
     except (OSError, ValueError, KeyError, RecursionError, pa.ArrowException) as error:
         raise UserError(f"{file}: cannot be read: {first_line(error)}") from error
 
@@ -80,115 +89,120 @@ def first_line(error: Exception) -> str:
 
 def rows_of_dataset(source: str, dataset: Any, columns: Columns) -> Rows:
     """The wanted columns of a ``datasets.Dataset``."""
-    present = [name for name in dict.fromkeys(columns.values()) if name in dataset.column_names]
-    table = dataset.select_columns(present).with_format("arrow")[:]
-    return _from_arrow(source, len(dataset), dataset.column_names, table, columns)
+    present = _present(dataset.column_names, columns)
+    table = dataset.select_columns([*dict.fromkeys(present.values())]).with_format("arrow")[:]
+    return _from_arrow(source, len(dataset), dataset.features.arrow_schema, table, present)
 
 
-def _from_arrow(source: str, count: int, names: list[str], table: pa.Table, columns: Columns) -> Rows:
-    present = {ours: theirs for ours, theirs in columns.items() if theirs in table.column_names}
-    return Rows(source, count, names, {ours: table[theirs].to_pylist() for ours, theirs in present.items()})
+def _present(names: Collection[str], columns: Columns) -> dict[str, str]:
+    """Our names of those wanted columns that are there, and what the source calls them."""
+    found = {}
+    for ours, theirs in columns.items():
+        name = theirs if theirs in names or theirs != ours else ALIASES.get(ours, theirs)
+        if name in names:
+            found[ours] = name
+    return found
+
+
+def _from_arrow(source: str, count: int, schema: pa.Schema, table: pa.Table, present: Columns) -> Rows:
+    values = {ours: table[theirs].to_pylist() for ours, theirs in present.items()}
+    nested = [field.name for field in schema if _holds_objects(field.type) and field.name not in present.values()]
+    return Rows(source, count, schema.names, values, nested)
+
+
+def _holds_objects(kind: pa.DataType) -> bool:
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return pa.types.is_struct(kind)
 
 
 def rows_of_records(source: str, records: list[dict[str, Any]], columns: Columns) -> Rows:
-    """The wanted values of objects: flat rows, or SQuAD's articles."""
-    records = list(_flatten(source, records, columns["context"]))
+    """The wanted values of objects: flat rows, or SQuAD's articles or paragraphs."""
+    records = list(flatten(records, source, columns["context"]))
     names = list(dict.fromkeys(chain.from_iterable(records)))
-    present = {ours: theirs for ours, theirs in columns.items() if theirs in names}
+    present = _present(names, columns)
     values = {ours: [record.get(theirs) for record in records] for ours, theirs in present.items()}
-    return Rows(source, len(records), names, values)
+    for ours, alias in ALIASES.items():
+        # Each object may call it otherwise.
+        if present.get(ours) == ours and alias in names:
+            values[ours] = [record.get(ours, record.get(alias)) for record in records]
+    nested = [
+        name
+        for name, value in (records[0].items() if records else ())
+        if name not in present.values() and isinstance(value[0] if isinstance(value, list) and value else value, dict)
+    ]
+    return Rows(source, len(records), names, values, nested)
 
 
-def _flatten(source: str, records: list[dict[str, Any]], context: str) -> Iterator[dict[str, Any]]:
-    """Flat rows as they are, SQuAD's articles as one row per question, with its paragraph's context."""
-    for number, record in enumerate(records, 1):
-        if "paragraphs" not in record:
-            yield record
-            continue
-        article = f"{source}, article {number}"
-        for position, paragraph in enumerate(_objects(record["paragraphs"], f"{article}, paragraphs"), 1):
-            where = f"{article}, paragraph {position}"
-            shared = {context: paragraph[context]} if context in paragraph else {}
-            for question in _objects(paragraph.get("qas"), f"{where}, qas"):
-                yield {**question, **shared}
-
-
-def _objects(value: Any, where: str) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise UserError(f"{where}: expected a list of objects, found {describe(value)}")
-    for number, entry in enumerate(value, 1):
-        if not isinstance(entry, dict):
-            raise UserError(f"{where}, entry {number}: expected an object, found {describe(entry)}")
-    return value
-
-
-def _read_text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8-sig")
-
-
-def _read_json(path: Path, columns: Columns) -> Rows:
+def _read_json(path: Path, columns: Columns, form: TextFormat) -> Rows:
     try:
-        document = json.loads(_read_text(path))
+        document = json.loads(read_text(path, form.encoding))
     except json.JSONDecodeError as error:
         hint = "; JSON Lines end in .jsonl" if error.msg == "Extra data" else ""
         raise UserError(
             f"{path}: malformed JSON at line {error.lineno}, column {error.colno}: {error.msg}{hint}"
         ) from error
-    if isinstance(document, dict) and "data" not in document:
-        raise UserError(f"{path}: expected a list of rows, or an object with `data`")
-    records = document["data"] if isinstance(document, dict) else document
-    return rows_of_records(str(path), _objects(records, str(path)), columns)
+    records = records_of(document, str(path), {columns["question"], columns["context"]})
+    return rows_of_records(str(path), records, columns)
 
 
-def _read_json_lines(path: Path, columns: Columns) -> Rows:
+def _read_json_lines(path: Path, columns: Columns, form: TextFormat) -> Rows:
     records = []
     # Not splitlines(): a text may hold U+2028 and its like as they are.
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path, form.encoding).split("\n"), 1):
         if not line or line.isspace():
             continue
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}: malformed JSON at line {number}, column {error.colno}: {error.msg}") from error
+            hint = "; a JSON document of several lines ends in .json" if line.strip() in ("{", "[") else ""
+            raise UserError(
+                f"{path}: malformed JSON at line {number}, column {error.colno}: {error.msg}{hint}"
+            ) from error
         if not isinstance(record, dict):
             raise UserError(f"{path}, line {number}: expected an object, found {describe(record)}")
         records.append(record)
+    if len(records) == 1 and "data" in records[0]:  # a whole document in one line
+        records = records_of(records[0], str(path), set())
     return rows_of_records(str(path), records, columns)
 
 
-def _read_separated(path: Path, columns: Columns, separator: str) -> Rows:
-    content = path.read_bytes()
-    content.decode()  # for an error that names the byte
-    if not content.strip():
+def _read_separated(path: Path, columns: Columns, form: TextFormat, usual: str) -> Rows:
+    text = read_text(path, form.encoding)
+    if not text or text.isspace():
         return Rows(str(path), 0, [], {})
+    delimiter, text = split_sep_line(text)
+    delimiter = form.delimiter or delimiter or find_delimiter(text, (columns["question"], columns["context"]), usual)
+    content = text.encode()
     table = pyarrow.csv.read_csv(
         pa.BufferReader(content),
         # One block: a row may be longer than Arrow's usual ones. One thread: errors name the row.
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1)),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(columns.values(), pa.string()), strings_can_be_null=False
+            column_types=dict.fromkeys((*columns.values(), *ALIASES.values()), pa.string()), strings_can_be_null=False
         ),
     )
-    rows = _from_arrow(str(path), len(table), table.column_names, table, columns)
+    rows = _from_arrow(str(path), len(table), table.schema, table, _present(table.column_names, columns))
     if "answers" in rows.columns:
         rows.columns["answers"][:] = map(parse_cell, rows.columns["answers"])
     return rows
 
 
-def _read_csv(path: Path, columns: Columns) -> Rows:
-    return _read_separated(path, columns, ",")
+def _read_csv(path: Path, columns: Columns, form: TextFormat) -> Rows:
+    return _read_separated(path, columns, form, ",")
 
 
-def _read_tsv(path: Path, columns: Columns) -> Rows:
-    return _read_separated(path, columns, "\t")
+def _read_tsv(path: Path, columns: Columns, form: TextFormat) -> Rows:
+    return _read_separated(path, columns, form, "\t")
 
 
-def _read_parquet(path: Path, columns: Columns) -> Rows:
+def _read_parquet(path: Path, columns: Columns, form: TextFormat) -> Rows:
     with pyarrow.parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        table = file.read([name for name in dict.fromkeys(columns.values()) if name in names])
-        return _from_arrow(str(path), file.metadata.num_rows, names, table, columns)
+        schema = file.schema_arrow
+        present = _present(schema.names, columns)
+        table = file.read([*dict.fromkeys(present.values())])
+        return _from_arrow(str(path), file.metadata.num_rows, schema, table, present)
 
 
 def _read_folder(path: Path, columns: Columns, split: str) -> Rows:
@@ -202,7 +216,7 @@ def _read_folder(path: Path, columns: Columns, split: str) -> Rows:
     return rows_of_dataset(str(path), loaded, columns)
 
 
-READERS: dict[str, Callable[[Path, Columns], Rows]] = {
+READERS: dict[str, Callable[[Path, Columns, TextFormat], Rows]] = {
     ".json": _read_json,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ from qa_lightning.data.examples import EXAMPLES, compact, make_examples, where
 from qa_lightning.data.hub import read_hub
 from qa_lightning.data.readers import Rows, read_file, rows_of_records
 from qa_lightning.data.selection import Selection
+from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.errors import UserError
 
-COLUMNS = {name: name for name in ("id", "question", "context", "answers", "is_impossible")}
+COLUMNS = {name: name for name in ("id", "question", "context", "answers", "answer_start", "is_impossible")}
 """Our names of the columns, and what a source calls them unless it is told otherwise."""
 
-MAPPABLE = ("id", "question", "context", "answers")
+MAPPABLE = ("id", "question", "context", "answers", "answer_start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,18 @@ class Loaded:
         table: The examples, with the schema ``EXAMPLES``; at least one row.
         dropped: How many questions training dropped, by reason (``empty context``, ``empty question``).
         made_ids: How many of the table's ids were made because the source has none.
+        renamed_ids: The ids that were given a number because they occurred before; training data only.
+        overruled: The ids of the questions of training data that have answers and are said to have none.
+        offsets: What there is to say of the offsets of files that count in something else than characters or whose
+            answers stand elsewhere, by file: "read as UTF-8 bytes".
     """
 
     table: pa.Table
     dropped: dict[str, int]
     made_ids: int
+    renamed_ids: list[str] = field(default_factory=list)
+    overruled: list[str] = field(default_factory=list)
+    offsets: dict[str, str] = field(default_factory=dict)
 
 
 def read_examples(
@@ -52,7 +59,9 @@ def read_examples(
     training: bool,
     labelled: bool = True,
     version_2_with_negative: bool = False,
+    as_published: bool = False,
     cache_dir: str | Path | None = None,
+    form: TextFormat | None = None,
 ) -> Loaded:
     """Reads one split.
 
@@ -66,12 +75,17 @@ def read_examples(
         select: A split or slices of it in the notation of ``datasets``: ``train[:5%]``, ``train[:9]+train[-9:]``.
             They count questions in published order. For files the name means nothing, but for a folder of
             several splits.
-        columns: What the source calls ``id``, ``question``, ``context`` and ``answers``, where it differs.
-        training: Whether questions with an empty text are dropped and counted rather than refused.
+        columns: What the source calls ``id``, ``question``, ``context``, ``answers`` and ``answer_start`` (of rows
+            that have text and offset in columns of their own), where it differs.
+        training: Whether questions with an empty text are dropped, and those with the id of another given a number,
+            rather than refused; and whether ``is_impossible`` rules over answers that are there.
         labelled: Whether every question must have golds (an empty list: unanswerable). Where not, those that
             are there are kept.
         version_2_with_negative: Whether unanswerable questions are welcome.
+        as_published: Whether a question is answerable as the official script sees it: when it lists any answer,
+            though it be one without a text.
         cache_dir: Where downloads from the Hub are kept.
+        form: How text files are written; None: it is found out.
 
     Raises:
         UserError: Whatever is wrong with the data, with file and row or id.
@@ -81,14 +95,14 @@ def read_examples(
     if unknown:
         raise UserError(f"column_names: unknown name {min(unknown)!r}; the names are {', '.join(MAPPABLE)}")
     names = COLUMNS | mapped
-    required = {"question", "context"} | ({"answers"} if labelled else set()) | ({"id"} & mapped.keys())
+    required = {"question", "context"} | ({"answers"} if labelled else set()) | ({"id", "answer_start"} & mapped.keys())
     paths = [files] if isinstance(files, str) else files or []
     if not paths and not dataset_name:
         raise UserError(f"no data for {split}: name a file or a data set on the Hub")
 
     def read(part: str) -> Iterator[Rows]:
         for path in paths:
-            yield read_file(path, names, part)
+            yield read_file(path, names, part, form)
         if not paths:
             yield read_hub(
                 str(dataset_name),
@@ -99,8 +113,16 @@ def read_examples(
                 columns=names,
             )
 
+    offsets: dict[str, str] = {}
+
     # Rows are objects: what is read goes before more of it comes.
-    make = partial(make_examples, columns=names, labelled=labelled, required=required)
+    def make(rows: Rows) -> pa.Table:
+        made = make_examples(
+            rows, names, labelled=labelled, required=required, training=training, as_published=as_published
+        )
+        offsets.update({rows.source: made.offsets} if made.offsets else {})
+        return made.table
+
     selection = Selection(select or split)
     tables = {part: _join(list(map(make, read(part)))) for part in selection.splits}
     return _finish(
@@ -108,6 +130,7 @@ def read_examples(
         label=f"{', '.join(paths) or dataset_name} ({selection.text})",
         training=training,
         answerable=labelled and not version_2_with_negative,
+        offsets=offsets,
     )
 
 
@@ -122,11 +145,13 @@ def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> Loaded:
         UserError: Where a row is not as it should be.
     """
     found = rows_of_records(source, rows, COLUMNS)
-    table = make_examples(found, COLUMNS, labelled=True, required={"question", "context", "answers"})
-    return _finish(table, label=source, training=False, answerable=False)
+    required = {"question", "context", "answers"}
+    made = make_examples(found, COLUMNS, labelled=True, required=required, training=False)
+    offsets = {source: made.offsets} if made.offsets else {}
+    return _finish(made.table, label=source, training=False, answerable=False, offsets=offsets)
 
 
-def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool) -> Loaded:
+def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool, offsets: dict[str, str]) -> Loaded:
     """Makes the checks that concern only what was selected."""
     if not len(table):
         raise UserError(f"{label}: there are no questions in it")
@@ -137,7 +162,14 @@ def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool) ->
     if answerable:
         _check_answerable(table)
     table = compact(table) if dropped else table
-    return Loaded(table.select(EXAMPLES.names), dropped, pc.sum(table["made"]).as_py())
+    return Loaded(
+        table.select(EXAMPLES.names),
+        dropped,
+        made_ids=pc.sum(table["made"]).as_py(),
+        renamed_ids=table["id"].filter(table["renamed"]).to_pylist(),
+        overruled=table["id"].filter(table["overruled"]).to_pylist(),
+        offsets=offsets,
+    )
 
 
 def _join(tables: list[pa.Table]) -> pa.Table:

@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 from qa_lightning.data.alignment import OnMisaligned, align
 from qa_lightning.data.collate import Encoded, WindowDataset
 from qa_lightning.data.encode import AnswerChoice, encode
+from qa_lightning.data.examples import compact
 from qa_lightning.data.sources import Loaded
-from qa_lightning.data.windows import Windows, cut, holds
+from qa_lightning.data.windows import Windows, check_lengths, cut, hold_more, holds
 from qa_lightning.errors import UserError
 from qa_lightning.records import Question
+
+ANSWER_TOO_LONG = "answer longer than a window"
+ANSWER_WITHOUT_TOKENS = "answer without a token"
+"""Why training leaves a question out whose answer stands in its context; keys of a report's ``dropped`` and ``ids``."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Recipe:
     version_2_with_negative: bool
     on_misaligned: OnMisaligned
     cache_dir: Path | None
+    null_at_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,11 @@ class Split:
     Attributes:
         dataset: Its windows.
         table: The examples that the windows are cut from, with the schema ``alignment.ALIGNED``.
-        report: What was read, repaired, cut and dropped, as plain data for a JSON file.
+        report: What was read, repaired, cut and dropped, as plain data for a JSON file. ``questions`` and ``windows``
+            are those that are there (in training: that are trained on), ``dropped`` counts the questions that are
+            not, by reason; ``windows_added`` are those that hold an answer which lies across the border of two
+            others, ``windows_dropped`` those that training leaves out; ``renamed_ids``, ``overruled_answers`` and
+            ``offsets`` are as in `sources.Loaded`; ``ids`` names the questions concerned.
         summary: The same in a line or two for people.
     """
 
@@ -75,13 +85,18 @@ def build_split(
         max_question_length=recipe.max_question_length,
         answers=recipe.answers,
         cache_dir=recipe.cache_dir,
+        null_at_end=recipe.null_at_end,
     )
     layout = encoded.layout
+    check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, layout.special_tokens)
     if layout.null is None and recipe.version_2_with_negative:
         raise UserError(
             f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "
             "set version_2_with_negative: false with answerable questions, or choose another model"
         )
+    left_out: dict[str, list[str]] = {}
+    if training:
+        table, encoded, left_out = _learnable(table, encoded, recipe, source)
     windows = cut(
         encoded.contexts.lengths[encoded.context_of],
         encoded.question_lengths,
@@ -89,42 +104,86 @@ def build_split(
         doc_stride=recipe.doc_stride,
         special=layout.special_tokens,
     )
-    counts = {
-        "questions": len(table),
-        "windows": len(windows),
-        "questions_cut": int(np.sum(encoded.questions.lengths[encoded.question_of] > recipe.max_question_length)),
-    }
-    if training:
-        kept = windows.select(_trainable(encoded, windows, recipe))
-        counts |= {"windows_dropped": len(windows) - len(kept), "windows": len(kept)}
-        windows = kept
-        if not len(windows):
-            raise UserError(f"{source}: no window holds an answer; raise max_length or allow_impossible_windows")
     ids = table["id"].to_pylist()
+    counts = {"questions": len(table), "windows": len(windows)}
+    counts["questions_cut"] = int(np.sum(encoded.questions.lengths[encoded.question_of] > recipe.max_question_length))
+    with_more: list[str] = []
+    if training:
+        windows, more = hold_more(
+            windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], _rooms(encoded, recipe)
+        )
+        with_more = [ids[row] for row in more.tolist()]
+        kept = windows.select(_trainable(encoded, windows, recipe))
+        counts |= {
+            "windows": len(kept),
+            "windows_added": len(with_more),
+            "windows_dropped": len(windows) - len(kept),
+        }
+        windows = kept
     questions = None if training else _questions(table, windows)
+    dropped = loaded.dropped | {reason: len(names) for reason, names in left_out.items()}
     report = counts | {
-        "dropped": dict(loaded.dropped),
+        "dropped": dropped,
         "made_ids": loaded.made_ids,
+        "renamed_ids": len(loaded.renamed_ids),
+        "overruled_answers": len(loaded.overruled),
+        "offsets": loaded.offsets,
+        "ids": {
+            "windows_added": with_more,
+            "renamed_ids": loaded.renamed_ids,
+            "overruled_answers": loaded.overruled,
+            **left_out,
+        },
         "alignment": alignment.to_dict(),
     }
     return Split(
         WindowDataset(encoded, windows, ids, questions, name),
         table,
         report,
-        _summary(source, counts, loaded, str(alignment)),
+        _summary(source, counts, dropped, loaded, str(alignment)),
     )
 
 
+def _rooms(encoded: Encoded, recipe: Recipe) -> NDArray[np.int64]:
+    """Context tokens that a window of each example has room for; int64 ``[examples]``."""
+    return recipe.max_length - encoded.layout.special_tokens - encoded.question_lengths
+
+
+def _learnable(
+    table: pa.Table, encoded: Encoded, recipe: Recipe, source: str
+) -> tuple[pa.Table, Encoded, dict[str, list[str]]]:
+    """Leaves out the questions that would be trained as having no answer because no window can hold theirs.
+
+    Returns:
+        What is left of the table and of what was encoded, and the ids of the others by reason.
+
+    Raises:
+        UserError: Where nothing is left.
+    """
+    golds = encoded.golds
+    example = np.repeat(np.arange(len(table)), np.diff(golds.bounds))
+    fits = golds.last - golds.first < _rooms(encoded, recipe)[example]
+    too_long = (np.diff(golds.bounds) > 0) & (np.bincount(example, fits, minlength=len(table)) == 0)
+    reasons = {ANSWER_TOO_LONG: too_long, ANSWER_WITHOUT_TOKENS: encoded.unlabelled}
+    left_out = {reason: table["id"].filter(pa.array(of)).to_pylist() for reason, of in reasons.items() if of.any()}
+    keep = ~(too_long | encoded.unlabelled)
+    if keep.all():
+        return table, encoded, left_out
+    if not keep.any():
+        found = ", ".join(f"{reason}: {len(ids):,} questions" for reason, ids in left_out.items())
+        raise UserError(f"{source}: no window holds an answer ({found}); raise max_length, or look at the answers")
+    return compact(table.filter(pa.array(keep))), encoded.select(keep), left_out
+
+
 def _trainable(encoded: Encoded, windows: Windows, recipe: Recipe) -> NDArray[np.bool_]:
-    """Which windows something can be learnt from; bool ``[windows]``."""
-    keep = ~encoded.unlabelled[windows.example]
+    """Which windows of questions that can be learnt from are trained on; bool ``[windows]``."""
     if recipe.allow_impossible_windows and encoded.layout.null is not None:
-        return keep
+        return np.ones(len(windows), dtype=bool)
     window, _, whole = holds(windows, encoded.golds)
     holding = np.zeros(len(windows), dtype=bool)
     holding[window[whole]] = True
     unanswerable = np.diff(encoded.golds.bounds)[windows.example] == 0
-    return keep & (holding | unanswerable)
+    return holding | unanswerable
 
 
 def _questions(table: pa.Table, windows: Windows) -> list[Question]:
@@ -150,9 +209,16 @@ def _questions(table: pa.Table, windows: Windows) -> list[Question]:
     ]
 
 
-def _summary(source: str, counts: dict[str, int], loaded: Loaded, alignment: str) -> str:
+def _summary(source: str, counts: dict[str, int], dropped: dict[str, int], loaded: Loaded, alignment: str) -> str:
     parts = [f"{source}: {counts['questions']:,} questions, {counts['windows']:,} windows"]
-    parts += [f"{count:,} questions dropped ({reason})" for reason, count in loaded.dropped.items() if count]
+    if counts.get("windows_added"):
+        parts.append(f"{counts['windows_added']:,} windows added for answers that lie across the border of two")
+    parts += [f"{count:,} questions dropped ({reason})" for reason, count in dropped.items() if count]
     if counts["questions_cut"]:
         parts.append(f"{counts['questions_cut']:,} questions cut at max_question_length")
+    if loaded.renamed_ids:
+        parts.append(f"{len(loaded.renamed_ids):,} repeated ids numbered")
+    if loaded.overruled:
+        parts.append(f"{len(loaded.overruled):,} questions have answers and is_impossible: trained as unanswerable")
+    parts += [f"offsets of {Path(file).name} {note}" for file, note in loaded.offsets.items()]
     return "; ".join(parts) + f"; answers: {alignment}"

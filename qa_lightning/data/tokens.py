@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, compress, pairwise
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lightning.data.offsets import add_marks, trim
-from qa_lightning.errors import UserError
+from qa_lightning.data.token_cache import (
+    DamagedEntryError,
+    discard_entry,
+    read_entry,
+    remove_leftovers,
+    write_entry,
+)
 
-FORMAT = "3"
+FORMAT = "4"
 """Part of every cache key: a change of what is stored gets new entries."""
 
 CHUNK = 250_000
@@ -44,6 +49,9 @@ Stored = dict[str, np.dtype[Any]]
 
 _IDS: Stored = {"lengths": np.dtype(np.int64), "ids": np.dtype(np.int32)}
 _TOKENS: Stored = _IDS | {"offsets": np.dtype((np.int32, 2))}
+
+_TRIES = 2
+"""How often an entry is made at most, if another process or the disk goes on damaging it."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,15 @@ class Tokens(TokenIds):
 
 
 def default_cache_dir() -> Path:
-    """``qa_lightning`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qa_lightning"
+    """``qa_lightning`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``).
+
+    Users without a home, as in some containers, have it below the folder for temporary files.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "qa_lightning"
 
 
 def plain_backend(tokenizer: Any) -> Any:
@@ -95,20 +110,22 @@ def plain_backend(tokenizer: Any) -> Any:
     return backend
 
 
-def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None) -> Tokens:
+def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None, raw_offsets: bool = False) -> Tokens:
     """The tokens of each text by itself, without special tokens.
 
     Args:
         texts: Distinct texts.
         backend: What `plain_backend` returned.
         cache_dir: Where to keep them; None: in memory only.
+        raw_offsets: Whether offsets are those of the tokenizer, with white space and without dropped marks.
     """
 
     def make(chunk: list[str]) -> Columns:
         encodings = backend.encode_batch(chunk, add_special_tokens=False)
-        return _columns([one.ids for one in encodings], [one.offsets for one in encodings], chunk)
+        return _columns([one.ids for one in encodings], [one.offsets for one in encodings], chunk, raw_offsets)
 
-    return Tokens(**_cached("texts", [texts], make, _TOKENS, backend, cache_dir))
+    kind = "texts, raw offsets" if raw_offsets else "texts"
+    return Tokens(**_cached(kind, [texts], make, _TOKENS, backend, cache_dir))
 
 
 def tokenize_ids(texts: Texts, backend: Any, cache_dir: Path | None = None) -> TokenIds:
@@ -177,13 +194,16 @@ def _id_columns(ids: Sequence[Sequence[int]]) -> Columns:
 
 
 def _columns(
-    ids: Sequence[Sequence[int]], offsets: Sequence[Sequence[tuple[int, int]]], texts: Sequence[str]
+    ids: Sequence[Sequence[int]],
+    offsets: Sequence[Sequence[tuple[int, int]]],
+    texts: Sequence[str],
+    raw_offsets: bool = False,
 ) -> Columns:
     columns = _id_columns(ids)
     bounds = _bounds(columns["lengths"])
     characters = chain.from_iterable(chain.from_iterable(offsets))
     flat = np.fromiter(characters, np.int32, 2 * bounds[-1]).reshape(-1, 2)
-    return columns | {"offsets": add_marks(trim(flat, bounds, texts), bounds, texts)}
+    return columns | {"offsets": flat if raw_offsets else add_marks(trim(flat, bounds, texts), bounds, texts)}
 
 
 def _cached(
@@ -196,19 +216,44 @@ def _cached(
 ) -> Columns:
     """The ``stored`` columns that ``make`` makes of the texts, with ``bounds`` in place of ``lengths``.
 
-    With a folder, they are read from the entry of these texts and this tokenizer, made first where there is none.
-    Many processes may do so at once: an entry is written under a name of its own and then renamed, and whoever comes
-    second keeps what is there.
-
-    Raises:
-        UserError: Where the folder cannot be written or an entry cannot be read.
+    With a folder, they are read from the entry of these texts and this tokenizer, made first where there is none or
+    a damaged one. Where it cannot be kept, memory holds it.
     """
+    columns = _kept(kind, texts, make, stored, backend, cache_dir) if cache_dir is not None else None
+    if columns is None:
+        chunks = [make(*chunk) for chunk in _chunks(texts)]
+        columns = {name: np.concatenate([np.empty(0, stored[name]), *(one[name] for one in chunks)]) for name in stored}
+    return columns | {"bounds": _bounds(columns.pop("lengths"))}
+
+
+def _kept(
+    kind: str, texts: Sequence[Texts], make: Callable[..., Columns], stored: Stored, backend: Any, cache_dir: Path
+) -> Columns | None:
+    """The columns from their entry in a folder; None where they cannot be kept there."""
+    folder = cache_dir / "tokens"
+    entry = folder / _name(kind, texts, stored, backend)
+    remove_leftovers(folder)
+    try:
+        for _ in range(_TRIES):
+            try:
+                return read_entry(entry, stored)
+            except FileNotFoundError:
+                pass
+            except DamagedEntryError as error:
+                _say(f"{error}; it is made anew")
+                discard_entry(entry)
+            write_entry(entry, stored, (make(*chunk) for chunk in _chunks(texts)))
+        return read_entry(entry, stored)
+    except (OSError, DamagedEntryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        _say(f"{folder}: tokens cannot be kept there ({reason}); this run holds them in memory")
+        return None
+
+
+def _name(kind: str, texts: Sequence[Texts], stored: Stored, backend: Any) -> str:
+    """The name of the entry of these texts and this tokenizer."""
     import tokenizers
 
-    if cache_dir is None:
-        chunks = [make(*chunk) for chunk in _chunks(texts)]
-        flat = {name: np.concatenate([np.empty(0, stored[name]), *(one[name] for one in chunks)]) for name in stored}
-        return flat | {"bounds": _bounds(flat.pop("lengths"))}
     digest = hashlib.blake2b(digest_size=20)
     made_by = (FORMAT, tokenizers.__version__, sys.byteorder, backend.to_str(), str(backend.encode_special_tokens))
     for part in (*made_by, kind, *stored):
@@ -217,38 +262,12 @@ def _cached(
         digest.update(len(column).to_bytes(8, "little") + _sizes(column).tobytes())
     for chunk in _chunks(texts):
         digest.update("".join(chain.from_iterable(chunk)).encode())
-    entry = cache_dir / "tokens" / digest.hexdigest()
-    if not entry.is_dir():
-        _write(entry, stored, (make(*chunk) for chunk in _chunks(texts)))
-    try:
-        bounds = _bounds(_map(entry / "lengths", stored["lengths"], len(texts[0])))
-        flat = {name: _map(entry / name, stored[name], int(bounds[-1])) for name in stored if name != "lengths"}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{entry}: damaged tokens ({error}); delete this folder, it will be made anew") from error
-    return flat | {"bounds": bounds}
+    return digest.hexdigest()
 
 
-def _write(entry: Path, stored: Stored, chunks: Iterable[Columns]) -> None:
-    """Writes the columns as they come, those of a chunk behind those of the one before."""
-    unfinished = entry.with_name(f"unfinished-{uuid.uuid4().hex}")
-    try:
-        unfinished.mkdir(parents=True)
-        with ExitStack() as stack:
-            files = {name: stack.enter_context((unfinished / name).open("wb")) for name in stored}
-            for chunk in chunks:
-                for name, file in files.items():
-                    file.write(chunk[name].data)
-        unfinished.rename(entry)
-    except OSError as error:
-        if not entry.is_dir():
-            raise UserError(f"{entry.parent}: cannot keep tokens there ({error}); set another cache_dir") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+@cache
+def _say(line: str) -> None:
+    """Says something once, on the first of several processes."""
+    from lightning.pytorch.utilities import rank_zero_info
 
-
-def _map(file: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-    """A raw column of so many items, mapped into memory; ValueError where its size is another."""
-    size, wanted = file.stat().st_size, count * dtype.itemsize
-    if size != wanted:
-        raise ValueError(f"{file.name} has {size} bytes, not {wanted}")
-    return np.memmap(file, dtype, "c", shape=(count,)) if count else np.zeros(0, dtype)
+    rank_zero_info(line)

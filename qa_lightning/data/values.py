@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+from decimal import Decimal
+from itertools import compress
 from typing import Any
+
+from qa_lightning.data.cells import read_printed
 
 Golds = tuple[list[str], list[int | None]]
 
 FORMS = "{text: [...], answer_start: [...]}, a list of {text, answer_start}, one {text, answer_start}, or a text"
 
-_FLAGS = {None: False, "": False, "0": False, "false": False, "1": True, "true": True}
+_FLAGS: dict[str | None, bool] = {
+    None: False,
+    **dict.fromkeys(("", "0", "0.0", "false"), False),
+    **dict.fromkeys(("1", "1.0", "true"), True),
+}
+
+_MOST = 2**31
+"""Offsets are below it."""
+
+_WHOLE = re.compile(r"\s*[-+]?[0-9]{1,15}(?:\.0*)?\s*")
 
 
 class ShapeError(Exception):
@@ -34,8 +48,13 @@ def check_text(value: Any) -> None:
             raise ShapeError(f"a text with half a surrogate pair at character {error.start}") from None
 
 
+def is_missing(value: Any) -> bool:
+    """Whether there is no value: null, or the NaN that pandas puts into its place."""
+    return value is None or value != value  # NaN differs from itself
+
+
 def parse_flag(value: Any) -> bool:
-    """A truth value of JSON, Arrow or CSV (``True``, ``1``, empty); null is False.
+    """A truth value of JSON, Arrow or CSV (``True``, ``1``, ``1.0``, empty); null is False.
 
     Raises:
         ShapeError: Where it is none of these.
@@ -44,74 +63,129 @@ def parse_flag(value: Any) -> bool:
         return value
     if isinstance(value, dict | list):
         raise ShapeError(f"{describe(value)}, not true or false")
-    flag = _FLAGS.get(value if value is None else str(value).strip().lower())
+    flag = _FLAGS.get(None if is_missing(value) else str(value).strip().lower())
     if flag is None:
         raise ShapeError(f"{value!r:.40}, not true or false")
     return flag
 
 
-def parse_golds(value: Any) -> Golds:
-    """The gold texts and their stated starts in characters (None where none is stated).
+def parse_golds(value: Any, beside: Any = None) -> Golds:
+    """The gold texts and their stated starts (None where none is stated); without golds, there is no answer.
 
     Args:
-        value: One of the forms of ``FORMS``; a list of plain texts too. No text, an empty list or a blank
-            plain text mean that the question is unanswerable.
+        value: One of the forms of ``FORMS``, a list of plain texts too, or null. Texts that are null or blank are
+            no golds.
+        beside: What a column of its own states as the starts, one or a list; taken where ``value`` states none.
 
     Raises:
         ShapeError: Saying what is wrong with the value.
     """
-    texts: Any
-    starts: Any
+    texts, starts = _texts_and_starts(value)
+    golds = [_is_gold(text) for text in texts]
+    if not isinstance(starts, list):
+        raise ShapeError(f"answer_start is {describe(starts)}, text is a list")
+    if not starts and not any(golds):
+        return [], []
+    if len(starts) != len(texts):
+        raise ShapeError(f"as many answer_start ({len(starts)}) as text ({len(texts)}) are needed")
+    starts = [start if type(start) is int and -1 <= start < _MOST else _whole_number(start) for start in starts]
+    if beside is not None and any(golds) and all(start is None for start in starts):
+        starts = _starts_beside(beside, len(texts))
+    if all(golds):
+        return texts, starts
+    return list(compress(texts, golds)), list(compress(starts, golds))
+
+
+def _is_gold(text: Any) -> bool:
+    """Whether the text is neither null nor blank."""
+    if is_missing(text):
+        return False
+    try:
+        check_text(text)
+    except ShapeError as error:
+        raise ShapeError(f"text is {error}") from None
+    return text != "" and not text.isspace()
+
+
+def _texts_and_starts(value: Any) -> tuple[list[Any], Any]:
+    """The texts and the starts of each form, as they are; both empty where it is null or empty."""
+    if is_missing(value) or value == {}:
+        return [], []
     if isinstance(value, str):
         if "answer_start" in value and value.lstrip().startswith(("{", "[")):
             raise ShapeError("a text that looks like one of these but is not JSON")
-        texts, starts = ([value], [None]) if value.strip() else ([], [])
-    elif isinstance(value, dict):
-        texts, starts = value.get("text"), value.get("answer_start")
-        if isinstance(texts, str):
-            texts, starts = [texts], [starts]
-        elif isinstance(texts, list) and starts is None:
-            starts = [None] * len(texts)
-    elif isinstance(value, list):
-        items = [{"text": item} if isinstance(item, str) else item for item in value]
-        if not all(isinstance(item, dict) for item in items):
-            wrong = next(item for item in items if not isinstance(item, dict))
-            raise ShapeError(f"a list that holds {describe(wrong)}")
-        texts = [item.get("text") for item in items]
-        starts = [item.get("answer_start") for item in items]
-    else:
-        raise ShapeError(describe(value))
-    _check_golds(texts, starts)
-    return texts, starts
+        return [value], [None]
+    if isinstance(value, dict):
+        if "text" not in value:
+            raise ShapeError("text is null or missing")
+        texts, starts = value["text"], value.get("answer_start")
+        if isinstance(texts, str) or is_missing(texts):
+            return [texts], starts if isinstance(starts, list) else [starts]
+        if not isinstance(texts, list):
+            raise ShapeError(f"text is {describe(texts)}")
+        return texts, [None] * len(texts) if is_missing(starts) else starts
+    if isinstance(value, list):
+        of_items = []
+        for item in value:
+            if isinstance(item, dict):
+                if "text" not in item:
+                    raise ShapeError("text is null or missing, not a text")
+                of_items.append((item["text"], item.get("answer_start")))
+            elif isinstance(item, str) or is_missing(item):
+                of_items.append((item, None))
+            else:
+                raise ShapeError(f"a list that holds {describe(item)}")
+        return [text for text, _ in of_items], [start for _, start in of_items]
+    raise ShapeError(describe(value))
 
 
-def _check_golds(texts: Any, starts: Any) -> None:
-    if not isinstance(texts, list):
-        raise ShapeError(f"text is {describe(texts)}")
-    for text in texts:
+def lists_answers(value: Any) -> bool:
+    """Whether answers that `parse_golds` can read list any, though it be one without a text."""
+    if isinstance(value, dict):
+        value = value.get("text")
+    return len(value) > 0 if isinstance(value, list) else isinstance(value, str) and bool(value.strip())
+
+
+def _starts_beside(value: Any, count: int) -> list[int | None]:
+    """The starts that a column of its own states for so many texts."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            check_text(text)
-        except ShapeError as error:
-            raise ShapeError(f"text is {error}") from None
-    if not isinstance(starts, list):
-        raise ShapeError(f"answer_start is {describe(starts)}, text is a list")
-    if len(starts) != len(texts):
-        raise ShapeError(f"as many answer_start ({len(starts)}) as text ({len(texts)}) are needed")
-    for start in starts:
-        if start is not None and (type(start) is not int or not -(2**31) <= start < 2**31):
-            raise ShapeError(f"answer_start is {describe(start)}, not a whole number")
+            value = read_printed(value)
+        except (ValueError, RecursionError):
+            raise ShapeError(f"answer_start is {value!r:.40}, not a whole number") from None
+    starts = value if isinstance(value, list) else [value]
+    if all(is_missing(start) or start == "" for start in starts):
+        return [None] * count
+    if len(starts) != count:
+        raise ShapeError(f"as many answer_start ({len(starts)}) as text ({count}) are needed")
+    return [_whole_number(start) for start in starts]
+
+
+def _whole_number(value: Any) -> int | None:
+    """A number that is whole, however it is written (``32``, ``32.0``, ``"32"``); None where there is none."""
+    if is_missing(value) or value == "":
+        return None
+    number = None
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        number = int(value.partition(".")[0])
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value % 1 == 0:
+        number = int(value)
+    if number is None or not -_MOST <= number < _MOST:
+        raise ShapeError(f"answer_start is {describe(value)}, not a whole number")
+    return number
 
 
 def parse_cell(cell: str) -> Any:
-    """The answers in a CSV cell: what its JSON states if it is one of ``FORMS``, else the text as it is.
+    """The answers in a CSV cell: one of ``FORMS`` as JSON or as Python and NumPy print it, else the text as it is.
 
-    A bracket alone makes no JSON of an answer: ``[1]`` and ``{x}`` stay plain text.
+    A bracket alone makes no list of an answer: ``[1]`` and ``{x}`` stay plain text.
     """
-    if cell.lstrip().startswith(("{", "[")):
-        try:
-            value = json.loads(cell)
-            parse_golds(value)
-        except (ValueError, ShapeError, RecursionError):
-            return cell
-        return value
+    if cell.lstrip().startswith(("{", "[")) and cell.strip() != "{}":
+        for read in (json.loads, read_printed):
+            try:
+                value = read(cell)
+                parse_golds(value)
+            except (ValueError, ShapeError, RecursionError):
+                continue
+            return value
     return cell

@@ -103,7 +103,7 @@ def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_s
         special: Special tokens of a window.
     """
     room = max_length - special - np.asarray(question_lengths, dtype=np.int64)
-    step = room - doc_stride
+    step = np.maximum(room - doc_stride, 1)  # below that only where nothing is cut
     rest = np.maximum(np.asarray(context_lengths, dtype=np.int64) - room, 0)
     count = 1 + -(-rest // step)
     example = np.repeat(np.arange(len(count)), count)
@@ -184,6 +184,43 @@ def holds(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64], NDArray[np
     gold = ranges(per_window) + golds.bounds[windows.example][window]
     whole = (golds.first[gold] >= windows.first[window]) & (golds.last[gold] < windows.last[window])
     return window, gold, whole
+
+
+def held(windows: Windows, golds: Golds) -> NDArray[np.bool_]:
+    """Whether any window of an example holds any of its golds whole; bool ``[examples]``."""
+    window, _, whole = holds(windows, golds)
+    found = np.zeros(len(golds.bounds) - 1, dtype=bool)
+    found[windows.example[window[whole]]] = True
+    return found
+
+
+def hold_more(windows: Windows, golds: Golds, context_lengths: Ints, rooms: Ints) -> tuple[Windows, NDArray[np.int64]]:
+    """Adds a window to each example none of whose golds is held whole, around the first gold that fits into one.
+
+    Such a gold lies across the border of two windows, each of which would be trained as having no answer.
+
+    Args:
+        windows: All windows of the examples.
+        golds: Their golds.
+        context_lengths: Tokens of each example's context; ``[examples]``.
+        rooms: Context tokens that a window of each example has room for; ``[examples]``.
+
+    Returns:
+        The windows, those of an example in the order of its text, and the examples that have one more.
+    """
+    lacking = ~held(windows, golds)
+    example = np.repeat(np.arange(len(lacking)), np.diff(golds.bounds))
+    length = golds.last - golds.first + 1
+    gold = np.flatnonzero(lacking[example] & (length <= np.asarray(rooms)[example]))
+    gold = gold[np.diff(example[gold], prepend=-1) > 0]  # the first of an example's
+    added = example[gold]
+    room = np.asarray(rooms)[added]
+    # As much context before the gold as behind it, where there is so much.
+    first = np.clip(golds.first[gold] - (room - length[gold]) // 2, 0, np.asarray(context_lengths)[added] - room)
+    columns = ((windows.example, added), (windows.first, first), (windows.last, first + room))
+    joined = Windows(*(np.concatenate(pair).astype(np.int32) for pair in columns))
+    order = np.lexsort((joined.first, joined.example))
+    return (Windows(joined.example[order], joined.first[order], joined.last[order]) if len(added) else windows), added
 
 
 def ranges(counts: Ints) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,8 +51,10 @@ def sample_batches(runner: Runner, tokenizer: Any, settings: Settings) -> list[B
     watched = _Watched(runner)
     for tokens in _TOKENS_PER_BATCH:
         reader = Reader(watched, tokenizer, tokens_per_batch=tokens, **vars(settings))
-        for _ in reader.predictions(_questions()):
-            pass
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* cut at max_question_len ")  # these are no user's questions
+            for _ in reader.predictions(_questions()):
+                pass
     return watched.batches
 
 

@@ -56,12 +56,16 @@ class Evaluation:
         """The rule by which the answers of the evaluation set with this name are scored.
 
         Raises:
-            UserError: Where languages are told by set, and none for this one.
+            UserError: Where languages are given by set, and none for this one.
         """
         if not isinstance(self.language, Mapping):
             return rule_of(self.language, null_allowed=self.null_allowed)
         if name not in self.language:
-            raise UserError(f"language tells none for the evaluation set {name!r}, only for {', '.join(self.language)}")
+            which = f"the evaluation set {name!r}" if name else "an evaluation set without a name"
+            raise UserError(
+                f"model.language has no language for {which}, but for {', '.join(self.language)}: name the files "
+                "after these, as in {vi: vi.json}, or give model.language one language for all"
+            )
         return rule_of(self.language[name])
 
     def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:

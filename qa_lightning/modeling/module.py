@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.attention import use_fast_dropout
@@ -24,18 +27,29 @@ from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.finite import LossCheck, skips_steps
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
+    CONSTANT_NULL,
     accepted_inputs,
     load_network,
     longest_input,
     network_inputs,
     question_answering_head_is_missing,
     quiet_transformers,
+    sees_only_before,
 )
 from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
 from qa_lightning.modeling.packing import Packing
-from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, load_settings, load_tokenizer, tokenizer_files
+from qa_lightning.modeling.weights import network_weights, same_weights
+from qa_lightning.pretrained import (
+    CHECKPOINT_KEY,
+    NULL_AT_END,
+    SETTINGS_FILE,
+    load_settings,
+    load_tokenizer,
+    null_at_end,
+    tokenizer_files,
+)
 from qa_lightning.records import Batch, Prediction
-from qa_lightning.scoring.mlqa import has_own_rule
+from qa_lightning.scoring.mlqa import check_language, has_own_rule
 
 
 class QALightningModule(pl.LightningModule):
@@ -70,7 +84,7 @@ class QALightningModule(pl.LightningModule):
         attn_implementation: The attention kernel by transformers' name, such as ``sdpa`` or ``eager``.
         packing: Whether the model is given a batch as one row of tokens without padding, in which attention stays
             within each window; for models with ``sdpa`` attention.
-        torch_compile: Whether to compile the model; ``pad_to_multiple_of``, of the data, keeps its shapes few.
+        torch_compile: Whether to compile the model; ``batch_shapes``, of the data, keeps its shapes few.
     """
 
     def __init__(
@@ -102,9 +116,14 @@ class QALightningModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        for name, value in (("n_best_size", n_best_size), ("max_answer_length", max_answer_length)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
+        check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
+        check_between("max_answer_length", max_answer_length, 1)
+        for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            check_between(name, number, 0)
+        check_between("warmup_ratio", warmup_ratio, 0, 1)
+        check_between("warmup_steps", warmup_steps, 0)
+        if null_score_diff_threshold is not None and math.isnan(null_score_diff_threshold):
+            raise UserError("null_score_diff_threshold is not a number")
         self.source = model_name_or_path or config_name
         tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
@@ -117,8 +136,8 @@ class QALightningModule(pl.LightningModule):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.threshold_is_given = null_score_diff_threshold is not None
+        saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
-            saved = load_settings(model_name_or_path, model_revision)
             null_score_diff_threshold = saved.get("null_score_diff_threshold", 0.0)
         # Stays for a whole training, whose epochs could not be compared otherwise.
         self.validation_threshold = null_score_diff_threshold
@@ -131,6 +150,8 @@ class QALightningModule(pl.LightningModule):
             "version_2_with_negative": version_2_with_negative,
             "null_score_diff_threshold": null_score_diff_threshold,
         }
+        if null_at_end(self.tokenizer, saved, training=True):
+            self.settings[NULL_AT_END] = True
         self.model: Any
         self.model, missing = load_network(
             model_name_or_path,
@@ -145,6 +166,8 @@ class QALightningModule(pl.LightningModule):
         if longest is not None and max_length > longest:
             raise UserError(f"max_length ({max_length}) is beyond the model's {longest} positions; lower it")
         self._accepted = accepted_inputs(self.model)
+        if version_2_with_negative and NULL_AT_END not in self.settings and sees_only_before(self.model):
+            rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             if not self.model.supports_gradient_checkpointing:
                 raise UserError(
@@ -156,10 +179,15 @@ class QALightningModule(pl.LightningModule):
         if torch_compile:
             self.model.compile()
 
+        self.validated_weights: dict[str, Tensor] | None = None
+        """The weights that the validation under way scores, until all is saved; a callback may have put them in."""
+        self._weights_in_training: dict[str, Tensor] | None = None
+        self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
         """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
         for code in {language} if isinstance(language, str | None) else set(language.values()):
+            check_language(code)
             if not has_own_rule(code):
                 rank_zero_warn(
                     f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "
@@ -196,11 +224,16 @@ class QALightningModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Has a GPU multiply float32 matrices by TF32, which costs some digits and most of the time."""
+        self._training_has_begun = False
         if self.trainer.strategy.root_device.type == "cuda":
             torch.set_float32_matmul_precision("high")
 
     def on_fit_start(self) -> None:
-        """Sets in what is faster on the device that there is."""
+        """Takes the weights that training goes on from; sets in what is faster on the device that there is."""
+        self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
+        if self._weights_in_training is not None:
+            self.load_state_dict(self._weights_in_training)
+            self._weights_in_training = None
         if self.device.type == "cpu" and not self.hparams["torch_compile"]:
             use_fast_dropout(self.model, self.hparams["attn_implementation"])
 
@@ -223,8 +256,9 @@ class QALightningModule(pl.LightningModule):
         """
         losses, labelled = self._loss(batch, *self(batch))
         loss = losses.sum() / labelled.sum().clamp(min=1)
-        later = loss.device.type == "cuda" and all(map(skips_steps, self.trainer.optimizers))
-        self._loss_check.see(loss, self.global_step, batch.ids, later=later)
+        if self._training_has_begun:
+            later = loss.device.type == "cuda" and all(map(skips_steps, self.trainer.optimizers))
+            self._loss_check.see(loss, self.global_step, batch.ids, later=later)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss * batch.weight
 
@@ -239,6 +273,7 @@ class QALightningModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begins an evaluation at the threshold that this training has, or had."""
         self._loss_check.finish()
+        self.validated_weights = None
         self.evaluation.begin(self.validation_threshold)
 
     def on_test_epoch_start(self) -> None:
@@ -249,6 +284,8 @@ class QALightningModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
         """Answers and scores the questions whose last window is in this batch."""
+        if self.validated_weights is None and self._is_training_validated():
+            self.validated_weights = copy.deepcopy(dict(self.state_dict()))
         return {"predictions": self._evaluate(batch)}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
@@ -269,8 +306,12 @@ class QALightningModule(pl.LightningModule):
         if tuning and "best_f1_thresh" in watched:
             self.settings["null_score_diff_threshold"] = watched["best_f1_thresh"]
 
+    def on_validation_end(self) -> None:
+        """Forgets the weights that were validated, once every callback has saved what it wanted to."""
+        self.validated_weights = None
+
     def on_test_epoch_end(self) -> None:
-        """Logs ``test/f1`` and the other scores."""
+        """Logs ``test/f1`` and the other scores, those of named sets likewise."""
         self._finish_evaluation("test")
 
     def configure_optimizers(self) -> Any:
@@ -317,7 +358,17 @@ class QALightningModule(pl.LightningModule):
             torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what restoring needs besides weights: configuration, tokenizer and settings."""
+        """Adds what restoring needs besides weights: configuration, tokenizer and settings.
+
+        What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
+        had put them in the place of those that training goes on with, the latter are its ``current_model_state``, as
+        in checkpoints of Lightning's `WeightAveraging`.
+        """
+        validated = self.validated_weights
+        if validated is not None and not same_weights(checkpoint["state_dict"], validated):
+            if "optimizer_states" in checkpoint:
+                checkpoint.setdefault("current_model_state", checkpoint["state_dict"])
+            checkpoint["state_dict"] = validated
         checkpoint[CHECKPOINT_KEY] = {
             "config": {**self.model.config.to_dict(), "model_type": self.model.config.model_type},
             "tokenizer": {} if self.tokenizer is None else tokenizer_files(self.tokenizer),
@@ -326,23 +377,32 @@ class QALightningModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over the checkpoint's thresholds, unless one was given."""
+        """Takes over the checkpoint's thresholds, unless one was given, and the weights that training goes on with."""
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._weights_in_training = checkpoint.get("current_model_state")
         if not self.threshold_is_given:
             saved = checkpoint[CHECKPOINT_KEY]
-            self.validation_threshold = saved["validation_threshold"]
-            self.settings["null_score_diff_threshold"] = saved["settings"]["null_score_diff_threshold"]
+            self.validation_threshold = saved.get("validation_threshold", self.validation_threshold)
+            self.settings["null_score_diff_threshold"] = saved["settings"].get(
+                "null_score_diff_threshold", self.validation_threshold
+            )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
 
-        The folder appears whole or not at all; one that was there is replaced.
+        The folder appears whole or not at all; one that was there is replaced. After a validation, the weights are
+        those that were validated.
         """
+        weights = None if self.validated_weights is None else network_weights(self.validated_weights)
         with whole_folder(Path(folder)) as unfinished:
             with quiet_transformers():
-                self.model.save_pretrained(unfinished)
+                self.model.save_pretrained(unfinished, state_dict=weights)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(unfinished)
             write_json(unfinished / SETTINGS_FILE, self.settings)
+
+    def _is_training_validated(self) -> bool:
+        return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
 
     def _loss(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
         return span_loss(

@@ -12,8 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from qa_lightning.errors import UserError
+from qa_lightning.model_size import check_model_size
 from qa_lightning.pretrained import clear_errors, in_one_line, is_checkpoint, load_config, read_checkpoint
 from qa_lightning.records import Batch
+
+CONSTANT_NULL = (
+    "this model is a causal decoder and scores 'no answer' at a window's first token, which sees nothing: the score is "
+    "the same for every question; trained from its start with a tokenizer that has no cls_token (and an eos_token), it "
+    "scores 'no answer' at the end of each window"
+)
+"""What is said, once, of such a model where questions may be left unanswered."""
+
+_SPARE = 256
+"""Embeddings that no token has, at most, in models that are so small that these are many."""
 
 PREFIX = "model."
 """What the network's parameters are called by in a checkpoint's state."""
@@ -56,10 +67,13 @@ def load_network(
         config.vocab_size = len(tokenizer)
         config.pad_token_id = tokenizer.pad_token_id
     _override(config, config_overrides or {})
+    check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
     with clear_errors("model", source), quiet_transformers():
         if model_name_or_path is None or is_checkpoint(model_name_or_path):
-            network = AutoModelForQuestionAnswering.from_config(config, dtype=torch.float32, **options)
+            network = AutoModelForQuestionAnswering.from_config(
+                config, dtype=torch.float32, trust_remote_code=False, **options
+            )
         else:
             network, loading = AutoModelForQuestionAnswering.from_pretrained(
                 model_name_or_path,
@@ -75,13 +89,34 @@ def load_network(
             _check_weights(network, missing, sorted(loading["mismatched_keys"]))
     if is_checkpoint(model_name_or_path):
         load_checkpoint_weights(network, str(model_name_or_path))
-    known = network.get_input_embeddings().weight.shape[0]
-    if tokenizer is not None and tokenizer.vocab_size > known:  # added tokens, which may be unused, are not counted
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, and the model {source} knows {known}; set "
-            "tokenizer_name to the one that the model was trained with, or leave it out"
-        )
+    if tokenizer is not None:
+        check_tokens(source, tokenizer, network.get_input_embeddings().weight.shape[0])
     return network.train(), missing  # transformers hands models out for inference, without dropout
+
+
+def check_tokens(source: str, tokenizer: Any, known: int) -> None:
+    """Refuses a tokenizer that is not the model's, by how many tokens there are.
+
+    Embeddings are often larger than a vocabulary: rounded up, or with room for tokens to come. Half of the rows are
+    never spare, unless there are few.
+
+    Args:
+        source: The model's name.
+        tokenizer: The tokenizer.
+        known: Tokens that the model has embeddings for.
+
+    Raises:
+        UserError: Where it has more tokens than the model, or far fewer.
+    """
+    count = tokenizer.vocab_size  # added tokens, which may be unused, are not counted
+    far_fewer = 2 * len(tokenizer) < known and known - len(tokenizer) > _SPARE
+    if count > known or far_fewer:
+        whose = tokenizer.name_or_path or type(tokenizer).__name__
+        raise UserError(
+            f"the tokenizer has {len(tokenizer) if far_fewer else count} tokens, and the model {source} knows {known}; "
+            f"set tokenizer_name to the one that the model was trained with, or leave it out"
+            + (f", and see that its vocabulary is whole ({whose})" if far_fewer else "")
+        )
 
 
 def _override(config: Any, values: dict[str, Any]) -> None:
@@ -181,6 +216,22 @@ def accepted_inputs(network: nn.Module) -> set[str]:
     if first_position(network):
         accepted.discard("position_ids")  # it leaves out padding by itself
     return accepted
+
+
+@torch.no_grad()
+def sees_only_before(network: Any) -> bool:
+    """Whether a token's logits depend on the tokens before it only, found by two windows that differ in their last."""
+    if "global_attention_mask" in inspect.signature(network.forward).parameters:
+        return False  # some of its tokens are seen by all
+    few = min(8, network.get_input_embeddings().weight.shape[0])
+    tokens = torch.arange(4, 8, device=network.device).repeat(2, 1) % few
+    tokens[1, -1] = (tokens[1, -1] + 1) % few
+    training = network.training
+    output = network.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    network.train(training)
+    logits = torch.stack([output.start_logits, output.end_logits])
+    # Where not even the last token's differ, the weights are of no use: then nothing is known.
+    return torch.equal(logits[:, 0, :-1], logits[:, 1, :-1]) and not torch.equal(logits[:, 0, -1], logits[:, 1, -1])
 
 
 def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]:

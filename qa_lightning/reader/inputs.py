@@ -29,7 +29,8 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
     """The questions with their contexts, in the order given.
 
     Args:
-        inputs: A record, or several of them; None where the other two are given.
+        inputs: A record, or several of them; None where the other two are given. An object like transformers'
+            ``SquadExample``, with ``question_text`` and ``context_text``, is a record, too.
         question: A question or a list of them.
         context: The context of all questions, or a list with that of each.
 
@@ -44,7 +45,7 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
         raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions were given twice: {_EXPECTED}")
     if inputs is None:
         return _checked(*_spread(question, context))
-    if isinstance(inputs, Mapping):
+    if isinstance(inputs, Mapping) or _is_squad_example(inputs):
         return _checked([inputs], "one")
     if isinstance(inputs, list | tuple):
         return _checked(inputs, "list")
@@ -86,6 +87,8 @@ def _pair(record: Any, name: str) -> Pair:
     Raises:
         UserError: One is missing, no text, or empty.
     """
+    if _is_squad_example(record):
+        record = {"question": record.question_text, "context": record.context_text}
     if not isinstance(record, Mapping):
         raise UserError(f"{name} is {type(record).__name__}, not a record: {_EXPECTED}")
     texts = []
@@ -101,3 +104,7 @@ def _pair(record: Any, name: str) -> Pair:
             raise UserError(f"{name}: its {key} is empty; leave it out, or fill it in")
         texts.append(record[key])
     return Pair(*texts)
+
+
+def _is_squad_example(record: Any) -> bool:
+    return hasattr(record, "question_text") and hasattr(record, "context_text")

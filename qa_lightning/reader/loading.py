@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from qa_lightning.errors import UserError
-from qa_lightning.modeling.network import load_network, question_answering_head_is_missing
-from qa_lightning.pretrained import in_one_line
+from qa_lightning.modeling.network import check_tokens, load_network, question_answering_head_is_missing
+from qa_lightning.pretrained import in_one_line, load_config
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.runners import Runner, TorchRunner
 
@@ -41,6 +41,7 @@ def load_runner(
             raise UserError(f"{name}: an ONNX model keeps the dtype that it was exported with; leave dtype out")
         if attn_implementation is not None:
             raise UserError(f"{name}: an ONNX model has its attention built in; leave attn_implementation out")
+        check_tokens(name, tokenizer, getattr(load_config(name), "vocab_size", len(tokenizer)))
         return OnnxRunner(Path(name, ONNX_FILE), device)
     place, kind = as_device(device), as_dtype(dtype)
     network = load_answering(name, tokenizer, attn_implementation=attn_implementation, revision=revision)

@@ -2,59 +2,90 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from qa_lightning.errors import UserError
 from qa_lightning.pretrained import load_tokenizer
-from qa_lightning.reader.loading import as_device
+from qa_lightning.reader.former import by_name, take_loading, translate
+from qa_lightning.reader.loading import as_device, as_dtype
 from qa_lightning.reader.reader import Reader
 
 _TASK = "question-answering"
 
 
+class Pipeline(Reader):
+    """A Reader that is called in every way in which transformers' pipeline was.
+
+    Arguments that concerned speed or loading only are set aside, and the user is warned once of each.
+    """
+
+    def __init__(self, *parts: Any, **settings: Any) -> None:
+        super().__init__(*parts, **settings)
+        self._noted: set[str] = set()
+
+    def __call__(self, *positional: Any, **arguments: Any) -> Any:
+        """Answers a question, or any number of them; see `Reader.__call__`.
+
+        Args:
+            *positional: A question and its context, or what a Reader takes as ``inputs``, or several records.
+            **arguments: Those of a Reader, and those of the former pipeline.
+
+        Raises:
+            UserError: As a Reader does.
+        """
+        arguments, notes = translate(by_name(positional, arguments), loaded=True)
+        _warn(note for name, note in notes.items() if name not in self._noted)
+        self._noted.update(notes)
+        return super().__call__(**arguments)
+
+
 def pipeline(
-    task: str = _TASK,
-    model: Any = None,
-    tokenizer: Any = None,
-    *,
-    revision: str | None = None,
-    device: Any = None,
-    dtype: str | torch.dtype = torch.float32,
-    **settings: Any,
-) -> Reader:
+    task: str | None = _TASK, model: Any = None, config: Any = None, tokenizer: Any = None, **arguments: Any
+) -> Pipeline:
     """A `Reader`, made as transformers' pipeline was.
 
     Args:
         task: ``question-answering``.
         model: A name on the Hub, a folder, a checkpoint that ``fit`` wrote, or a question-answering network.
+        config: Set aside: a model's own configuration is taken.
         tokenizer: A name or a folder, or a fast tokenizer; default: the model's.
-        revision: The Hub revision.
-        device: Where to run, also as the number of a GPU, or -1 for the CPU; default: a GPU where there is one, and
-            for a network where it is.
-        dtype: Of the weights, for a model that is loaded here.
-        **settings: How to answer unless a call says otherwise; see `Settings`.
+        **arguments: How to answer unless a call says otherwise; see `Settings`. And what the former pipeline took:
+            ``device`` (also as the number of a GPU, or -1 for the CPU; default: a GPU where there is one, and for a
+            network where it is), ``dtype`` or ``torch_dtype`` (of the weights; default: float32, and for a network
+            its own), ``revision`` and ``model_kwargs`` count; what concerned only speed, such as ``batch_size`` and
+            ``padding``, is set aside with one warning.
 
     Raises:
         UserError: For another task, or where no model is given or it cannot be loaded.
     """
-    if task != _TASK:
-        raise UserError(f"there is no pipeline for {task!r} here, only for {_TASK!r}")
+    if task not in (_TASK, None):
+        raise UserError(f"there is no pipeline for {task!r:.80} here, only for {_TASK!r}")
     if model is None:
         raise UserError('no model: name one, as in pipeline("question-answering", model="runs/…/best_model")')
-    if isinstance(device, int) and not isinstance(device, bool):
-        device = "cpu" if device < 0 else f"cuda:{device}"
+    settings, notes = translate({**arguments, "config": config}, loaded=False)
+    loading, others = take_loading(settings)
+    _warn([*notes.values(), *others.values()])
     if isinstance(model, str | Path):
         if tokenizer is None or isinstance(tokenizer, str | Path):
             name = None if tokenizer is None else str(tokenizer)
-            return Reader.from_pretrained(
-                model, tokenizer_name=name, revision=revision, device=device, dtype=dtype, **settings
-            )
+            return Pipeline.from_pretrained(model, tokenizer_name=name, **loading, **settings)
         raise UserError("a tokenizer that is loaded goes with a model that is loaded: give names, or both loaded")
     if tokenizer is None:
         raise UserError("no tokenizer: give that of the model, which is loaded already")
     if isinstance(tokenizer, str | Path):
-        tokenizer = load_tokenizer(str(tokenizer), revision)
-    return Reader(model if device is None else model.to(as_device(device)), tokenizer, **settings)
+        tokenizer = load_tokenizer(str(tokenizer), loading.get("revision"))
+    if "device" in loading:
+        model = model.to(as_device(loading["device"]))
+    if "dtype" in loading:
+        model = model.to(as_dtype(loading["dtype"]))
+    return Pipeline(model, tokenizer, **settings)
+
+
+def _warn(notes: Iterable[str]) -> None:
+    """One warning that says all there is to say, shown where the user's own code stands."""
+    told = "; ".join(notes)
+    if told:
+        warnings.warn(f"pipeline: {told}", stacklevel=3)

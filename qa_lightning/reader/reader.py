@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -13,7 +14,8 @@ from qa_lightning.data.batching import EvaluationBatches
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.errors import UserError
-from qa_lightning.pretrained import load_settings, load_tokenizer, model_of
+from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
+from qa_lightning.pretrained import load_settings, load_tokenizer, model_of, null_at_end
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
@@ -54,9 +56,10 @@ class Reader:
     A Reader is called as transformers' former question-answering pipeline was, and returns what that returned. It is
     right where that was wrong: an answer is listed once, and no score is above 1 (it summed those of equal texts);
     no answer is empty unless "no answer" is allowed, and then null's score is taken where the tokenizer puts its
-    classification token, as the minimum over the windows; ``top_k`` answers are found where there are so many; long
-    questions are cut; whole words are those of the language, so that answers in Japanese, Chinese or Thai do not grow
-    to the whole context; and offsets neither lose nor gain a character with byte-level and Unigram tokenizers.
+    classification token, as the minimum over the windows; ``top_k`` answers are found where there are so many; a
+    question that is too long is cut, and a warning says so; whole words are those of the language, so that answers in
+    Japanese, Chinese or Thai do not grow to the whole context; and offsets neither lose nor gain a character with
+    byte-level and Unigram tokenizers.
     ``legacy=True`` answers and scores as it did.
 
     A score is the softmax of start plus end logit over the ``n_best_size`` best answers (and null, where allowed),
@@ -68,6 +71,7 @@ class Reader:
         model: A question-answering network of transformers, or another `Runner`.
         tokenizer: Its fast tokenizer.
         tokens_per_batch: Tokens that the model is given at once; default: 2,048 on a CPU, 16,384 elsewhere.
+        null_at_end: Whether it was trained to score null at a special token that ends every window.
         **settings: How to answer; see `Settings`.
 
     Raises:
@@ -77,7 +81,15 @@ class Reader:
         settings: How questions are answered unless a call says otherwise.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, tokens_per_batch: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        tokens_per_batch: int | None = None,
+        null_at_end: bool = False,
+        **settings: Any,
+    ) -> None:
         if isinstance(model, str | Path) or not hasattr(tokenizer, "backend_tokenizer"):
             raise UserError("a Reader is made of a model and its fast tokenizer; Reader.from_pretrained takes a name")
         self.runner: Runner = TorchRunner(model) if isinstance(model, torch.nn.Module) else model
@@ -85,8 +97,10 @@ class Reader:
         if tokens_per_batch is not None and tokens_per_batch < 1:
             raise UserError(f"tokens_per_batch must be at least 1, not {tokens_per_batch}")
         self.tokens_per_batch = tokens_per_batch or _TOKENS_PER_BATCH.get(self.runner.device.type, _TOKENS_ON_OTHERS)
-        self.settings = self._checked(Settings().updated(settings))
+        self.null_at_end = null_at_end
         self._turn = threading.Lock()
+        self._cuts_are_known = self._null_is_known = False
+        self.settings = self._checked(Settings().updated(settings))
 
     @classmethod
     def from_pretrained(
@@ -100,7 +114,7 @@ class Reader:
         attn_implementation: str | None = None,
         tokens_per_batch: int | None = None,
         **settings: Any,
-    ) -> Reader:
+    ) -> Self:
         """A Reader with any extractive question-answering model.
 
         Args:
@@ -129,8 +143,10 @@ class Reader:
             attn_implementation=attn_implementation,
             revision=revision,
         )
-        values = Settings.of_model(load_settings(name, revision)).updated(settings)
-        return cls(runner, tokenizer, tokens_per_batch=tokens_per_batch, **vars(values))
+        saved = load_settings(name, revision)
+        values = Settings.of_model(saved).updated(settings)
+        at_end = null_at_end(tokenizer, saved, training=False)
+        return cls(runner, tokenizer, tokens_per_batch=tokens_per_batch, null_at_end=at_end, **vars(values))
 
     def __call__(self, inputs: Any = None, *, question: Any = None, context: Any = None, **settings: Any) -> Any:
         """Answers a question, or any number of them.
@@ -201,13 +217,29 @@ class Reader:
         return Explanation(prediction, answers, tokens)
 
     def _checked(self, settings: Settings) -> Settings:
-        settings.lengths(self.runner.longest, self.tokenizer.num_special_tokens_to_add(pair=True))
+        special_tokens = self.tokenizer.num_special_tokens_to_add(pair=True)
+        settings.lengths(self.runner.longest, self.tokenizer, special_tokens)
+        if settings.handle_impossible_answer and not self.null_at_end and not self._null_is_known:
+            self._null_is_known = True
+            if isinstance(self.runner, TorchRunner) and sees_only_before(self.runner.network):
+                warnings.warn(CONSTANT_NULL, stacklevel=3)
         return settings
+
+    def _warn_of_cuts(self, count: int, plan: Settings) -> None:
+        """Says once that questions are cut."""
+        if count and not self._cuts_are_known:
+            self._cuts_are_known = True
+            warnings.warn(
+                f"{count:,} {'question' if count == 1 else 'questions'} cut at max_question_len "
+                f"({plan.max_question_len} tokens); raise it to have them whole",
+                stacklevel=2,
+            )
 
     def _scored(self, pairs: list[Pair], plan: Settings) -> list[Scored]:
         """The logits of all windows of some questions."""
         with self._turn, torch.inference_mode():
-            dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest)
+            dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest, self.null_at_end)
+            self._warn_of_cuts(dataset.questions_cut, plan)
             batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
             moved = (dataset[rows].to(self.runner.device) for rows in batches)
             scored = [Scored(batch, *self.runner(batch)) for batch in moved]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
+from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.data.windows import check_lengths
 from qa_lightning.errors import UserError
 from qa_lightning.pretrained import SETTINGS_FILE
+from qa_lightning.reader.former import LOADING, SET_ASIDE
 
 _LONGEST_WINDOW = 384
 _LONGEST_STRIDE = 128
+
+_LARGEST = (1 << 31) - 1
+"""Of any whole number; what is counted here has fewer."""
+
+_ALIKE = 0.85
+"""How alike two names must be for the one to be a slip of the pen; ``batch_size`` is no ``n_best_size``."""
 
 _SAVED = {
     "doc_stride": "doc_stride",
@@ -37,12 +45,12 @@ class Settings:
         doc_stride: Context tokens that neighbouring windows share; default: 128, or what there is room for.
         max_answer_len: Tokens of an answer at most.
         max_seq_len: Tokens of a window at most; default: 384, or as many as the model has positions for.
-        max_question_len: Tokens of a question at most; longer ones are cut.
+        max_question_len: Tokens of a question at most; longer ones are cut, though not with ``legacy``.
         handle_impossible_answer: Whether "no answer" may be the answer, which has an empty text.
         align_to_words: Whether answers are made of whole words; see `data.words.whole_words`.
         n_best_size: Over how many answers of a question the scores are a softmax.
         null_score_diff_threshold: By how much "no answer" must lead to be the answer.
-        legacy: Scores as transformers' former pipeline did, faults included.
+        legacy: Answers and scores as transformers' former pipeline did, faults included.
     """
 
     top_k: int = 1
@@ -60,6 +68,7 @@ class Settings:
         for name in ("top_k", "max_answer_len", "n_best_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        check_between("n_best_size", self.n_best_size, 1, MOST_ANSWERS)
 
     @classmethod
     def of_model(cls, saved: Mapping[str, Any]) -> Settings:
@@ -77,7 +86,10 @@ class Settings:
         if missing:
             raise UserError(f"the model's {SETTINGS_FILE} tells no {missing[0]}; write it, or delete that file")
         # Validation does not keep words whole.
-        return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})
+        try:
+            return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})
+        except UserError as error:
+            raise UserError(f"the model's {SETTINGS_FILE}: {error}") from None
 
     def updated(self, values: Mapping[str, Any]) -> Settings:
         """The same with other values.
@@ -88,9 +100,7 @@ class Settings:
         names = [field.name for field in fields(self)]
         for name, value in values.items():
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                told = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-                raise UserError(f"unknown argument {name!r:.80}; {told}")
+                raise UserError(f"unknown argument {name!r:.80}; {_advice(name, names)}")
             if not _fits(value, getattr(Settings, name)):
                 raise UserError(f"{name} cannot be {value!r:.80}")
         # NumPy's whole numbers become Python's.
@@ -100,23 +110,32 @@ class Settings:
         }
         return replace(self, **plain)
 
-    def lengths(self, longest: int | None, special_tokens: int) -> tuple[int, int]:
+    def lengths(self, longest: int | None, tokenizer: Any, special_tokens: int) -> tuple[int, int]:
         """The length of windows and how much they share, in tokens.
 
         Args:
             longest: How many tokens the model has positions for; None: any number.
+            tokenizer: The model's tokenizer, whose ``model_max_length`` counts with ``legacy`` only.
             special_tokens: Tokens of a window that belong to neither question nor context.
 
         Raises:
-            UserError: Where the model has no positions for so many, or no room is left for the context to move on.
+            UserError: Where the model has no positions for so many, or no room is left for the context to move on;
+                with ``legacy``, whose questions are not cut, that depends on these.
         """
         max_seq_len = self.max_seq_len
         if max_seq_len is None:
-            max_seq_len = min(_LONGEST_WINDOW, longest or _LONGEST_WINDOW)
+            most = int(tokenizer.model_max_length) if self.legacy else _LONGEST_WINDOW
+            max_seq_len = min(_LONGEST_WINDOW, longest or _LONGEST_WINDOW, most)
         if longest is not None and max_seq_len > longest:
             raise UserError(f"max_seq_len ({max_seq_len}) is beyond the model's {longest} positions; lower it")
-        room = max_seq_len - self.max_question_len - special_tokens
         doc_stride = self.doc_stride
+        if self.legacy:
+            if doc_stride is None:
+                doc_stride = min(max_seq_len // 2, _LONGEST_STRIDE)
+            if not 0 <= doc_stride <= max_seq_len:
+                raise UserError(f"doc_stride ({doc_stride}) is not between 0 and max_seq_len ({max_seq_len})")
+            return max_seq_len, doc_stride
+        room = max_seq_len - self.max_question_len - special_tokens
         if doc_stride is None:
             doc_stride = max(0, min(_LONGEST_STRIDE, room // 2))
         check_lengths(
@@ -125,10 +144,18 @@ class Settings:
         return max_seq_len, doc_stride
 
 
+def _advice(name: str, names: Sequence[str]) -> str:
+    """What to do about a name that is unknown: only a slip of the pen is taken for another one."""
+    if name in SET_ASIDE | LOADING:
+        return "it is one of transformers' pipeline, which qa_lightning.pipeline takes; leave it out here"
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+
+
 def _fits(value: Any, default: Any) -> bool:
     """Whether a value is of the kind of a default; without one, of whole numbers or none."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):
         return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    return isinstance(value, Integral) or (value is None and default is None)
+    return (isinstance(value, Integral) and abs(int(value)) <= _LARGEST) or (value is None and default is None)

@@ -12,15 +12,20 @@ import pyarrow as pa
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.data.windows import cut
+from qa_lightning.data.windows import Ints, cut
 from qa_lightning.data.words import tokenizer_words, whole_words
 from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question
 
+ANY_LENGTH = (1 << 31) - 1
+"""Tokens of a question at most, where it is not cut."""
 
-def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest: int | None) -> WindowDataset:
+
+def make_windows(
+    pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest: int | None, null_at_end: bool = False
+) -> WindowDataset:
     """Tokenises questions with their contexts, each distinct text once, and cuts them as validation does.
 
     Args:
@@ -28,6 +33,7 @@ def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest:
         plan: How they are to be answered.
         tokenizer: A fast tokenizer of transformers.
         longest: How many tokens the model has positions for; None: any number.
+        null_at_end: Whether null is scored at a special token that ends every window; not with ``legacy``.
 
     Raises:
         UserError: Where the plan fits neither the model nor the tokenizer.
@@ -37,7 +43,9 @@ def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest:
         pa.array(questions),
         pa.array(contexts).dictionary_encode(),
         tokenizer,
-        max_question_length=plan.max_question_len,
+        max_question_length=ANY_LENGTH if plan.legacy else plan.max_question_len,
+        raw=plan.legacy,
+        null_at_end=null_at_end and not plan.legacy,
         words=_words(plan, tokenizer),
         spare=("who", "somebody"),
     )
@@ -46,20 +54,30 @@ def make_windows(pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest:
             f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "
             "set handle_impossible_answer=False"
         )
-    max_length, doc_stride = plan.lengths(longest, encoded.layout.special_tokens)
-    windows = cut(
-        encoded.contexts.lengths[encoded.context_of],
-        encoded.question_lengths,
-        max_length=max_length,
-        doc_stride=doc_stride,
-        special=encoded.layout.special_tokens,
-    )
+    max_length, doc_stride = plan.lengths(longest, tokenizer, encoded.layout.special_tokens)
+    lengths = encoded.contexts.lengths[encoded.context_of], encoded.question_lengths
+    if plan.legacy:
+        _check_room(questions, *lengths, max_length - encoded.layout.special_tokens, doc_stride)
+    windows = cut(*lengths, max_length=max_length, doc_stride=doc_stride, special=encoded.layout.special_tokens)
     counts = np.bincount(windows.example, minlength=len(pairs)).tolist()
     asked = [
         Question(row, str(row), question, context, None, count)
         for row, ((question, context), count) in enumerate(zip(pairs, counts, strict=True))
     ]
     return WindowDataset(encoded, windows, [one.id for one in asked], asked)
+
+
+def _check_room(questions: Sequence[str], contexts: Ints, lengths: Ints, tokens: int, doc_stride: int) -> None:
+    """Refuses questions that are so long that their contexts cannot be cut, as their tokenizers did."""
+    room = tokens - lengths
+    wrong = np.flatnonzero((contexts > room) & (room <= doc_stride))
+    if len(wrong):
+        one = int(wrong[0])
+        raise UserError(
+            f"the question {questions[one][:60]!r} has {lengths[one]} tokens, which leaves {max(0, room[one])} of a "
+            f"window for its context, no more than doc_stride ({doc_stride}); lower doc_stride, raise max_seq_len, or "
+            "leave out legacy, with which questions are not cut"
+        )
 
 
 def _words(plan: Settings, tokenizer: Any) -> FindWords | None:

@@ -21,6 +21,9 @@ Curves = dict[str, tuple[Floats, Floats]]
 
 _STAGES = ("val", "test")
 
+_LARGEST = 1e30
+"""Beyond this no number is a figure of a run: it could be neither written in a table nor drawn."""
+
 
 def name_of(run: Path) -> str:
     """What to call a run: its folder's name, behind the run's that the folder belongs to."""
@@ -44,6 +47,8 @@ def scores_of(run: Path) -> Scores:
         written = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: not the scores of a run: lists or objects stand too deep in each other") from error
     if not isinstance(written, dict):
         raise UserError(f"{path}: not the scores of a run, which are an object of names and numbers")
     scores: Scores = {}
@@ -101,7 +106,7 @@ def _is_figure(key: str, value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _version(path: Path) -> int | None:
@@ -116,8 +121,10 @@ def _logged(path: Path) -> dict[str, dict[int, float]]:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 step = int(row["step"])
+                if abs(step) > _LARGEST:
+                    raise ValueError("a step is too large to be one")
                 for column, cell in row.items():
-                    if column not in ("epoch", "step") and cell and math.isfinite(float(cell)):
+                    if column not in ("epoch", "step") and cell and abs(float(cell)) <= _LARGEST:
                         columns.setdefault(column, {})[step] = float(cell)
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a log of steps and numbers: {error}") from error

@@ -13,10 +13,20 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache, partial
 
+from qa_lightning.errors import UserError
 from qa_lightning.scoring import squad
 
 LANGUAGES = ("en", "es", "de", "ar", "hi", "vi", "zh")
 """Codes of the languages that have a rule; every other one takes the plain rule."""
+
+_CODES = frozenset(
+    "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo "
+    "es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka "
+    "kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng "
+    "nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su "
+    "sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu".split()
+)
+"""Every language of ISO 639-1."""
 
 _ARTICLES = {
     "en": re.compile(r"\b(?:a|an|the)\b"),
@@ -73,6 +83,22 @@ def score_question(prediction: str, golds: Sequence[str], language: str) -> tupl
         Exact match, 0.0 or 1.0, and F1 over bags of tokens, 0.0 to 1.0.
     """
     return squad.score_by(partial(normalize, language=language), prediction, golds)
+
+
+def check_language(language: str | None) -> None:
+    """Refuses what is no language.
+
+    Args:
+        language: A code of ISO 639-1, in any case; None: no language is meant.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if language is not None and language.lower() not in _CODES:
+        raise UserError(
+            f"language {language!r:.80} is not known: give a two-letter code of ISO 639-1; "
+            f"{', '.join(LANGUAGES)} have rules of their own"
+        )
 
 
 def has_own_rule(language: str | None) -> bool:

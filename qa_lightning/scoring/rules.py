@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from qa_lightning.scoring import mlqa, squad
@@ -34,3 +35,12 @@ def scorer(rule: str) -> squad.Scorer:
     if rule == SQUAD_V2:
         return squad.score_question
     return partial(mlqa.score_question, language=rule)
+
+
+def normalizer(rule: str) -> Callable[[str], str]:
+    """The function by which texts are normalised before they are compared, its words parted by one space.
+
+    Args:
+        rule: What `rule_of` returned.
+    """
+    return squad.normalize if rule in (SQUAD_V1, SQUAD_V2) else partial(mlqa.normalize, language=rule)

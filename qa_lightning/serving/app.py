@@ -15,7 +15,7 @@ from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.settings import Settings
 from qa_lightning.serving.batching import Batcher
-from qa_lightning.serving.bodies import BodyLimit
+from qa_lightning.serving.bodies import CLIENT_HAS_GONE, BodyLimit
 from qa_lightning.serving.docs import CONTENT_POLICY, docs_page
 from qa_lightning.serving.limits import Limits
 from qa_lightning.serving.messages import Answers, Asked, Health, Problem
@@ -30,7 +30,6 @@ _PROBLEMS = {
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": told} for status, told in _PROBLEMS.items()
 }
-_CLIENT_HAS_GONE = 499  # nginx's, which nobody receives
 
 
 def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
@@ -91,7 +90,7 @@ async def _answers(batcher: Batcher, pairs: list[Pair], plan: Settings, request:
     gone.cancel()
     if not answers.done():
         answers.cancel()
-        raise HTTPException(_CLIENT_HAS_GONE, "the client has gone")
+        raise HTTPException(CLIENT_HAS_GONE, "the client has gone")
     return answers.result()
 
 

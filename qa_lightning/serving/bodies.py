@@ -10,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SECONDS = 20.0
 """How long a client may take to send a body."""
 
+CLIENT_HAS_GONE = 499
+"""The status of a request whose client has gone, which nobody receives; nginx's."""
+
 
 class BodyLimit:
     """Refuses long bodies, whether or not their length is told beforehand, and clients that never finish theirs.
@@ -46,6 +49,8 @@ class BodyLimit:
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, f"the body did not arrive within {self.seconds:g} s") from None
+            if message["type"] == "http.disconnect":
+                raise HTTPException(CLIENT_HAS_GONE, "the client has gone")
             seen += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             self._check(seen)

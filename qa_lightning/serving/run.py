@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from qa_lightning.errors import UserError
+from qa_lightning.serving.connections import Connection
 
 MOST_CONNECTIONS = 512
 """Clients that are connected at the same time; what comes above is told to come again (status 503)."""
@@ -50,6 +51,24 @@ def address(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """A server by uvicorn, with our limits.
+
+    Args:
+        app: What answers.
+    """
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=SECONDS_TO_STOP,
+    )
+    return uvicorn.Server(config)
+
+
 def run_app(app: ASGIApp, sock: socket.socket, ready: Callable[[str], None]) -> None:
     """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM.
 
@@ -63,15 +82,7 @@ def run_app(app: ASGIApp, sock: socket.socket, ready: Callable[[str], None]) -> 
     Raises:
         UserError: Where another process has come to listen on its address.
     """
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=SECONDS_TO_STOP,
-    )
-    server = uvicorn.Server(config)
+    server = make_server(app)
     # Having stopped, uvicorn raises the signal again, for whoever handled it before; that must not end the process.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, server.handle_exit)

@@ -18,6 +18,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
@@ -25,7 +26,7 @@ from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder
-from tests.training import StopAt, make_data, make_module, make_trainer, script_scores, trains, write_long
+from tests.training import Send, StopAt, make_data, make_module, make_trainer, script_scores, trains, write_long
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
@@ -138,7 +139,7 @@ class Spy(pl.Callback):
         self.training = training
         self.seen: list[int] = []
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         there = (self.training.checkpoints / "last.ckpt").is_file()
         self.seen.append(self.training.step("last") if there else 0)
 
@@ -149,6 +150,95 @@ def test_the_last_state_every_few_steps(training: Training, accumulate: int) -> 
     checkpoint = RunCheckpoint(every_n_train_steps=2)
     training.fit(spy, checkpoint, f1=(10.0,), max_epochs=1, accumulate_grad_batches=accumulate)
     assert spy.seen == ([0, 0, 2, 2, 4] if accumulate == 1 else [0, 0, 0, 0, 2])
+
+
+# States on the way
+
+
+def every(steps: int, limit: int | None, **options: Any) -> RunCheckpoint:
+    return RunCheckpoint(every_n_train_steps=steps, save_total_limit=limit, **options)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, []), (1, [8]), (2, [6, 8]), (9, [2, 4, 6, 8]), (-1, [2, 4, 6, 8])])
+def test_the_last_few_step_checkpoints_are_kept(training: Training, limit: int | None, kept: list[int]) -> None:
+    training.fit(every(2, limit), f1=(30.0, 20.0), max_steps=9)
+    assert training.names() == sorted(["best.ckpt", "last.ckpt", *(f"step-{step}.ckpt" for step in kept)])
+    assert [training.step(f"step-{step}") for step in kept] == kept  # though the last state's file went on changing
+    assert training.step("best") == STEPS
+    assert training.step("last") == 9
+    assert all((training.checkpoints / f"step-{step}.ckpt").stat().st_nlink == 1 for step in kept)
+
+
+def test_a_step_checkpoint_is_written_once(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the last state's file under another name, or a copy, where the file system knows no links."""
+
+    class Links(pl.Callback):
+        def __init__(self, training: Training) -> None:
+            self.last, self.step = (training.checkpoints / f"{name}.ckpt" for name in ("last", "step-2"))
+            self.same: list[bool] = []
+
+        def on_after_backward(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 2:
+                self.same = [self.last.samefile(self.step), self.last.read_bytes() == self.step.read_bytes()]
+
+    links = Links(training)
+    training.fit(links, every(2, 1), validate=False, max_steps=3)
+    assert links.same == [True, True]
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    other = Training(training.model, training.squad, training.run.with_name("other"))
+    copies = Links(other)
+    other.fit(copies, every(2, 1), validate=False, max_steps=3)
+    assert copies.same == [False, True]
+    assert other.names() == ["last.ckpt", "step-2.ckpt"]
+    assert other.step("step-2") == 2
+
+
+def test_step_checkpoints_are_found_again_when_training_goes_on(training: Training) -> None:
+    with pytest.raises(ValueError, match="killed"):
+        training.fit(every(2, 3), StopAt(ValueError("killed"), 7), validate=False)
+    (training.checkpoints / "step-4-mine.ckpt").touch()
+    assert training.names() == ["last.ckpt", "step-2.ckpt", "step-4-mine.ckpt", "step-4.ckpt", "step-6.ckpt"]
+    training.fit(every(2, 3), validate=False, resume=True)
+    assert training.names() == ["last.ckpt", "step-10.ckpt", "step-4-mine.ckpt", "step-6.ckpt", "step-8.ckpt"]
+
+
+def test_training_goes_on_from_a_step_checkpoint(model: Path, squad: Path, tmp_path: Path) -> None:
+    straight = Training(model, squad, tmp_path / "straight").fit(max_epochs=2)
+    training = Training(model, squad, tmp_path / "run")
+    training.fit(every(2, -1), max_epochs=2)
+    assert training.names() == ["best.ckpt", "last.ckpt", *(f"step-{step}.ckpt" for step in (10, 2, 4, 6, 8))]
+    back = training.fit(every(3, 2), max_epochs=2, resume=training.checkpoints / "step-4.ckpt")
+    assert same(back, straight)
+    # Those beyond it were of the end that training went back from, and are the first to go.
+    assert training.names() == ["best.ckpt", "last.ckpt", "step-6.ckpt", "step-9.ckpt"]
+
+
+def test_step_checkpoints_with_weights_only_and_with_accumulation(training: Training) -> None:
+    training.fit(every(2, 2, save_weights_only=True), validate=False, max_epochs=2, accumulate_grad_batches=2)
+    assert training.names() == ["last.ckpt", "step-4.ckpt", "step-6.ckpt"]
+    assert "optimizer_states" not in torch.load(training.checkpoints / "step-4.ckpt", weights_only=True)
+
+
+def test_step_checkpoints_of_a_strategy_that_still_writes(training: Training) -> None:
+    training.fit(every(2, -1), validate=False, max_steps=6, plugins=[AsyncCheckpointIO()])
+    assert training.names() == ["last.ckpt", "step-2.ckpt", "step-4.ckpt", "step-6.ckpt"]
+    assert [training.step(f"step-{step}") for step in (2, 4, 6)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("limit", [0, -2])
+def test_a_limit_that_keeps_nothing(limit: int) -> None:
+    with pytest.raises(UserError, match=f"save_total_limit must be at least 1, or -1 for all, not {limit}"):
+        every(2, limit)
+
+
+@pytest.mark.parametrize("steps", [None, 0])
+def test_a_limit_of_step_checkpoints_that_nobody_makes(steps: int | None) -> None:
+    with pytest.raises(UserError, match="every_n_train_steps makes: set both"):
+        RunCheckpoint(every_n_train_steps=steps, save_total_limit=2)
 
 
 def test_a_step_that_ends_an_epoch_can_still_be_the_best(training: Training) -> None:
@@ -294,6 +384,100 @@ def test_training_goes_on_in_mid_epoch(
     assert len(whole.ids) == 3 * STEPS
     assert whole.ids == whole.ids[: -len(after.ids)] + after.ids
     assert before.ids == whole.ids[: len(before.ids)]
+
+
+class Validations(pl.Callback):
+    """After which steps a validation was finished, and of how many batches."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.batches: list[int] = []
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.batches.append(0)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.batches[-1] += 1
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.steps.append(trainer.global_step)
+
+
+ENDINGS = [
+    # after which step the signal comes, whether in its validation, and after which one training ends
+    (2, False, 3, {}),
+    (STEPS - 1, False, STEPS, {}),
+    (STEPS, True, STEPS, {}),
+    (3 * STEPS, True, 3 * STEPS, {}),
+    (1, False, 2, {"val_check_interval": 2}),
+    (2, True, 2, {"val_check_interval": 2}),
+    (2, False, 3, {"val_check_interval": 2}),
+    (2, False, 3, {"validate": False}),
+    (STEPS - 1, False, STEPS, {"validate": False}),
+    (0, False, 1, {"accumulate_grad_batches": 2}),
+    (1, False, 2, {"accumulate_grad_batches": 2}),
+    (1, False, 2, {"accumulate_grad_batches": 2, "val_check_interval": 3}),
+    (1, True, 2, {"accumulate_grad_batches": 2, "val_check_interval": 3}),
+    (2, False, 3, {"batch_shapes": 2}),
+    (STEPS, True, STEPS, {"check_val_every_n_epoch": 1, "limit_val_batches": 2}),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("step", "in_validation", "ends", "options"),
+    [pytest.param(*ending, marks=pytest.mark.slow if i > 3 else ()) for i, ending in enumerate(ENDINGS)],
+)
+def test_a_signal_ends_training_after_a_whole_step_and_it_goes_on_as_if_nothing_had_been(
+    model: Path, squad: Path, tmp_path: Path, number: int, step: int, in_validation: bool, ends: int, options: Any
+) -> None:
+    whole, before, after = Validations(), Validations(), Validations()
+    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=3, **options)
+    training = Training(model, squad, tmp_path / "run")
+    with pytest.raises(SystemExit):
+        training.fit(before, Send(number, step, in_validation=in_validation), max_epochs=3, **options)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert training.step("last") == ends
+    assert same(training.fit(after, resume=True, max_epochs=3, **options), straight)
+    assert before.steps + after.steps == whole.steps
+    assert after.batches == whole.batches[len(before.steps) :]
+
+
+def test_a_second_ctrl_c_ends_training_at_once_and_keeps_what_was_saved(training: Training) -> None:
+    class Twice(pl.Callback):
+        def on_before_zero_grad(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == STEPS + 2:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+                raise AssertionError("went on")
+
+    with pytest.raises(SystemExit):
+        training.fit(Twice(), max_epochs=3)
+    assert training.step("last") == STEPS
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for a SIGKILL: nothing is saved."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"validate": False}, {"val_check_interval": 2}])
+@pytest.mark.parametrize("step", [1, 2, 3, STEPS, STEPS + 1])
+def test_a_state_saved_every_step_validates_what_is_left(
+    model: Path, squad: Path, tmp_path: Path, step: int, options: dict[str, Any]
+) -> None:
+    whole = Validations()
+    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=2, **options)
+    for in_validation in [False] if options.get("validate") is False else [False, True]:
+        before, after = Validations(), Validations()
+        training = Training(model, squad, tmp_path / f"run-{in_validation}")
+        stop = StopAt(Killed(), step, in_validation=in_validation)
+        with pytest.raises(Killed):
+            training.fit(before, stop, RunCheckpoint(every_n_train_steps=1), max_epochs=2, **options)
+        if (training.checkpoints / "last.ckpt").is_file():
+            assert same(training.fit(after, resume=True, max_epochs=2, **options), straight)
+            assert after.steps == whole.steps[len(whole.steps) - len(after.steps) :]
+            assert {*before.steps, *after.steps} == {*whole.steps}
 
 
 def test_training_goes_on_from_the_best_epoch(training: Training) -> None:

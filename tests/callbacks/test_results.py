@@ -16,6 +16,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.results import Results
+from qa_lightning.cli import main
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.per_question import FILE, read_table
@@ -277,6 +278,26 @@ def test_the_scores_of_each_question_have_the_scores_of_all_as_their_means(model
         assert [context[gold["start"] : gold["end"]] for gold in golds] == [gold["text"] for gold in golds]
 
 
+def test_scores_of_a_run_are_those_of_score(model: Path, squad: Path, run: Path, shared: Path) -> None:
+    document = read(squad)
+    qas = document["data"][0]["paragraphs"][0]["qas"]
+    qas[0]["is_impossible"] = True  # though it has answers
+    qas[1] |= {"is_impossible": True, "answers": [{"text": "", "answer_start": -1}]}
+    file = run.with_name("flagged.json")
+    file.write_text(json.dumps(document))
+    make_trainer(run, Results()).validate(
+        make_module(model), make_data(model, validation_file=str(file)), verbose=False
+    )
+    scored = run.with_name("scored.json")
+    assert (
+        main(["score", "--data", str(file), "--predictions", str(run / "predictions.json"), "--output", str(scored)])
+        == 0
+    )
+    of_run, of_score = read(run / "metrics.json"), read(scored)
+    for ours, theirs in (("exact_match", "exact"), ("f1", "f1"), ("total", "total")):
+        assert of_run[f"val/{ours}"] == pytest.approx(of_score[theirs])
+
+
 def test_answers_are_scored_by_the_rule_of_the_language(model: Path, squad: Path, run: Path) -> None:
     options: dict[str, Any] = {"version_2_with_negative": False}
 
@@ -301,9 +322,12 @@ def test_answers_are_scored_by_the_rule_of_the_language(model: Path, squad: Path
     assert read_table(run / FILE)["exact_match"].to_pylist() == [100] * 6
     named = scores({"a": str(german), "b": str(german)}, {"b": "de", "a": "en"})
     assert (named["a"]["exact_match"], named["b"]["exact_match"]) == (0, 100)
-    with pytest.warns(match="no rule for the language 'xx'"):
-        make_module(model, language="xx")
-    with pytest.raises(UserError, match=r"none for the evaluation set ''"):
+    with pytest.warns(match="no rule for the language 'fr'"):
+        make_module(model, language="fr")
+    for languages in ("xx", {"vi": "vi", "de": "xx"}):
+        with pytest.raises(UserError, match="language 'xx' is not known"):
+            make_module(model, language=languages)
+    with pytest.raises(UserError, match=r"no language for an evaluation set without a name, but for"):
         scores(str(german), {"a": "de"})
 
 

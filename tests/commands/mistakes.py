@@ -14,7 +14,7 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     except SystemExit as stopped:
         status = int(stopped.code or 0)
     written = capsys.readouterr()
-    assert status != 0
+    assert status == 2
     assert written.out == ""
     assert written.err.startswith("error: ")
     assert written.err.count("\n") == 1

@@ -159,3 +159,13 @@ def test_help_is_the_settings_own(capsys: pytest.CaptureFixture[str]) -> None:
     told = " ".join(capsys.readouterr().out.split())
     assert "--max_answer_len N Tokens of an answer at most; default: 15" in told
     assert "--no_handle_impossible_answer the opposite; the default" in told
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_question_that_is_cut_is_told_in_one_line(
+    model: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(model, file, "who wrote the program ? " * 5, "who wrote the house ? " * 5)) == 0
+    written = capsys.readouterr()
+    assert written.err == "warning: 2 questions cut at max_question_len (12 tokens); raise it to have them whole\n"
+    assert "warning" not in written.out

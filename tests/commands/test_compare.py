@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from qa_lightning.cli import main
@@ -32,14 +34,13 @@ def cells(output, first):
     return [row for row in rows if row[0] == first]
 
 
-def refused(capsys, *arguments, status=1):
+def refused(capsys, *arguments):
     """The one line that a command ends in."""
-    if status == 2:
-        with pytest.raises(SystemExit) as caught:
-            main(["compare", *arguments])
-        assert caught.value.code == 2
-    else:
-        assert main(["compare", *arguments]) == status
+    try:
+        status = main(["compare", *arguments])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.count("\n") == 1
@@ -217,21 +218,21 @@ def test_a_narrow_terminal_keeps_ids_whole(save, capsys, monkeypatch):
 def test_fewer_than_two_runs(save, capsys):
     save("a", [0], [1])
     told = "error: two runs at least are needed to compare; see python -m qa_lightning compare --help"
-    assert refused(capsys, "a", status=2) == told
-    assert "required: RUN" in refused(capsys, status=2)
+    assert refused(capsys, "a") == told
+    assert "required: RUN" in refused(capsys)
 
 
 def test_a_run_named_twice(save, capsys):
     save("a", [0], [1])
     save("b", [0], [1])
-    assert refused(capsys, "a", "b", "./a", status=2).startswith("error: a is named twice;")
-    assert refused(capsys, "a", "--vs", "b", "b/../a", status=2).startswith("error: b/../a is named twice;")
+    assert refused(capsys, "a", "b", "./a").startswith("error: a is named twice;")
+    assert refused(capsys, "a", "--vs", "b", "b/../a").startswith("error: b/../a is named twice;")
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--shuffles", "0"), ("--seed", "-1"), ("--show", "many")])
 def test_numbers_out_of_range(save, capsys, flag, value):
     least = 1 if flag == "--shuffles" else 0
-    told = refused(capsys, "a", "b", f"{flag}={value}", status=2)
+    told = refused(capsys, "a", "b", f"{flag}={value}")
     assert told.startswith(f"error: argument {flag}: {value!r} is not a whole number from {least} on")
 
 
@@ -265,5 +266,26 @@ def test_a_file_that_cannot_be_written(save, capsys, tmp_path):
     save("a", [0], [1])
     save("b", [0], [1])
     (tmp_path / "file").write_text("")
-    assert main(["compare", "a", "b", "--output", "file/out.json"]) == 1
+    assert main(["compare", "a", "b", "--output", "file/out.json"]) == 2
     assert capsys.readouterr().err.startswith("error: file/out.json: cannot be written: ")
+
+
+@pytest.mark.parametrize("name", ["f1", "exact_match"])
+@pytest.mark.parametrize(("value", "told"), [(None, "is missing"), (float("nan"), "is no score from 0 to 100")])
+def test_a_score_that_is_none_is_refused(save, capsys, name, value, told):
+    save("a", [0, 50], [1, 2])
+    path = save("b", [0, 50], [1, 2]) + "/per_question.parquet"
+    table = pq.read_table(path)
+    changed = pa.array([table[name][0].as_py(), value], pa.float64())
+    write_table(Path(path), table.set_column(table.column_names.index(name), name, changed))
+    line = refused(capsys, "a", "b")
+    assert line.startswith(f"error: {path}: row 2 (id ")
+    assert f"{name} {told}" in line
+
+
+def test_rows_that_are_there_twice_are_refused(save, capsys):
+    save("a", [0, 50], [1, 2])
+    path = save("b", [0, 50], [1, 2]) + "/per_question.parquet"
+    table = pq.read_table(path)
+    write_table(Path(path), pa.concat_tables([table, table]))
+    assert f"{path}: row 3 (id q0): the question is there twice" in refused(capsys, "a", "b")

@@ -237,11 +237,11 @@ def test_ctrl_c_ends_it_and_frees_the_port(folder: Path) -> None:
 def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert main(["demo", "--model", "none", "--port", str(port)]) == 1
+        assert main(["demo", "--model", "none", "--port", str(port)]) == 2
     assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert main(["demo", "--model", "none"]) == 1
+    assert main(["demo", "--model", "none"]) == 2
     assert capsys.readouterr().err == "error: uvicorn is not installed: pip install 'qa_lightning[serve]'\n"

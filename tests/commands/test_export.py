@@ -150,7 +150,7 @@ def test_an_upload_is_public_where_asked_for(run: Path, hub: Hub, tmp_path: Path
 def test_nothing_is_added_to_a_public_model_unasked(run: Path, hub: Hub, tmp_path: Path) -> None:
     hub.models["me/tiny"] = False
     done = upload(run, tmp_path / "plain", hub.address)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: me/tiny is on the Hub already and is public: add --public")
     assert hub.files == {}
 
@@ -158,7 +158,7 @@ def test_nothing_is_added_to_a_public_model_unasked(run: Path, hub: Hub, tmp_pat
 @pytest.mark.slow
 def test_a_wrong_token_is_told_and_the_folder_kept(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address, token="hf_wrong0secret")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"error: cannot upload {tmp_path / 'plain'} as me/tiny: ")
     assert "401" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -169,7 +169,7 @@ def test_a_wrong_token_is_told_and_the_folder_kept(run: Path, hub: Hub, tmp_path
 @pytest.mark.slow
 def test_no_token_is_told_before_any_work(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address, token="")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: --push_to_hub me/tiny needs a token: ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
@@ -179,6 +179,6 @@ def test_no_token_is_told_before_any_work(run: Path, hub: Hub, tmp_path: Path) -
 @pytest.mark.slow
 def test_no_connection_is_told(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", "http://127.0.0.1:9")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: cannot upload ")
     assert done.stderr.count("\n") == 1

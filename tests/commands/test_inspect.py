@@ -13,7 +13,6 @@ import pytest
 
 from qa_lightning.cli import main
 from qa_lightning.commands.inspect import notes
-from qa_lightning.data import reach
 from qa_lightning.data.inspection import Example
 from tests.conftest import ROOT
 from tests.tiny import SQUAD, tiny_folder, write_squad
@@ -87,7 +86,9 @@ def test_figures_of_each_split_and_examples(here: Path, model: str, capsys: pyte
     assert cells(shown, "unanswerable") == ["0", "3 (33.3 %)"]
     assert cells(shown, "exact") == ["12 (100.0 %)", "6 (100.0 %)"]
     assert cells(shown, "golds that no window holds whole") == ["0", "0"]
-    assert cells(shown, "best EM, by SQuAD's rule") == ["100.00", "100.00"]
+    assert cells(shown, "scored by the rule of") == ["SQuAD 2.0", "SQuAD 2.0"]
+    for row in ("EM of the golds' own tokens", "F1 of the golds' own tokens", "EM, upper bound", "F1, upper bound"):
+        assert cells(shown, row) == ["100.00", "100.00"]
     assert cells(shown, "train")[0] == "30"  # the shortest context: "Alan lived in a house in Rome."
     assert shown.count("Splits") == 2  # the test split, beneath
     assert shown.count("── Example ") == 12
@@ -107,7 +108,7 @@ def test_the_quickstart_made_small(
     first = capsys.readouterr().out
     assert cells(first, "questions") == ["80", "20"]
     assert cells(first, "max_answer_length") == ["9"]  # the model's setting
-    assert cells(first, "best F1, by SQuAD's rule") == ["100.00", "100.00"]
+    assert cells(first, "F1 of the golds' own tokens") == ["100.00", "100.00"]
     assert main([*command, "--seed", "1"]) == 0
     second = capsys.readouterr().out
     examples = [re.findall(r"Example \d · (\S+)", shown) for shown in (first, second)]
@@ -115,31 +116,108 @@ def test_the_quickstart_made_small(
     assert examples[0] != examples[1]
     # The page says what the terminal says.
     rows = {row[0]: row[1:] for row in Page(page).rows}
-    for name in ("questions", "unanswerable", "windows", "windows of a question, mean", "best EM, by SQuAD's rule"):
+    for name in ("questions", "unanswerable", "windows", "windows of a question, mean", "EM, upper bound"):
         assert [" ".join(cell.split()) for cell in rows[name]] == cells(first, name)
     assert not Path("lightning_logs").exists()
 
 
-def test_what_is_drawn_or_repaired_is_told(
-    here: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_bounded_or_repaired_is_said(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"id": str(n), "question": "Who?", "context": "Ada wrote the program.", "answers": answer}
         for n, answer in enumerate(["ada", "Grace", "ad", "wrot", "rogra"])
     ]
     (here / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
-    monkeypatch.setattr(reach, "MOST_SEARCHED", 2)
     assert main(arguments(model, here / "rows.json")) == 0
     shown = capsys.readouterr().out
     assert cells(shown, "found: without an offset") == ["2 (40.0 %)"]
     assert cells(shown, "repaired: case") == ["2 (40.0 %)"]
     assert cells(shown, "not found") == ["1 (20.0 %)"]
     assert cells(shown, "dropped: no answer found") == ["1"]
-    assert cells(shown, "best EM, by SQuAD's rule")[0].startswith("≈ ")
-    assert cells(shown, "≈: hard questions searched") == ["2 of 3"]
+    # Only "Ada" is made of whole tokens; the others stand in the context as parts of words.
+    assert cells(shown, "EM of the golds' own tokens") == ["25.00"]
+    assert cells(shown, "EM, upper bound") == ["100.00"]
     assert "published: ada" in shown
     assert "tokens cover: wrote" in shown
     assert "repaired: moved" not in shown
+
+
+def test_splits_differ_in_why_they_lost_questions(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(name: str, **wrong: str) -> Path:
+        row = {"id": "1", "question": "Who?", "context": "Ada wrote the program.", "answers": "Ada"}
+        (here / name).write_text(json.dumps([row, row | {"id": "2"} | wrong]), encoding="utf-8")
+        return here / name
+
+    files = ["--data.validation_file", str(write("dev.json", answers="Grace"))]
+    assert main([*arguments(model, write("no-question.json", question=" ")), *files]) == 0
+    shown = capsys.readouterr().out
+    assert cells(shown, "dropped: empty question") == ["1", "0"]
+    assert cells(shown, "not found") == ["0", "1 (50.0 %)"]
+    assert main([*arguments(model, write("no-context.json", context="")), *files]) == 0
+    assert cells(capsys.readouterr().out, "dropped: empty context") == ["1", "0"]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_file_without_one_to_train_on(here: Path, model: str, capsys: pytest.CaptureFixture[str], split: str) -> None:
+    dev = write_squad(here / "dev.json")
+    command = ["inspect", "--model.model_name_or_path", model, f"--data.{split}_file", str(dev), *SQUAD]
+    assert main([*command, "--samples", "2", "--html", "page.html"]) == 0
+    shown = capsys.readouterr().out
+    assert cells(shown, "questions") == ["6"]
+    assert re.search(rf"┃ +{split} ┃", shown)
+    assert shown.count("── Example ") == 2
+    assert shown.count("── Window ") == 1
+    assert len(Page(here / "page.html").marked) == 2
+
+
+def test_scores_are_by_the_rule_of_each_sets_language(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": "1", "question": "Who?", "context": "der Ada wrote the program.", "answers": "die Ada"}
+    (here / "rows.json").write_text(json.dumps([row]), encoding="utf-8")
+    command = ["inspect", "--model.model_name_or_path", model, *SQUAD, "--samples", "0", "--windows", "0"]
+    sets = json.dumps({"a": str(here / "rows.json"), "b": str(here / "rows.json")})
+    named = ["--data.validation_file", sets, "--model.language", "{a: de, b: en}"]
+    assert main([*command, *named]) == 0
+    shown = capsys.readouterr().out
+    assert cells(shown, "scored by the rule of") == ["MLQA, de", "MLQA, en"]
+    assert cells(shown, "EM, upper bound") == ["100.00", "0.00"]
+    assert main([*command, "--data.validation_file", str(here / "rows.json"), "--model.language", "de"]) == 0
+    assert cells(capsys.readouterr().out, "scored by the rule of") == ["MLQA, de"]
+
+
+def test_the_tokens_of_windows(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    context = "Ada wrote the first program in London. " + "Alan lived in a house. " * 12
+    row = {"id": "long", "question": "Who wrote it?", "context": context, "answers": "Ada"}
+    (here / "rows.json").write_text(json.dumps([row]), encoding="utf-8")
+    assert main([*arguments(model, here / "rows.json"), "--html", "page.html", "--windows", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"── Window 1 of \d · long ──", shown)
+    assert "[CLS] who wrote i ##t ? [SEP] ada wrote the first program" in shown
+    assert cells(shown, "0") == ["[CLS]", "", "", "special", ""]
+    assert cells(shown, "2") == ["wrote", "wrote", "4–9", "question", ""]
+    assert cells(shown, "7") == ["ada", "Ada", "0–3", "context", "start, end"]
+    assert cells(shown, "47") == ["[SEP]", "", "", "special", ""]
+    assert cells(shown, "…") == ["30 more", "", "", "context", ""]
+    page = Page(here / "page.html")
+    rows = {row[0]: row[1:] for row in page.rows}
+    assert rows["7"] == ["ada", "Ada", "0–3", "context", "start, end"]
+    assert set(map(str, range(48))) <= set(rows)  # none is left out
+    assert [attributes for tag, attributes in page.tags if tag == "tr" and attributes] == [{"class": "labelled"}]
+    assert main([*arguments(model, here / "rows.json"), "--html", "page.html", "--windows", "0"]) == 0
+    assert "── Window" not in capsys.readouterr().out
+    assert "[CLS]" not in (here / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_what_is_being_done(
+    here: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    assert main(arguments(model, write_squad(here / "train.json"))) == 0
+    said = capsys.readouterr().err
+    for what in ("Reading and tokenising", "Measuring train"):
+        assert (what in said) == terminal
+    assert ("\x1b" in said) == terminal
 
 
 def test_text_from_data_is_only_text(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +261,8 @@ def test_text_from_data_is_only_text(here: Path, model: str, capsys: pytest.Capt
         (["--data.train_file", "absent.json"], "absent.json: no such file"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--samples", "-1"], "samples must be at least 0, not -1"),
+        (["--windows", "-1"], "windows must be at least 0, not -1"),
+        (["--model.language", "xx"], "language 'xx' is not known"),
         (["--model.max_answer_length", "0"], "max_answer_length must be at least 1, not 0"),
         (["--data.batch_size", "0"], "batch_size must be at least 1, not 0"),
         (["--html", "."], "is a folder; --html names a file"),
@@ -200,7 +280,7 @@ def test_mistakes_end_in_one_line(
     except SystemExit as error:
         status = int(error.code or 0)
     captured = capsys.readouterr()
-    assert status in (1, 2)
+    assert status == 2
     errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, captured.err
     assert said in errors[0]
@@ -209,9 +289,9 @@ def test_mistakes_end_in_one_line(
 
 
 def test_no_data_and_no_tokenizer(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect"]) == 1
+    assert main(["inspect"]) == 2
     assert "no data for train" in capsys.readouterr().err
-    assert main(["inspect", "--data.train_file", str(write_squad(here / "train.json"))]) == 1
+    assert main(["inspect", "--data.train_file", str(write_squad(here / "train.json"))]) == 2
     assert "no tokenizer" in capsys.readouterr().err
 
 
@@ -220,7 +300,7 @@ def test_the_help_names_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
         main(["inspect", "--help"])
     shown = capsys.readouterr().out
     assert shown.startswith("usage: python -m qa_lightning inspect ")
-    for flag in ("--samples", "--seed ", "--html", "--config", "--data", "--model"):
+    for flag in ("--samples", "--windows", "--seed ", "--html", "--config", "--data", "--model"):
         assert flag in shown
 
 

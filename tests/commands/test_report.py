@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from qa_lightning.cli import main
+from qa_lightning.per_question import FILE, write_table
 from tests.commands import mistakes
 from tests.report.runs import make_run, write_log
 
@@ -49,3 +52,36 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize("flag", ["--questions", "--n_best"])
 def test_numbers_below_one_are_refused(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{flag} must be at least 1, not 0" in error_of([str(make_run(tmp_path)), flag, "0"], capsys)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"val/f1": ' * 50_000, '{"val/f1": 1' + "0" * 10_000 + "}"])
+def test_figures_that_cannot_be_read_are_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "metrics.json").write_text(text, encoding="utf-8")
+    assert error_of([str(run)], capsys).startswith(f"error: {run / 'metrics.json'}: ")
+    assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("number", ["1e400", "1" + "0" * 4_000, "1e308", "-1e308", "NaN"])
+def test_numbers_that_are_no_figures_are_left_out(number: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    text = f'{{"val/f1": {number}, "val/f1_ci95": [{number}, 3], "val/exact_match": 12.5, "epoch": {number}}}'
+    (run / "metrics.json").write_text(text, encoding="utf-8")
+    write_log(run, 0, "epoch,step,train/loss,val/f1\n0,1,1e308,\n0,2,-1e308,1e308\n0,3,1,2\n")
+    assert main(["report", str(run)]) == 0
+    assert "12.50" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_step_without_end_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", val__f1=50.0)
+    write_log(run, 0, f"epoch,step,train/loss\n0,{'1' * 400},2\n")
+    assert "metrics.csv: not a log of steps and numbers" in error_of([str(run)], capsys)
+
+
+@pytest.mark.parametrize("name", ["question_type", "answers", "golds", "prediction"])
+def test_a_row_with_holes_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run")
+    table = pq.read_table(run / FILE)
+    values = [None, *table[name].to_pylist()[1:]]
+    write_table(run / FILE, table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type)))
+    assert f"{FILE}: row 1 (id q0): " in error_of([str(run)], capsys)

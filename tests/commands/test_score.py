@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -21,7 +22,8 @@ PROBABILITIES = {"q1": 0.25, "q2": 0.5, "q3": 1, "q4": 0.75}
 
 
 def write(path: Path, value: Any) -> str:
-    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    text = value if isinstance(value, str | bytes) else json.dumps(value)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return str(path)
 
 
@@ -129,6 +131,109 @@ def test_a_language_without_a_rule_is_said_once(capsys: pytest.CaptureFixture[st
     assert score(capsys, data, predictions, "--language", "EN")[2] == ""
 
 
+@pytest.mark.parametrize("language", ["xx", "", "vi-VN", "german", "*"])
+def test_what_is_no_language_is_refused(
+    capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path, language: str
+) -> None:
+    predictions = write(tmp_path / "p.json", PREDICTIONS)
+    refused(capsys, data, predictions, "--language", language, message=f"language {language!r} is not known: ")
+
+
+def records(probable: bool) -> list[dict[str, Any]]:
+    """`PREDICTIONS` as the metrics of ``evaluate`` take them."""
+    found: list[dict[str, Any]] = [{"id": key, "prediction_text": text} for key, text in PREDICTIONS.items()]
+    return [one | {"no_answer_probability": PROBABILITIES[one["id"]]} for one in found] if probable else found
+
+
+@pytest.mark.parametrize("probable", [True, False])
+@pytest.mark.parametrize("form", ["list", "lines", "gzip", "lines in gzip"])
+def test_records_are_predictions_too(
+    capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path, form: str, probable: bool
+) -> None:
+    text = json.dumps(records(probable))
+    if form.startswith("lines"):
+        text = "".join(json.dumps(one) + "\n" for one in records(probable))
+    path = write(tmp_path / "r.any", gzip.compress(text.encode()) if form.endswith("gzip") else text)
+    flags = ["--na_prob", write(tmp_path / "n.json", PROBABILITIES)] if probable else []
+    expected = score(capsys, data, write(tmp_path / "p.json", PREDICTIONS), *flags)
+    assert ("best_f1" in expected[0]) == probable
+    assert score(capsys, data, path) == expected
+    # Those that are given by themselves come first.
+    others = ["--na_prob", write(tmp_path / "o.json", dict.fromkeys(PREDICTIONS, 0.5)), "--na_prob_thresh", "0.4"]
+    assert score(capsys, data, path, *others)[0]["NoAns_exact"] == 100
+
+
+def test_the_threshold_is_one_on_the_probabilities_of_records(
+    capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "r.json", records(probable=True))
+    assert score(capsys, data, path, "--na_prob_thresh", "0.5")[0]["exact"] == 75
+    refused(
+        capsys,
+        data,
+        write(tmp_path / "p.json", PREDICTIONS),
+        *("--na_prob_thresh", "0.5"),
+        message="--na_prob_thresh is a threshold on the probabilities of --na_prob, which is not given",
+    )
+
+
+def test_one_line_is_json_lines_too(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", records(probable=False)[0])
+    assert score(capsys, data, path)[0]["missing"] == 3
+
+
+def test_a_list_of_predictions_of_the_cases(shared: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    case = shared / "cases/predictions-as-list.json"
+    golds = {"14292": ["07:15"], "14293": ["12.50"], "14294": []}
+    rows = [{"id": key, "question": "?", "context": "c", "answers": answers} for key, answers in golds.items()]
+    written, _, said = score(capsys, write(tmp_path / "d.json", rows), str(case))
+    assert written["NoAns_exact"] == 100
+    assert written["HasAns_exact"] == 50  # "€12.50"
+    assert written["best_exact_thresh"] == 0.1
+    assert said == ""
+
+
+def official_golds(document: Any) -> dict[str, list[str]]:
+    """What the script's ``make_qid_to_has_ans`` finds answerable, and the golds of these."""
+    questions = [qa for article in document["data"] for part in article["paragraphs"] for qa in part["qas"]]
+    return {qa["id"]: [answer["text"] for answer in qa["answers"]] for qa in questions}
+
+
+def test_whoever_has_answers_is_answerable(shared: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    case = shared / "cases/impossible-with-golds.json"
+    golds = official_golds(json.loads(case.read_text(encoding="utf-8")))
+    best = {key: max(texts, default="") for key, texts in golds.items()}
+    written, _, said = score(capsys, str(case), write(tmp_path / "p.json", best))
+    assert (written["exact"], written["f1"], written["HasAns_total"], written["total"]) == (100, 100, 6, 6)
+    assert said == ""
+    nothing = score(capsys, str(case), write(tmp_path / "p.json", dict.fromkeys(golds, "")))[0]
+    assert nothing["exact"] == pytest.approx(100 / 3)
+    assert "NoAns_total" not in nothing
+
+
+@pytest.mark.parametrize(
+    ("answers", "has_answer"),
+    [
+        ([{"text": "c", "answer_start": 0}], True),
+        ([{"text": "", "answer_start": -1}], True),
+        ({"text": ["c"], "answer_start": [0]}, True),
+        ({"text": [""], "answer_start": [-1]}, True),
+        ({"text": [], "answer_start": []}, False),
+        (["c"], True),
+        ("c", True),
+        ([], False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_answers_decide_in_every_form(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, answers: Any, has_answer: bool
+) -> None:
+    row = {"id": "q1", "question": "?", "context": "c", "answers": answers, "is_impossible": True}
+    written = score(capsys, write(tmp_path / "d.json", [row]), write(tmp_path / "p.json", {"q1": ""}))[0]
+    assert ("HasAns_total" in written) == has_answer
+
+
 def test_missing_and_unknown_predictions_are_counted(
     capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path
 ) -> None:
@@ -154,7 +259,25 @@ def test_other_probabilities_do_not_matter(capsys: pytest.CaptureFixture[str], d
         ("", "{p}: not JSON: Expecting value: line 1 column 1 (char 0)"),
         ('{"q1": "x",}', "{p}: not JSON: "),
         ("[" * 100_000, "{p}: not JSON: "),
-        ([{"id": "q1", "prediction_text": "x"}], "{p}: expected an object of id → text, found a list"),
+        ("3", "{p}: expected id → text, or a list of {{id, prediction_text}}, with or without no_answer_probability, "),
+        ('{"q1": "x", "q2": "y", "q1": "z"}', "{p}: 'q1' occurs twice; each question has one prediction"),
+        ([{"id": "q1", "prediction_text": "x"}] * 2, "{p}: 'q1' occurs twice; each question has one prediction"),
+        ([["q1", "x"]], "{p}, entry 1: expected {{id, prediction_text}}, found a list"),
+        ([{"prediction_text": "x"}], "{p}, entry 1: id is null or missing, not a text"),
+        ([{"id": "q1", "text": "x"}], "{p}: 'q1' has null or missing, not a text; expected id → text, or a list of "),
+        (
+            [{"id": "q1", "prediction_text": "x", "no_answer_probability": -3}],
+            "{p}: 'q1' has -3, not a probability from 0 to 1; ",
+        ),
+        (
+            [{"id": key, "prediction_text": "", "no_answer_probability": 1} for key in ("q1", "q3", "q4")]
+            + [{"id": "q2", "prediction_text": "y"}],
+            "1 of 4 predictions have no no-answer score ('q2'); give each one",
+        ),
+        ('{"id": "q1", "prediction_text": "x"}\n{"id": ', "{p}, line 2: not JSON: "),
+        (b"\x1f\x8bnothing", "{p}: not a whole gzip file: "),
+        (gzip.compress(json.dumps({"q1": "x" * 99}).encode())[:-20], "{p}: not a whole gzip file: "),
+        (b'{"q1": "\xff"}', "{p}: not JSON: "),
         ({"q1": "x", "q2": 3}, "{p}: 'q2' has 3, not a text; expected id → text"),
         ({"q1": "x", "q2": None}, "{p}: 'q2' has null or missing, not a text; expected id → text"),
         (
@@ -222,7 +345,7 @@ def test_an_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str], da
 
 def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *flags: str, message: str) -> None:
     """Checks that files end in one line that starts so, and in nothing else."""
-    assert main(["score", "--data", data, "--predictions", predictions, *flags]) == 1
+    assert main(["score", "--data", data, "--predictions", predictions, *flags]) == 2
     printed, told = capsys.readouterr()
     assert printed == ""
     assert told.startswith(f"error: {message}")
@@ -234,7 +357,6 @@ def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *fl
     ("flags", "message"),
     [
         ([], "the following arguments are required: --data, --predictions"),
-        (["--data", "d", "--predictions", "p", "--na_prob_thresh", "0.5"], "--na_prob, which is not given"),
         (["--data", "d", "--predictions", "p", "--na_prob_thresh", "-3.25"], "invalid probability value: '-3.25'"),
         (["--data", "d", "--predictions", "p", "--na_prob_thresh", "nan"], "invalid probability value: 'nan'"),
         (["--data", "d", "--predictions", "p", "--na-prob", "n"], "unrecognized arguments: --na-prob n"),

@@ -12,6 +12,7 @@ import pytest
 
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.errors import UserError
 from tests.tiny import tiny_folder, write_squad
 
@@ -157,7 +158,32 @@ def test_settings_are_checked_before_the_data_is_looked_at(folder: Path) -> None
         QADataModule(train_file=str(folder / "train.json")).setup("fit")
 
 
-@pytest.mark.parametrize("name", ["best_model", "test", "../elsewhere", "a/b", "", ".", ".hidden"])
-def test_a_set_is_not_called_as_another_folder_of_the_run(folder: Path, name: str) -> None:
-    with pytest.raises(UserError, match=f"no set can be called '{name}'"):
-        module(folder, validation_file={"fine": "dev.json", name: "dev.json"})
+def test_how_tables_are_written_is_plain_data_in_a_checkpoint(folder: Path) -> None:
+    data = module(folder, csv=CSVFormat(delimiter=";"), encoding="cp1252")
+    assert data.hparams["csv"] == {"delimiter": ";"}
+    again = QADataModule(**data.hparams)
+    assert again.text_format == data.text_format == TextFormat("cp1252", ";")
+
+
+@pytest.mark.parametrize("split", ["validation", "test", "predict"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("best_model", "test", "../elsewhere", "a/b", "", ".", ".hidden"),
+        *("Best_Model", "metrics.json", "config.yaml", "data.json", "per_question.parquet", "x" * 101),
+    ],
+)
+def test_a_set_is_not_called_as_another_folder_of_the_run(folder: Path, name: str, split: str) -> None:
+    with pytest.raises(UserError, match=rf"^{split}_file: no set can be called '{name[:100]}'"):
+        module(folder, **{f"{split}_file": {"fine": "dev.json", name: "dev.json"}})
+
+
+def test_sets_are_not_called_alike(folder: Path) -> None:
+    """Some file systems hold one folder for both."""
+    with pytest.raises(UserError, match="no set can be called 'VI'"):
+        module(folder, test_file={"VI": "dev.json", "vi": "dev.json"})
+
+
+def test_a_mapping_names_a_set(folder: Path) -> None:
+    with pytest.raises(UserError, match="data.test_file names no file"):
+        module(folder, test_file={})

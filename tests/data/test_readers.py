@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from qa_lightning.data.nested import HINT
 from qa_lightning.data.sources import EXAMPLES, Loaded, read_examples
+from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.errors import UserError
 
 CONTEXT = 'Ada Lovelace, born in London,\nwrote "notes" in 1843.'
@@ -103,6 +108,11 @@ def parquet(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
     return path
 
 
+def datasets_csv(path: Path) -> Path:
+    datasets.Dataset.from_list(ROWS).to_csv(path)
+    return path
+
+
 def arrow_folder(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
     datasets.Dataset.from_list(rows).save_to_disk(path)
     return path
@@ -123,7 +133,63 @@ def v1(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
+def paragraphs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [paragraph for article in nested(rows)["data"] for paragraph in article["paragraphs"]]
+
+
+def packed(path: Path, content: str) -> Path:
+    path.write_bytes(gzip.compress(content.encode()))
+    return path
+
+
+def encoded(path: Path, content: str, encoding: str) -> Path:
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+def printed(path: Path, rows: list[dict[str, Any]] = ROWS, **options: Any) -> Path:
+    """What pandas prints of a data frame whose answers are objects of arrays."""
+    frame = pandas.DataFrame(rows)
+    frame["answers"] = [{name: np.array(values) for name, values in answers.items()} for answers in frame["answers"]]
+    frame.to_csv(path, **{"index": False} | options)
+    return path
+
+
+def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+SINGULAR = json.loads(json.dumps(nested(ROWS)).replace('"answers"', '"answer"'))
+LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
+
 SOURCES = {
+    "data without paragraphs": lambda folder: write(folder / "x.json", {"data": paragraphs(ROWS)}),
+    "bare paragraphs": lambda folder: write(folder / "x.json", paragraphs(ROWS)),
+    "one article": lambda folder: write(folder / "x.json", {"title": "x", "paragraphs": paragraphs(ROWS)}),
+    "paragraphs in lines": lambda folder: write(folder / "x.jsonl", "\n".join(map(json.dumps, paragraphs(ROWS)))),
+    "a document in one line": lambda folder: write(folder / "x.jsonl", json.dumps(nested(ROWS))),
+    "answer for answers": lambda folder: write(folder / "x.json", SINGULAR),
+    "columns": lambda folder: write(folder / "x.json", columns_of(ROWS)),
+    "columns by pandas": lambda folder: write(folder / "x.json", pandas.DataFrame(ROWS).to_json()),
+    "json, packed": lambda folder: packed(folder / "x.json.gz", json.dumps(nested(ROWS))),
+    "json lines, packed": lambda folder: packed(folder / "x.v2.JSONL.GZ", LINES),
+    "csv, packed": lambda folder: packed(folder / "x.csv.gz", separated(",")),
+    "tsv, packed": lambda folder: packed(folder / "x.tsv.gz", separated("\t")),
+    "packed under another name": lambda folder: packed(folder / "x.json", json.dumps(ROWS)),
+    "not packed": lambda folder: write(folder / "x.json.gz", ROWS),
+    "csv with semicolons": lambda folder: write(folder / "x.csv", separated(";")),
+    "csv with tabs": lambda folder: write(folder / "x.csv", separated("\t")),
+    "tsv with commas": lambda folder: write(folder / "x.tsv", separated(",")),
+    "csv with bars and a mark": lambda folder: write(folder / "x.csv", "\ufeff" + separated("|")),
+    "csv that states its delimiter": lambda folder: write(folder / "x.csv", "sep=:\r\n" + separated(":")),
+    "csv with pandas' index": lambda folder: printed(folder / "x.csv", index=True),
+    "csv of excel": lambda folder: encoded(folder / "x.csv", separated("\t"), "utf-16"),
+    "json lines in UTF-16": lambda folder: encoded(folder / "x.jsonl", LINES, "utf-16"),
+    "json in UTF-16 without a mark": lambda folder: encoded(folder / "x.json", json.dumps(ROWS), "utf-16-be"),
+    "json in UTF-32": lambda folder: encoded(folder / "x.json", json.dumps(nested(ROWS)), "utf-32"),
+    "csv by pandas": lambda folder: printed(folder / "x.csv"),
+    "tsv by pandas, packed": lambda folder: printed(folder / "x.tsv.gz", sep="\t"),
+    "csv by datasets": lambda folder: datasets_csv(folder / "x.csv"),
     "squad v2": lambda folder: write(folder / "x.json", nested(ROWS)),
     "squad v1": lambda folder: write(folder / "x.json", v1(ROWS)),
     "a byte order mark": lambda folder: write(folder / "x.json", "\ufeff" + json.dumps(nested(ROWS))),
@@ -151,6 +217,142 @@ def test_every_format_gives_the_same_table(kind: str, tmp_path: Path) -> None:
     assert [column.num_chunks for column in loaded.table.columns] == [1] * 5
     assert loaded.table["context"].chunk(0).dictionary.to_pylist() == [CONTEXT, OTHER]
     assert (loaded.dropped, loaded.made_ids) == ({}, 0)
+
+
+def test_answers_under_either_name_question_by_question(tmp_path: Path) -> None:
+    rows = [ROWS[0], {("answer" if name == "answers" else name): value for name, value in ROWS[1].items()}, ROWS[2]]
+    assert contents(read(write(tmp_path / "x.json", rows))) == EXPECTED
+    # Unless a column is named.
+    message = error(write(tmp_path / "y.json", SINGULAR), columns={"answers": "gold"})
+    assert message.startswith(f"{tmp_path}/y.json: no column 'gold'; the columns are ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bare-paragraph-list.json", "data-without-paragraphs.json"],
+)
+def test_the_cases_of_paragraphs_without_articles(name: str, shared: Path) -> None:
+    first, second = contents(read(shared / "cases" / name))
+    assert first[0] == "00001"
+    assert first[1] == "When does the ferry leave?"
+    assert first[2].startswith("The ferry Marigold sails")
+    assert first[3:] == (["07:15"], [40])
+    assert (second[0], second[3]) == ("00002", [])
+
+
+def test_the_cases_of_files_that_people_have(shared: Path) -> None:
+    assert [row[3:] for row in contents(read(shared / "cases/float-start.json"))] == [(["Monday"], [32])]
+    assert [(row[0], *row[3:]) for row in contents(read(shared / "cases/squad.json.gz"))] == [
+        ("m1", ["1871"], [44]),
+        ("m2", ["rye"], [26]),
+    ]
+    context = "The mill at Dürrow grinds rye. It opened in 1871 and closed in 1954."
+    assert contents(read(shared / "cases/semicolon.csv")) == [("m1", "When did it open?", context, ["1871"], [None])]
+    loaded = read(shared / "cases/flat-answer-columns.csv", columns={"answers": "answer_text"})
+    assert [row[3:] for row in contents(loaded)] == [(["1871"], [55])]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "parquet", "folder", "hub"])
+def test_texts_and_offsets_in_columns_of_their_own(kind: str, tmp_path: Path) -> None:
+    rows = [{"q": "q?", "context": "a cat and a cat", "answer_text": "cat", "answer_start": 12}]
+    rows.append(rows[0] | {"answer_start": 2})
+    frame = pandas.DataFrame(rows)
+    path = tmp_path / f"x.{kind}"
+    if kind in ("csv", "tsv"):
+        frame.to_csv(path, index=False, sep="," if kind == "csv" else "\t")
+    elif kind in ("json", "jsonl"):
+        frame.to_json(path, orient="records", lines=kind == "jsonl")
+    elif kind == "parquet":
+        frame.to_parquet(path)
+    elif kind == "folder":
+        datasets.Dataset.from_list(rows).save_to_disk(path)
+    else:
+        path.mkdir()
+        frame.to_parquet(path / "train.parquet")
+    where = {"files": None, "dataset_name": str(path), "cache_dir": tmp_path / "cache"} if kind == "hub" else {}
+    columns = {"question": "q", "answers": "answer_text"}
+    loaded = read(path, columns=columns, **where)
+    assert [row[3:] for row in contents(loaded)] == [(["cat"], [12]), (["cat"], [2])]
+
+
+def test_nulls_of_parquet_are_no_answers(tmp_path: Path) -> None:
+    frame = pandas.DataFrame([row | {"answer_start": None} for row in ROWS])
+    frame.loc[1, "answers"] = None
+    frame["answer_start"] = frame["answer_start"].astype("float64")
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert [row[3] for row in contents(read(tmp_path / "x.parquet"))] == [["London", "in London"], [], []]
+
+
+# How text files are written
+
+
+def test_an_encoding_that_is_named(tmp_path: Path) -> None:
+    rows = [{"id": "é", "question": "Où?", "context": "à Orléans", "answers": "Orléans"}]
+    for name, text in (("x.json", json.dumps(rows, ensure_ascii=False)), ("x.csv", "id;question;context;answers\n")):
+        path = encoded(tmp_path / name, text + ("" if name == "x.json" else "é;Où?;à Orléans;Orléans\n"), "cp1252")
+        loaded = read(path, form=TextFormat(encoding="cp1252"))
+        assert contents(loaded) == [("é", "Où?", "à Orléans", ["Orléans"], [None])]
+        assert "not UTF-8 at byte" in error(path)
+        assert error(path, form=TextFormat(encoding="ascii")).endswith(
+            "; name the file's own `encoding`, or save it as UTF-8"
+        )
+    # What a file shows itself is certain.
+    path = write(tmp_path / "y.json", "\ufeff" + json.dumps(rows, ensure_ascii=False))
+    assert contents(read(path, form=TextFormat(encoding="latin-1")))[0][0] == "é"
+
+
+def test_a_delimiter_that_is_named_or_cannot_be_found(tmp_path: Path) -> None:
+    text = "id~question~context~answers\n1~q?~a, b~b\n"
+    path = write(tmp_path / "x.csv", text)
+    assert contents(read(path, form=TextFormat(delimiter="~"))) == [("1", "q?", "a, b", ["b"], [None])]
+    # Columns that are wanted under other names show it, too.
+    path = write(tmp_path / "y.csv", "a;b, c;d\nq?;x, y;y\n")
+    assert contents(read(path, columns={"question": "a", "context": "b, c", "answers": "d"}))[0][1:] == (
+        "q?",
+        "x, y",
+        ["y"],
+        [None],
+    )
+    for delimiter in ("", ";;", "\n", '"', "§"):
+        with pytest.raises(UserError, match=r"^csv\.delimiter must be one ASCII character"):
+            TextFormat(delimiter=delimiter)
+    for encoding in ("utf-9", "base64", "a\0b"):
+        with pytest.raises(UserError, match=r"^encoding: Python knows no text encoding"):
+            TextFormat(encoding=encoding)
+
+
+def test_a_damaged_gzip_file(tmp_path: Path) -> None:
+    path = packed(tmp_path / "x.json.gz", json.dumps(ROWS))
+    whole = path.read_bytes()
+    for content in (whole[:-9], whole[:20] + b"xxxx" + whole[24:], whole[:2]):
+        path.write_bytes(content)
+        assert error(path).startswith(f"{path}: a damaged gzip file: ")
+
+
+def test_what_is_packed_and_no_text(tmp_path: Path) -> None:
+    for name in ("x.parquet.gz", "x.gz", "x.zip"):
+        assert error(write(tmp_path / name, "")).startswith(f"{tmp_path}/{name}: unknown kind of file; the ending must")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "inside"),
+    [
+        ("x.json", [{"context": "c", "questions": [{"question": "q?"}]}], "questions"),
+        ("x.jsonl", '{"item": {"question": "q?", "context": "c"}}', "item"),
+        ("x.parquet", None, "paragraphs"),
+    ],
+)
+def test_a_nesting_that_is_not_known_is_no_matter_of_names(
+    name: str, content: Any, inside: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if content is None:
+        pandas.DataFrame(nested(ROWS)["data"]).to_parquet(path)
+    else:
+        write(path, content)
+    message = error(path)
+    assert message.endswith(f"; the questions may stand inside of {inside}, which is not read: {HINT}")
+    assert "column_names" not in message
 
 
 def test_every_file_of_real_data_is_read_whole(shared: Path) -> None:
@@ -254,20 +456,29 @@ def test_malformed_json_is_told_with_its_position(tmp_path: Path) -> None:
     assert error(path) == f"{path}: malformed JSON at line 2, column 1: Extra data; JSON Lines end in .jsonl"
     lines = write(tmp_path / "x.jsonl", json.dumps(ROWS[0]) + '\n\n{"id": "b", "question": x}\n')
     assert error(lines) == f"{lines}: malformed JSON at line 3, column 25: Expecting value"
+    lines = write(tmp_path / "y.jsonl", json.dumps(ROWS, indent=1))
+    assert error(lines).endswith("line 1, column 2: Expecting value; a JSON document of several lines ends in .json")
     assert error(write(tmp_path / "z.json", "[" * 100_000)).startswith(f"{tmp_path}/z.json: cannot be read: ")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.json", '{"rows": []}', ": expected a list of rows, or an object with `data`"),
+        ("x.json", '{"rows": []}', f": expected a list of rows, or an object with `data`; its keys are rows; {HINT}"),
+        ("x.json", "{}", f": expected a list of rows, or an object with `data`; {HINT}"),
+        ("x.json", '{"data": {"rows": []}}', ": expected a list of objects, found an object"),
         ("x.json", '"text"', ": expected a list of objects, found a text"),
         ("x.json", '{"data": [{}, 7]}', ", entry 2: expected an object, found 7"),
         ("x.json", '[{"paragraphs": {}}]', ", article 1, paragraphs: expected a list of objects, found an object"),
         (
             "x.json",
             '[{"paragraphs": []}, {"paragraphs": [{"context": "c", "qas": []}, {"context": "c"}]}]',
-            ", article 2, paragraph 2, qas: expected a list of objects, found null or missing",
+            f", article 2, paragraph 2: has no `qas`, its keys are context; {HINT}",
+        ),
+        (
+            "x.json",
+            '[{"context": "c", "qas": null}]',
+            ", paragraph 1, qas: expected a list of objects, found null or missing",
         ),
         ("x.jsonl", '{"id": "a"}\n[]\n', ", line 2: expected an object, found a list"),
     ],
@@ -301,7 +512,9 @@ def test_a_csv_row_of_another_length_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf_8(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes('{"é'.encode("latin-1"))
-    assert error(path) == f"{path}: not UTF-8 at byte 2; save the file as UTF-8"
+    assert error(path) == (
+        f"{path}: not UTF-8 at byte 2; save the file as UTF-8, or name its encoding, such as `encoding: cp1252`"
+    )
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.csv", "x.parquet", "x"])

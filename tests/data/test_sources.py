@@ -46,6 +46,8 @@ def error(files: Any, **options: Any) -> str:
 
 # Golds
 
+NAN = float("nan")
+
 
 @pytest.mark.parametrize(
     ("answers", "texts", "starts"),
@@ -62,6 +64,33 @@ def error(files: Any, **options: Any) -> str:
         ("a", ["a"], [None]),
         ("[1]", ["[1]"], [None]),
         (" ", [], []),
+        # No answer, as pipelines write it.
+        (None, [], []),
+        (NAN, [], []),
+        ("", [], []),
+        ({}, [], []),
+        ({"text": None}, [], []),
+        ({"text": None, "answer_start": None}, [], []),
+        ({"text": NAN, "answer_start": NAN}, [], []),
+        ({"text": "", "answer_start": -1}, [], []),
+        ({"text": [""], "answer_start": [-1]}, [], []),
+        ({"text": [" "], "answer_start": [0]}, [], []),
+        ({"text": [None], "answer_start": [None]}, [], []),
+        ({"text": [""], "answer_start": []}, [], []),
+        ({"text": [], "answer_start": None}, [], []),
+        ([None], [], []),
+        ([""], [], []),
+        ([{"text": "", "answer_start": -1}, {"text": None, "answer_start": None}], [], []),
+        # Golds among such.
+        ({"text": ["", "a", None], "answer_start": [-1, 3, None]}, ["a"], [3]),
+        ([{"text": "a", "answer_start": 3}, {"text": None, "answer_start": None}, {"text": ""}], ["a"], [3]),
+        ([None, "a", ""], ["a"], [None]),
+        # Numbers as other programs write them.
+        ({"text": ["a", "b", "c"], "answer_start": [3.0, "4", " 5.0 "]}, ["a", "b", "c"], [3, 4, 5]),
+        ({"text": "a", "answer_start": "3"}, ["a"], [3]),
+        ({"text": "a", "answer_start": [3]}, ["a"], [3]),
+        ({"text": ["a", "b"], "answer_start": ["", NAN]}, ["a", "b"], [None, None]),
+        ({"text": ["a", "b"], "answer_start": NAN}, ["a", "b"], [None, None]),
     ],
 )
 def test_every_form_of_answers(answers: Any, texts: list[str], starts: list[int | None], path: Path) -> None:
@@ -72,14 +101,19 @@ def test_every_form_of_answers(answers: Any, texts: list[str], starts: list[int 
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        (None, "null or missing"),
         (7, "7"),
         (True, "a truth value"),
         ({"answer_start": [1]}, "text is null or missing"),
         ({"text": [1]}, "text is 1, not a text"),
         ({"text": ["a", "b"], "answer_start": [1]}, "as many answer_start (1) as text (2) are needed"),
         ({"text": ["a"], "answer_start": 1}, "answer_start is 1, text is a list"),
-        ({"text": ["a"], "answer_start": ["1"]}, "answer_start is a text, not a whole number"),
+        ({"text": ["a"], "answer_start": ["one"]}, "answer_start is a text, not a whole number"),
+        ({"text": ["a"], "answer_start": ["1.5"]}, "answer_start is a text, not a whole number"),
+        ({"text": ["a"], "answer_start": []}, "as many answer_start (0) as text (1) are needed"),
+        ({"text": [""], "answer_start": [1, 2]}, "as many answer_start (2) as text (1) are needed"),
+        ({"text": "a", "answer_start": float("inf")}, "answer_start is inf, not a whole number"),
+        ({"texts": ["a"]}, "text is null or missing"),
+        ([7], "a list that holds 7"),
         ({"text": "a", "answer_start": 1.5}, "answer_start is 1.5, not a whole number"),
         ({"text": "a", "answer_start": 2**31}, "answer_start is 2147483648, not a whole number"),
         ({"text": "a", "answer_start": True}, "answer_start is a truth value, not a whole number"),
@@ -95,13 +129,111 @@ def test_answers_of_a_wrong_shape(answers: Any, reason: str, path: Path) -> None
 
 
 def test_impossible_questions_have_no_golds(path: Path) -> None:
-    flags = [True, 1, "true", False, 0, None, ""]
+    flags = [True, 1, "true", 1.0, False, 0, None, "", 0.0, NAN]
     file = write(path, [row(number) | {"is_impossible": flag} for number, flag in enumerate(flags)])
     loaded = read(file, version_2_with_negative=True)
-    assert column(loaded, "gold_texts") == [[]] * 3 + [["context"]] * 4
+    assert column(loaded, "gold_texts") == [[]] * 4 + [["context"]] * 6
     for flag, what in (("maybe", "'maybe'"), ([], "a list")):
         file = write(path, [row() | {"is_impossible": flag}])
         assert error(file) == f"{path}, row 1 (id 'a'): is_impossible is {what}, not true or false"
+
+
+def test_a_flag_rules_over_answers_in_training_and_they_over_it_in_evaluation(path: Path) -> None:
+    rows = [row("a") | {"is_impossible": True}, row("b"), row("c", answers=7) | {"is_impossible": True}]
+    file = write(path, rows)
+    loaded = read(file, version_2_with_negative=True)
+    assert column(loaded, "gold_texts") == [[], ["context"], []]
+    assert loaded.overruled == ["a"]
+    loaded = read(file, version_2_with_negative=True, training=False)
+    assert column(loaded, "gold_texts") == [["context"], ["context"], []]
+    assert loaded.overruled == []
+
+
+def test_in_evaluation_answers_decide_as_in_the_official_script(path: Path) -> None:
+    answers = ["context", {"text": [], "answer_start": []}, [{"text": "", "answer_start": -1}], None]
+    file = write(path, [row(number, answers=value) | {"is_impossible": True} for number, value in enumerate(answers)])
+    options = {"training": False, "version_2_with_negative": True}
+    assert column(read(file, **options), "gold_texts") == [["context"], [], [], []]
+    assert column(read(file, **options, as_published=True), "gold_texts") == [["context"], [], [""], []]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_null_answers_are_unanswerable_and_a_missing_column_is_a_mistake(path: Path, training: bool) -> None:
+    rows = [row("a"), row("b", answers=None), row("c")]
+    del rows[2]["answers"]
+    file = write(path, rows)
+    assert column(read(file, training=training, version_2_with_negative=True), "gold_texts") == [["context"], [], []]
+    assert "set `version_2_with_negative: true`" in error(file, training=training)
+    assert "no column 'answers'" in error(write(path, rows[2:]), training=training, version_2_with_negative=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_cases_of_no_answer(shared: Path, training: bool) -> None:
+    options = {"training": training, "version_2_with_negative": True}
+    loaded = read(str(shared / "cases/no-answer-as-empty-text.jsonl"), **options)
+    assert column(loaded, "id") == ["z0", "z1", "z2", "z3", "z4"]
+    assert column(loaded, "gold_texts") == [[], [], [], ["Monday"], ["March"]]
+    assert column(loaded, "gold_starts") == [[], [], [], [32], [105]]
+    loaded = read(str(shared / "cases/null-golds.json"), **options)
+    assert (column(loaded, "id"), column(loaded, "gold_texts")) == (["a", "c"], [[], ["Monday"]])
+    assert column(loaded, "gold_starts") == [[], [32]]
+
+
+# Offsets in a column of their own
+
+
+@pytest.mark.parametrize(
+    ("answers", "start", "texts", "starts"),
+    [
+        ("a", 3, ["a"], [3]),
+        ("a", "3", ["a"], [3]),
+        ("a", 3.0, ["a"], [3]),
+        ("a", None, ["a"], [None]),
+        ("a", NAN, ["a"], [None]),
+        ("a", "", ["a"], [None]),
+        ("a", [3], ["a"], [3]),
+        (["a", "b"], [3, 5], ["a", "b"], [3, 5]),
+        (["a", "b"], [3, None], ["a", "b"], [3, None]),
+        (["a", "b"], "[3, 5]", ["a", "b"], [3, 5]),
+        (["a", "b"], "[3 5]", ["a", "b"], [3, 5]),
+        (["a"], 3, ["a"], [3]),
+        (["a", ""], [3, -1], ["a"], [3]),
+        # What the answers state themselves wins.
+        ({"text": ["a"], "answer_start": [4]}, 3, ["a"], [4]),
+        ({"text": ["a"]}, 3, ["a"], [3]),
+        ("", -1, [], []),
+        (None, 7, [], []),
+        ([], [], [], []),
+    ],
+)
+def test_an_offset_in_a_column_of_its_own(answers: Any, start: Any, texts: Any, starts: Any, path: Path) -> None:
+    rows = [row(answers=answers) | {"answer_start": start}]
+    loaded = read(write(path, rows), version_2_with_negative=True)
+    assert (column(loaded, "gold_texts"), column(loaded, "gold_starts")) == ([texts], [starts])
+    rows = [row(answers=answers) | {"begin": start}]
+    loaded = read(write(path, rows), version_2_with_negative=True, columns={"answer_start": "begin"})
+    assert column(loaded, "gold_starts") == [starts]
+
+
+@pytest.mark.parametrize(
+    ("answers", "start", "reason"),
+    [
+        ("a", "x", "answer_start is a text, not a whole number"),
+        ("a", "[x", "answer_start is '[x', not a whole number"),
+        ("a", [3, 5], "as many answer_start (2) as text (1) are needed"),
+        (["a", "b"], 3, "as many answer_start (1) as text (2) are needed"),
+    ],
+)
+def test_an_offset_of_a_wrong_shape(answers: Any, start: Any, reason: str, path: Path) -> None:
+    file = write(path, [row(answers=answers) | {"answer_start": start}])
+    assert error(file) == f"{path}, row 1 (id 'a'): answers must be {FORMS}; here is {reason}"
+
+
+def test_a_column_of_offsets_that_is_named_must_be_there(path: Path) -> None:
+    assert error(write(path, [row()]), columns={"answer_start": "begin"}) == (
+        f"{path}: no column 'begin'; the columns are id, question, context, answers; "
+        "name the right one with `column_names: {answer_start: ...}`"
+    )
 
 
 def test_golds_need_not_be_known_of_questions_to_answer(path: Path) -> None:
@@ -209,13 +341,35 @@ def test_an_id_that_is_mapped_must_be_there(path: Path) -> None:
     message = error(write(path, [row()]), columns={"id": "qid"})
     assert message.startswith(f"{path}: no column 'qid'; the columns are id, question, context, answers; ")
     assert error(write(path, [row()]), columns={"title": "t"}) == (
-        "column_names: unknown name 'title'; the names are id, question, context, answers"
+        "column_names: unknown name 'title'; the names are id, question, context, answers, answer_start"
     )
 
 
 def test_duplicate_ids_in_a_file(path: Path) -> None:
     file = write(path, [row("a"), row(7), row("7")])
-    assert error(file) == f"{path}: rows 2 and 3 have the same id '7'; ids must be unique within a file"
+    assert error(file, training=False) == f"{path}: rows 2 and 3 have the same id '7'; ids must be unique within a file"
+
+
+def test_repeated_ids_of_training_data_are_numbered_and_named(path: Path) -> None:
+    loaded = read(write(path, [row("a"), row("a"), row("a-2"), row("b"), row(""), row("a")]))
+    made = column(loaded, "id")[4]
+    assert column(loaded, "id") == ["a", "a-3", "a-2", "b", made, "a-4"]
+    assert loaded.renamed_ids == ["a-3", "a-4"]
+    assert loaded.made_ids == 1
+    assert read(str(path), select="train[:1]").renamed_ids == []
+    other = write(path.with_name("y.jsonl"), [row("a")])
+    assert read([str(path), other]).renamed_ids == ["x:a-3", "x:a-4"]
+
+
+def test_the_case_of_repeated_ids(shared: Path) -> None:
+    file = str(shared / "cases/repeated-ids.json")
+    loaded = read(file)
+    assert (column(loaded, "id"), loaded.renamed_ids) == (["d", "d-2"], ["d-2"])
+    assert "rows 1 and 2 have the same id 'd'" in error(file, training=False)
+
+
+def test_ids_that_pandas_lost_are_made(path: Path) -> None:
+    assert read(write(path, [row(NAN)])).made_ids == 1
 
 
 def test_files_are_concatenated_and_only_those_that_share_ids_prefixed(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
+import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import T5TokenizerFast
 
+from qa_lightning.data import token_cache
 from qa_lightning.data import tokens as tokens_module
+from qa_lightning.data.token_cache import CHECKSUMS, remove_leftovers
 from qa_lightning.data.tokens import (
     TokenIds,
+    Tokens,
     blocks,
     default_cache_dir,
     plain_backend,
@@ -26,7 +34,6 @@ from qa_lightning.data.tokens import (
     tokenize_ids,
     tokenize_pairs,
 )
-from qa_lightning.errors import UserError
 from tests.data.tokenizers import characters, word_level
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +52,10 @@ def words(*more: str, **settings: Any) -> Any:
 
 def entries(cache: Path) -> list[str]:
     return sorted(path.name for path in (cache / "tokens").iterdir())
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("lightning")]
 
 
 class Spy:
@@ -243,6 +254,16 @@ def test_the_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pyte
     assert default_cache_dir() == tmp_path / "home" / ".cache" / "qa_lightning"
 
 
+def test_a_user_without_a_home_has_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert default_cache_dir() == tmp_path / ".cache" / "qa_lightning"
+
+
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     backend = plain_backend(words())
@@ -304,56 +325,158 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_disk_without_room_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+def test_a_disk_without_room_is_said_and_left_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     backend, texts = plain_backend(words()), column(*(f"ada {i}" for i in range(9000)))
-    with pytest.raises(UserError) as raised, files_of_at_most(4096):
-        tokenize(texts, backend, tmp_path)
-    assert f"{tmp_path / 'tokens'}: cannot keep tokens there (" in str(raised.value)
-    assert "File too large" in str(raised.value)
+    with files_of_at_most(4096):
+        found = tokenize(texts, backend, tmp_path)
+    assert found.ids.tolist() == [4, 1] * 9000
+    assert messages(caplog) == [
+        f"{tmp_path / 'tokens'}: tokens cannot be kept there (File too large); this run holds them in memory"
+    ]
     assert entries(tmp_path) == []
-    assert tokenize(texts, backend, tmp_path).ids.tolist() == [4, 1] * 9000
+    assert same(found, tokenize(texts, backend, tmp_path))
+    assert len(entries(tmp_path)) == 1
 
 
-def test_what_a_killed_process_left_is_not_read(tmp_path: Path) -> None:
-    left = tmp_path / "tokens" / "unfinished-0"
-    left.mkdir(parents=True)
-    (left / "ids").write_bytes(b"half")
-    assert tokenize(TEXTS, plain_backend(words()), tmp_path).ids.tolist() == [4, 5, 6]
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+@pytest.mark.parametrize("refused", ["mkdir", "open", "write_text", "rename"])
+def test_a_folder_that_cannot_be_written_stops_nothing(
+    code: int, refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = plain_backend(words())
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, refused, fail)
+        found = tokenize(TEXTS, backend, tmp_path)
+        tokenize_ids(TEXTS, backend, tmp_path)
+    assert same(found, tokenize(TEXTS, backend))
+    (line,) = messages(caplog)  # once, though nothing can be kept
+    assert f"{tmp_path / 'tokens'}: tokens cannot be kept there ({os.strerror(code)})" in line
+    assert not (tmp_path / "tokens").exists() or entries(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_no_folder_can_be_made_below_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot keep tokens there .* set another cache_dir"):
-        tokenize(TEXTS, plain_backend(words()), tmp_path / "file")
+    assert tokenize(TEXTS, plain_backend(words()), tmp_path / "file").ids.tolist() == [4, 5, 6]
+    assert "tokens cannot be kept there (Not a directory)" in messages(caplog)[0]
 
 
-@pytest.mark.parametrize("name", ["lengths", "ids", "offsets"])
-@pytest.mark.parametrize("damage", ["emptied", "truncated", "longer", "removed"])
-def test_a_damaged_entry_is_named(damage: str, name: str, tmp_path: Path) -> None:
-    backend = plain_backend(words())
-    tokenize(TEXTS, backend, tmp_path)
-    (entry,) = (tmp_path / "tokens").iterdir()
-    file = entry / name
+LEAVE = """
+import os, pathlib, signal, sys
+from contextlib import ExitStack
+from qa_lightning.data import token_cache
+def chunks():
+    print(*os.listdir(sys.argv[1]), flush=True)
+    sys.stdin.read()
+    yield {}
+token_cache.write_entry(pathlib.Path(sys.argv[1]) / "entry", {}, chunks())
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    folder, backend = tmp_path / "tokens", plain_backend(words())
+    command = [sys.executable, "-c", LEAVE, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
+        assert writer.stdout is not None
+        left = writer.stdout.readline().strip()
+        assert left.startswith("unfinished-")
+        tokenize(TEXTS, backend, tmp_path)
+        assert left in entries(tmp_path)
+        writer.kill()
+    assert left in entries(tmp_path)
+    (folder / "unfinished-0").mkdir()
+    (folder / "unfinished-0" / "ids").write_bytes(b"half")
+    assert tokenize(TEXTS, backend, tmp_path).ids.tolist() == [4, 5, 6]
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_folder_that_is_taken_for_a_leftover_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, taken = fcntl.flock, []
+
+    def flock(descriptor: int, how: int) -> None:
+        if not taken and not how & fcntl.LOCK_NB:  # another process is faster by a hair
+            taken.append(descriptor)
+            remove_leftovers(tmp_path / "tokens")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert tokenize(TEXTS, plain_backend(words()), tmp_path).ids.tolist() == [4, 5, 6]
+    assert taken
+    assert [name.startswith("unfinished-") for name in entries(tmp_path)] == [False]
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def without_a_value(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def longer(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + file.read_bytes()[:8])
+
+
+def flipped(file: Path) -> None:
     content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def replaced(file: Path) -> None:
     file.unlink()
-    if damage == "emptied":
-        file.write_bytes(b"")
-    elif damage == "truncated":
-        file.write_bytes(content[:-1])
-    elif damage == "longer":
-        file.write_bytes(content + content[:8])
-    with pytest.raises(UserError, match=rf"{entry.name}: damaged tokens \(.*{name}.*\); delete this folder"):
-        tokenize(TEXTS, backend, tmp_path)
+    file.mkdir()
 
 
-@pytest.mark.parametrize("lengths", [[0, 0, 0], [2, 0, 2], [2, -1, 1]])
-def test_lengths_that_do_not_fit_the_tokens_are_damage(lengths: list[int], tmp_path: Path) -> None:
+DAMAGE = [Path.unlink, truncated, without_a_value, longer, flipped, replaced]
+
+
+@pytest.mark.parametrize("name", ["lengths", "ids", "offsets", CHECKSUMS])
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_entry_is_made_anew(
+    damage: Callable[[Path], None], name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = plain_backend(words())
+    found = Tokens(*(np.array(values) for values in vars(tokenize(TEXTS, backend, tmp_path)).values()))
+    (entry,) = (tmp_path / "tokens").iterdir()
+    damage(entry / name)
+    assert same(found, tokenize(TEXTS, backend, tmp_path))
+    (line,) = messages(caplog)
+    assert line.startswith(f"{entry}: ")
+    assert line.endswith("; it is made anew")
+    assert entries(tmp_path) == [entry.name]
+    spy = Spy(backend)
+    assert same(found, tokenize(TEXTS, spy, tmp_path))
+    assert spy.encoded == 0
+
+
+def test_an_entry_of_one_empty_file_is_made_anew(tmp_path: Path) -> None:
     backend = plain_backend(words())
     tokenize(TEXTS, backend, tmp_path)
     (entry,) = (tmp_path / "tokens").iterdir()
-    (entry / "lengths").write_bytes(np.array(lengths, np.int64).tobytes())
-    with pytest.raises(UserError, match=r"damaged tokens \(ids has 12 bytes, not \d+\); delete this folder"):
-        tokenize(TEXTS, backend, tmp_path)
+    shutil.rmtree(entry)
+    entry.touch()
+    assert tokenize(TEXTS, backend, tmp_path).ids.tolist() == [4, 5, 6]
+    assert tokenize(TEXTS, Spy(backend), tmp_path).ids.tolist() == [4, 5, 6]
+
+
+def test_a_disk_that_damages_whatever_is_written_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(token_cache, "zlib", SimpleNamespace(crc32=lambda *_: object.__hash__(object())))
+    assert tokenize(TEXTS, plain_backend(words()), tmp_path).ids.tolist() == [4, 5, 6]
+    assert "this run holds them in memory" in messages(caplog)[-1]
+
+
+def test_whoever_reads_an_entry_that_is_made_anew_goes_on(tmp_path: Path) -> None:
+    backend = plain_backend(words())
+    found = tokenize(TEXTS, backend, tmp_path)
+    (entry,) = (tmp_path / "tokens").iterdir()
+    flipped(entry / "offsets")
+    tokenize(TEXTS, backend, tmp_path)
+    assert found.ids.tolist() == [4, 5, 6]
 
 
 # Pairs

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qa_lightning.data import windows as windows_module
 from qa_lightning.data.tokens import Tokens, plain_backend
-from qa_lightning.data.windows import Golds, Windows, check_lengths, cut, holds, locate, ranges
+from qa_lightning.data.windows import Golds, Windows, check_lengths, cut, held, hold_more, holds, locate, ranges
 from qa_lightning.errors import UserError
 from tests.data.tokenizers import word_level
 
@@ -214,6 +214,44 @@ def test_holds_is_a_double_loop(golds: list[list[tuple[int, int]]], data: st.Dat
         for number, (row, (a, b)) in enumerate(windows)
         for i, (first, last) in enumerate(golds[row])
     ]
+
+
+# Adding
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 9)))), max_size=5),
+    st.integers(0, 4),
+    st.integers(1, 6),
+)
+def test_a_gold_that_fits_is_held_after_all(examples: Any, stride: int, more: int) -> None:
+    room = stride + more
+    lengths = np.array([length for length, _ in examples], dtype=np.int64)
+    spans = [
+        [(a, min(a + size, length - 1)) for a, size in golds if a < length] if length else []
+        for length, golds in examples
+    ]
+    flat = [span for of_example in spans for span in of_example]
+    golds = Golds(*np.array(flat, np.int32).reshape(-1, 2).T, np.cumsum([0, *map(len, spans)]))
+    none = np.zeros(len(lengths), dtype=np.int64)
+    regular = cut(lengths, none, max_length=room, doc_stride=stride, special=0)
+    windows, added = hold_more(regular, golds, lengths, none + room)
+
+    fits = [any(b - a < room for a, b in of_example) for of_example in spans]
+    assert held(windows, golds).tolist() == fits
+    assert added.tolist() == [
+        row for row, (fit, was) in enumerate(zip(fits, held(regular, golds), strict=True)) if fit > was
+    ]
+    assert as_tuples(windows) == sorted(as_tuples(windows))
+    assert all(last - first <= room and last <= lengths[row] for row, first, last in as_tuples(windows))
+    rest = as_tuples(windows)
+    for window in as_tuples(regular):
+        rest.remove(window)
+    assert [row for row, _, _ in rest] == added.tolist()
+    for row, first, last in rest:
+        a, b = next((a, b) for a, b in spans[row] if b - a < room)
+        before, behind = a - first, last - 1 - b
+        assert abs(before - behind) <= 1 or first == 0 or last == lengths[row]
 
 
 def test_ranges() -> None:

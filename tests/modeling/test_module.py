@@ -641,6 +641,7 @@ def test_gradient_checkpointing_changes_memory_and_not_gradients(folder: Path) -
 
 def test_a_model_that_knows_no_gradient_checkpointing(tmp_path: Path) -> None:
     config("mpnet").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="mpnet model has no gradient_checkpointing"):
         make_module(None, config_name=str(tmp_path), gradient_checkpointing=True)
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from transformers import AutoModel, AutoModelForQuestionAnswering
+from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 from transformers.utils import logging as transformers_logging
 
 from qa_lightning.errors import UserError
@@ -28,6 +28,7 @@ from qa_lightning.modeling.network import (
     quiet_transformers,
 )
 from qa_lightning.pretrained import CHECKPOINT_KEY
+from tests.data.tokenizers import word_level
 from tests.modeling.families import CONFIGS, LENGTH, VOCABULARY, config
 from tests.tiny import tiny_folder, tiny_tokenizer
 
@@ -375,3 +376,30 @@ def test_a_tokenizer_with_more_tokens_than_the_model_knows(tmp_path: Path) -> No
         refused = pytest.raises(UserError, match=f"tokenizer has {tokens} tokens, and the model .* knows {tokens - 1};")
         with refused if surplus else contextlib.nullcontext():
             load_network(str(folder), tokenizer=tiny_tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "known", "good"), [(5, 400, False), (5, 250, True), (400, 900, False), (400, 790, True)]
+)
+def test_a_tokenizer_with_far_fewer_tokens_than_the_model_knows(
+    tokens: int, known: int, good: bool, tmp_path: Path
+) -> None:
+    made = config("bert")
+    made.vocab_size = known
+    AutoModelForQuestionAnswering.from_config(made).save_pretrained(tmp_path)
+    tokenizer = word_level([f"word{i}" for i in range(tokens - 4)])
+    tokenizer.name_or_path = "its/name"
+    line = rf"^the tokenizer has {tokens} tokens, and the model {tmp_path} knows {known}; set tokenizer_name .*its/name"
+    with contextlib.nullcontext() if good else pytest.raises(UserError, match=line):
+        load_network(str(tmp_path), tokenizer=tokenizer)
+
+
+def test_code_of_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    """Neither is it asked for at the terminal, as transformers does for a kind of model that answers no questions."""
+    for kind in ("bert", "vit"):
+        network = AutoConfig.for_model(kind)
+        values = {**network.to_dict(), "model_type": kind, "auto_map": {"AutoModelForQuestionAnswering": "a/b--evil.M"}}
+        path = tmp_path / f"{kind}.ckpt"
+        parts = {"config": values, "tokenizer": {}, "settings": {}}
+        torch.save({"state_dict": {}, CHECKPOINT_KEY: parts}, path)
+        assert str(path) in error(str(path))

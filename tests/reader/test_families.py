@@ -12,9 +12,10 @@ from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning import Reader
 from qa_lightning.cli import main
-from qa_lightning.modeling.network import quiet_transformers
+from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.modeling.network import quiet_transformers, sees_only_before
 from tests.data.tokenizers import build
-from tests.modeling.families import config
+from tests.modeling.families import CONFIGS, config
 from tests.training import trains
 
 pytestmark = trains
@@ -72,6 +73,7 @@ def questions(file: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:this model is a causal decoder")
 @pytest.mark.parametrize(("family", "null"), CASES)
 def test_the_best_answer_is_what_validation_predicts(
     family: str, null: bool, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,3 +116,61 @@ def test_an_answer_does_not_depend_on_what_it_is_asked_with(family: str, shared:
     for one, other in zip(alone, together, strict=True):
         assert [found["answer"] for found in one] == [found["answer"] for found in other]
         assert [found["score"] for found in one] == pytest.approx([found["score"] for found in other], abs=1e-4)
+
+
+def fit(folder: Path, data: Path, run: Path) -> Path:
+    """The best model of a short training with unanswerable questions."""
+    flags = "--data.version_2_with_negative true --data.max_length 128 --data.doc_stride 32 --data.batch_size 8 "
+    flags += "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.log_every_n_steps 1 --model.learning_rate 1e-3"
+    files = ["--data.train_file", str(data), "--data.validation_file", str(data)]
+    named = ["--model.config_name", str(folder), "--run_dir", str(run), "--trainer.num_sanity_val_steps", "0"]
+    assert main(["fit", *named, *files, *flags.split()]) == 0
+    return run / "best_model"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_a_decoder_is_trained_and_asked_with_null_at_the_end(family: str, shared: Path, tmp_path: Path) -> None:
+    folder = folder_of(family, TOKENIZERS[family], shared, tmp_path / "start")
+    data = tmp_path / "data.json"
+    document = json.loads((shared / "data/xquad.en.v2.dev.json").read_text())
+    document["data"] = document["data"][:1]
+    document["data"][0]["paragraphs"] = document["data"][0]["paragraphs"][:2]
+    data.write_text(json.dumps(document))
+    best = fit(folder, data, tmp_path / "run")
+    assert json.loads((best / "qa_lightning.json").read_text())["null_at_end"] is True
+    asked = questions(data)
+    (checkpoint,) = (tmp_path / "run/checkpoints").glob("best*.ckpt")
+    assert main(["validate", "--run_dir", str(tmp_path / "run"), "--trainer.accelerator", "cpu"]) == 0
+    odds = json.loads((tmp_path / "run/validate/null_odds.json").read_text())
+    assert main(["export", str(best), "--format", "safetensors", "--output", str(tmp_path / "exported")]) == 0
+    for model in (best, checkpoint, tmp_path / "exported"):
+        reader = Reader.from_pretrained(model, device="cpu")
+        assert reader.null_at_end
+        found = dict(zip(asked, reader.predictions(list(asked.values())), strict=True))
+        assert {name: one.null_odds for name, one in found.items()} == pytest.approx(odds, abs=1e-3)
+    scores = {one.answers.null.start_logit for one in found.values() if one.answers.null is not None}
+    assert len(scores) == len(found)  # no two questions have the same
+
+
+def test_where_null_says_the_same_of_every_question_that_is_said_once(shared: Path, tmp_path: Path) -> None:
+    folder = folder_of("llama", "llama", shared, tmp_path / "llama")
+    reader = Reader.from_pretrained(folder, device="cpu")
+    asked = [{"question": text, "context": "Mara sang in Oslo."} for text in ("Who sang?", "Where did she sing?")]
+    reader(asked)
+    with pytest.warns(UserWarning, match=r"^this model is a causal decoder and scores 'no answer' at a window's first"):
+        nulls = [one.answers.null for one in reader.predictions(asked, handle_impossible_answer=True)]
+    assert len({one.start_logit for one in nulls if one is not None}) == 1
+    reader(asked, handle_impossible_answer=True)  # a second warning would be an error
+    with pytest.warns(UserWarning, match="this model is a causal decoder"):
+        module = QALightningModule(
+            config_name=str(folder), tokenizer_name=str(shared / "models/tiny-bert-qa"), version_2_with_negative=True
+        )
+    assert "null_at_end" not in module.settings
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_causal_decoders_are_known_by_what_they_see(family: str) -> None:
+    with quiet_transformers():
+        network = AutoModelForQuestionAnswering.from_config(config(family))
+    assert sees_only_before(network) is (family in ("llama", "qwen3"))

@@ -135,5 +135,5 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
     plain = tmp_path / "plain"
     (plain).mkdir()
     (plain / "config.json").write_text('{"model_type": "bert"}')
-    assert main(["export", str(plain), "--format", "onnx", "--output", str(tmp_path / "out")]) == 1
+    assert main(["export", str(plain), "--format", "onnx", "--output", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "error: onnx is not installed: pip install 'qa_lightning[onnx]'\n"

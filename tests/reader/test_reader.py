@@ -287,9 +287,15 @@ def test_the_threshold_decides_and_what_it_decides_comes_first() -> None:
     assert reader(asked, null_score_diff_threshold=2.1) == mara
 
 
-def test_a_question_that_is_too_long_is_cut() -> None:
+def test_a_question_that_is_too_long_is_cut_which_is_said_once() -> None:
     reader = told(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)
-    assert reader(question="who sang " * 1000, context=CONTEXT)["answer"] == "Mara"
+    with pytest.warns(UserWarning, match=r"^1 question cut at max_question_len \(10 tokens\); raise it") as warned:
+        assert reader(question="who sang " * 1000, context=CONTEXT)["answer"] == "Mara"
+    assert len(warned) == 1
+    assert reader(question="who sang " * 1000, context=CONTEXT)["answer"] == "Mara"  # a warning would be an error
+    asked = ["who sang " * 5, "who sang " * 6, "who " * 11]
+    with pytest.warns(UserWarning, match="^2 questions cut at max_question_len"):
+        told(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)(question=asked, context=CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -522,7 +528,7 @@ def test_the_drop_in(tmp_path: Path) -> None:
         (["summarization"], "there is no pipeline for 'summarization' here"),
         (["question-answering"], "no model: name one"),
         (["question-answering", model], "no tokenizer"),
-        (["question-answering", str(folder), tokenizer], "give names, or both loaded"),
+        (["question-answering", str(folder), None, tokenizer], "give names, or both loaded"),
     ):
         with pytest.raises(UserError, match=message):
             pipeline(*arguments)

@@ -1,0 +1,133 @@
+"""Lists and objects as Python, NumPy and pandas print them into a cell of a table, read without running anything."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+_ESCAPE = r"""\\(?:[\\'"abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"""
+
+_PART = re.compile(
+    rf"""\s*(?:
+      (?P<text>'(?:[^'\\\n\r\0]|{_ESCAPE})*'|"(?:[^"\\\n\r\0]|{_ESCAPE})*")
+    | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
+    | (?P<name>[A-Za-z_][\w.]*)
+    | (?P<mark>[][(){{}}:,=])
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+"""What printed values are made of."""
+
+_WORDS: dict[str, bool | None] = {"None": None, "null": None, "nan": None, "NaN": None}
+_WORDS |= {"True": True, "False": False, "true": True, "false": False}
+
+_WRAPPER = re.compile(r"(?:np\.|numpy\.)?(?:array|str_|int\d*|float\d*)")
+"""What may be printed around a value."""
+
+_CLOSING = {"[": "]", "(": ")"}
+
+
+def read_printed(cell: str) -> Any:
+    """The value that a cell shows: ``['a', 'b']``, ``{'text': array(['a'], dtype=object)}``, ``[3 5]``.
+
+    Lists, tuples and arrays become lists, whether commas part what is in them (Python) or spaces (NumPy); ``nan``
+    becomes None.
+
+    Raises:
+        ValueError: Where it shows none.
+    """
+    parts = _Parts(cell)
+    value = parts.value()
+    if parts.kind is not None:
+        raise ValueError(f"not a printed value from character {parts.at} on")
+    return value
+
+
+class _Parts:
+    """Reads a cell part by part.
+
+    Attributes:
+        at: Where the part begins that is next.
+        kind: Which kind of part it is; None at the end.
+    """
+
+    def __init__(self, cell: str) -> None:
+        self._cell = cell.rstrip()
+        self._end = 0
+        self.kind: str | None = None
+        self._text = ""
+        self._next()
+
+    def value(self) -> Any:
+        kind, text = self.kind, self._text
+        self._next()
+        if kind == "text":
+            return ast.literal_eval(text)  # one literal, whose escapes are known
+        if kind == "number":
+            return int(text) if text.lstrip("+-").isdigit() else float(text)
+        if kind == "name" and self._text == "(" and _WRAPPER.fullmatch(text):
+            return self._wrapped()
+        if kind == "name" and text in _WORDS:
+            return _WORDS[text]
+        if text in _CLOSING:
+            return self._list(_CLOSING[text])
+        if text == "{":
+            return self._object()
+        raise self._error()
+
+    def _list(self, closing: str) -> list[Any]:
+        values = []
+        while self._text != closing:
+            values.append(self.value())
+            if self._text == ",":
+                self._next()
+        self._next()
+        return values
+
+    def _object(self) -> dict[str, Any]:
+        entries = {}
+        while self._text != "}":
+            key = self.value()
+            self._expect(":")
+            if not isinstance(key, str):
+                raise self._error()
+            entries[key] = self.value()
+            if self._text != "}":
+                self._expect(",")
+        self._next()
+        return entries
+
+    def _wrapped(self) -> Any:
+        """The value in ``array(…, dtype=object)`` and its like."""
+        self._next()
+        value = self.value()
+        while self._text == ",":
+            self._next()
+            if self.kind != "name":
+                raise self._error()
+            self._next()
+            self._expect("=")
+            if self.kind not in ("name", "text"):
+                raise self._error()
+            self._next()
+        self._expect(")")
+        return value
+
+    def _expect(self, text: str) -> None:
+        if self._text != text:
+            raise self._error()
+        self._next()
+
+    def _next(self) -> None:
+        self.at = self._end
+        if self._end == len(self._cell):
+            self.kind, self._text = None, ""
+            return
+        part = _PART.match(self._cell, self._end)
+        if part is None:
+            raise self._error()
+        self.kind, self._text, self._end = part.lastgroup, part[part.lastgroup or 0], part.end()
+
+    def _error(self) -> ValueError:
+        return ValueError(f"not a printed value at character {self.at}")

@@ -1,0 +1,89 @@
+"""Questions out of JSON of every usual nesting: articles of paragraphs, paragraphs, rows, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qa_lightning.data.values import describe
+from qa_lightning.errors import UserError
+
+Record = dict[str, Any]
+
+HINT = (
+    "a list of rows with id, question, context and answers is read, as is SQuAD's nesting: "
+    "data → paragraphs → context and qas → id, question and answers"
+)
+"""What can be done about a form that is not known."""
+
+
+def records_of(document: Any, source: str, wanted: set[str]) -> list[Record]:
+    """The objects in a JSON document: rows, SQuAD's articles or its paragraphs.
+
+    Args:
+        document: A list of them, an object that holds it as ``data``, a single article or paragraph, or an object
+            of columns, each a list, or an object by row as pandas writes it.
+        source: What messages call it.
+        wanted: The columns that an object of columns must have.
+
+    Raises:
+        UserError: Where it is none of these.
+    """
+    if isinstance(document, dict):
+        if "data" in document:
+            data = document["data"]
+            return [data] if _is_nested(data) else objects(data, source)
+        if _is_nested(document):
+            return [document]
+        columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in document.items()}
+        lengths = {len(value) if isinstance(value, list) else -1 for value in columns.values()}
+        if wanted <= columns.keys() and len(lengths) == 1 and -1 not in lengths:
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        names = f"; its keys are {', '.join(map(str, document)):.200}" if document else ""
+        raise UserError(f"{source}: expected a list of rows, or an object with `data`{names}; {HINT}")
+    return objects(document, source)
+
+
+def flatten(records: list[Record], source: str, context: str) -> Iterator[Record]:
+    """Rows as they are, articles and paragraphs as one row per question, with its paragraph's context.
+
+    Args:
+        records: Rows, articles (which have ``paragraphs``) and paragraphs (which have ``qas``).
+        source: What messages call them.
+        context: What contexts are called.
+    """
+    for number, record in enumerate(records, 1):
+        if "paragraphs" in record:
+            article = f"{source}, article {number}"
+            for position, paragraph in enumerate(objects(record["paragraphs"], f"{article}, paragraphs"), 1):
+                yield from _questions(paragraph, f"{article}, paragraph {position}", context)
+        elif "qas" in record:
+            yield from _questions(record, f"{source}, paragraph {number}", context)
+        else:
+            yield record
+
+
+def objects(value: Any, where: str) -> list[Record]:
+    """The value, if it is a list of objects.
+
+    Raises:
+        UserError: Where it is not.
+    """
+    if not isinstance(value, list):
+        raise UserError(f"{where}: expected a list of objects, found {describe(value)}")
+    for number, entry in enumerate(value, 1):
+        if not isinstance(entry, dict):
+            raise UserError(f"{where}, entry {number}: expected an object, found {describe(entry)}")
+    return value
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.keys() & {"paragraphs", "qas"})
+
+
+def _questions(paragraph: Record, where: str, context: str) -> Iterator[Record]:
+    if "qas" not in paragraph:
+        raise UserError(f"{where}: has no `qas`, its keys are {', '.join(map(str, paragraph)) or 'none'}; {HINT}")
+    shared = {context: paragraph[context]} if context in paragraph else {}
+    for question in objects(paragraph["qas"], f"{where}, qas"):
+        yield {**question, **shared}

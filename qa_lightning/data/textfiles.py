@@ -1,0 +1,114 @@
+"""Text files as people have them: packed or not, in one encoding or another, with one delimiter or another."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from qa_lightning.errors import UserError
+
+GZIP = b"\x1f\x8b"
+"""What a gzip file begins with, whatever it is called."""
+
+DELIMITERS = (",", ";", "\t", "|")
+"""What may part the columns of a table whose delimiter is not named."""
+
+
+_SEP_LINE = re.compile(r'"?sep=([ -~\t])"?\r?\n')
+
+
+@dataclass(frozen=True)
+class CSVFormat:
+    """How CSV and TSV files are written.
+
+    Args:
+        delimiter: The character between two columns; default: a comma, a tab in TSV files, or whichever of comma,
+            semicolon, tab and ``|`` parts the columns that are wanted in the file's first line.
+    """
+
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """How text files are written, as far as the user says.
+
+    Args:
+        encoding: Their encoding; None: UTF-8. A file whose first bytes show that it is UTF-8, UTF-16 or UTF-32 is
+            read as that in any case.
+        delimiter: What parts the columns of CSV and TSV files; None: it is found out.
+
+    Raises:
+        UserError: Where there is no such encoding, or where a delimiter cannot be one.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            " ".encode(self.encoding or "utf-8")
+        except (LookupError, ValueError) as error:
+            raise UserError(
+                f"encoding: Python knows no text encoding {self.encoding!r:.40}; usual ones are utf-8, utf-16, cp1252, "
+                "latin-1, shift_jis and gb18030"
+            ) from error
+        if self.delimiter == r"\t":  # as a shell passes it
+            object.__setattr__(self, "delimiter", "\t")
+        delimiter = self.delimiter
+        if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0'):
+            raise UserError(f"csv.delimiter must be one ASCII character such as ';' or a tab, not {delimiter!r:.40}")
+
+
+def read_text(path: Path, encoding: str | None) -> str:
+    """A file's text without a byte order mark, unpacked if it is a gzip file.
+
+    Raises:
+        OSError: Where it cannot be read.
+        UserError: Where it cannot be unpacked, or is not in that encoding.
+    """
+    content = path.read_bytes()
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path}: a damaged gzip file: {error}") from error
+    # The byte order mark, or the zeros among the first bytes: no text begins with such as anything else.
+    shown = json.detect_encoding(content[:4])
+    try:
+        return content.decode(shown if shown != "utf-8" else encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        if encoding is None:
+            wrong = f"not {_written(error.encoding)} at byte {error.start}; save the file as UTF-8"
+            raise UserError(f"{path}: {wrong}, or name its encoding, such as `encoding: cp1252`") from error
+        wrong = f"not {_written(error.encoding)} at byte {error.start}"
+        raise UserError(f"{path}: {wrong}; name the file's own `encoding`, or save it as UTF-8") from error
+
+
+def _written(encoding: str) -> str:
+    return {"utf-8": "UTF-8", "utf-8-sig": "UTF-8"}.get(encoding, encoding)
+
+
+def split_sep_line(text: str) -> tuple[str | None, str]:
+    """The delimiter that a first line ``sep=;`` states, as Excel reads it, and the text behind that line."""
+    line = _SEP_LINE.match(text)
+    return (line[1], text[line.end() :]) if line else (None, text)
+
+
+def find_delimiter(text: str, wanted: Collection[str], usual: str) -> str:
+    """The delimiter that makes columns of these names of a table's first line; the usual one where none does."""
+    head = text[: text.find("\n")] if "\n" in text else text
+    for delimiter in dict.fromkeys((usual, *DELIMITERS)):
+        try:
+            names = next(csv.reader([head.rstrip("\r")], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        if set(wanted) <= set(names):
+            return delimiter
+    return usual

@@ -1,0 +1,141 @@
+"""Columns of numbers kept in a folder: written whole or not at all, and read only as they were written.
+
+Many processes may read and write the same entries at once, and each of them may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Columns = Mapping[str, NDArray[Any]]
+"""Columns by name."""
+
+Types = Mapping[str, np.dtype[Any]]
+"""The type of a value of each column."""
+
+CHECKSUMS = "checksums.json"
+"""The file of an entry that says how each of its columns was written."""
+
+_UNFINISHED = "unfinished-"
+
+
+class DamagedEntryError(Exception):
+    """An entry is not as it was written."""
+
+
+def read_entry(entry: Path, types: Types) -> dict[str, NDArray[Any]]:
+    """The columns of an entry, mapped into memory.
+
+    Args:
+        entry: Its folder.
+        types: Its columns.
+
+    Raises:
+        FileNotFoundError: There is no such entry.
+        DamagedEntryError: It is not as it was written: a file is missing, or holds other bytes.
+    """
+    if not entry.is_dir():
+        raise FileNotFoundError(entry)
+    try:
+        written = json.loads((entry / CHECKSUMS).read_text(encoding="utf-8"))
+        columns = {name: _map(entry / name, dtype) for name, dtype in types.items()}
+    except (OSError, ValueError) as error:
+        raise DamagedEntryError(f"{entry}: {error}") from error
+    if written != {name: zlib.crc32(column.data) for name, column in columns.items()}:
+        raise DamagedEntryError(f"{entry}: holds other bytes than were written")
+    return columns
+
+
+def write_entry(entry: Path, types: Types, chunks: Iterable[Columns]) -> None:
+    """Writes columns as they come, the values of a chunk behind those of the one before.
+
+    They are written under a name of their own, which is then changed; where another process was faster, its entry
+    stays.
+
+    Args:
+        entry: The folder that is made.
+        types: Its columns.
+        chunks: The values.
+
+    Raises:
+        OSError: Where it cannot be written; nothing is left of it then.
+    """
+    checksums = dict.fromkeys(types, 0)
+    with ExitStack() as stack:
+        unfinished = _workshop(entry.parent, stack)
+        with ExitStack() as files:
+            opened = {name: files.enter_context((unfinished / name).open("wb")) for name in types}
+            for chunk in chunks:
+                for name, file in opened.items():
+                    file.write(chunk[name].data)
+                    checksums[name] = zlib.crc32(chunk[name].data, checksums[name])
+        (unfinished / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+        try:
+            unfinished.rename(entry)
+        except OSError:
+            if not entry.is_dir():
+                raise
+
+
+def discard_entry(entry: Path) -> None:
+    """Removes an entry. Whoever has it mapped can go on reading it.
+
+    Raises:
+        OSError: Where it cannot be removed.
+    """
+    with ExitStack() as stack, suppress(FileNotFoundError):
+        # In one step, so that nobody finds half of it.
+        entry.rename(_workshop(entry.parent, stack) / entry.name)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what processes that were killed have left unfinished in a folder of entries."""
+    with suppress(OSError):
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            with ExitStack() as stack, suppress(OSError):
+                # The lock of a process goes with it.
+                fcntl.flock(_open_folder(left, stack), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _workshop(folder: Path, stack: ExitStack) -> Path:
+    """A new folder for unfinished files, locked and finally removed by the stack."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        unfinished = folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        unfinished.mkdir()
+        stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            descriptor = _open_folder(unfinished, stack)
+            with suppress(OSError):  # a file system without locks, where leftovers stay
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Before it was locked, another process may have taken it for a leftover.
+            if os.path.samestat(os.fstat(descriptor), unfinished.stat()):
+                return unfinished
+
+
+def _open_folder(folder: Path, stack: ExitStack) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _map(file: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A file of raw values; ValueError where its size is not that of whole ones."""
+    values, rest = divmod(file.stat().st_size, dtype.itemsize)
+    if rest:
+        raise ValueError(f"{file.name} is not made of whole values")
+    # Copied on a write, of which there is none: torch warns of arrays that cannot be written to.
+    return np.memmap(file, dtype, "c", shape=(values,)) if values else np.zeros(0, dtype)

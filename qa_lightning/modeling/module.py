@@ -173,7 +173,9 @@ class QALightningModule(pl.LightningModule):
                 raise UserError(
                     f"a {self.model.config.model_type} model has no gradient_checkpointing; set it to false"
                 )
-            self.model.activation_checkpointing_enable()
+            # Its name in newer transformers, and in older ones.
+            enable = getattr(self.model, "activation_checkpointing_enable", None)
+            (enable or self.model.gradient_checkpointing_enable)()
         self._loss_check = LossCheck()
         self._packing = Packing(self.model, attn_implementation) if packing else None
         if torch_compile:

@@ -18,6 +18,7 @@ from qa_lightning.data.tokens import plain_backend
 from qa_lightning.records import Batch
 from tests.data.prepared import covered, prepare, read, rows
 from tests.data.tokenizers import FAMILIES, build, characters, word_level
+from tests.waits import Waits
 
 CONTEXT_FIRST = ("bert-left", "xlnet")
 LANGUAGES = ("en", "zh", "ar", "hi")
@@ -119,6 +120,20 @@ def test_a_batch_is_filled_up_to_its_shape(padding_side: str) -> None:
     assert (filled.ids, len(filled.questions or ())) == (plain.ids, 2)
     # None is asked for: a weightless one of some shape.
     assert dataset[np.array([], dtype=np.int64)].inputs["input_ids"].shape in {(5, 6), (4, 10)}
+
+
+def test_a_batch_is_gathered_without_a_wait_for_the_device() -> None:
+    loaded = rows("a b c d e", ("d",), ("b", "c d"), (), question="f")
+    settings = {"max_length": 8, "doc_stride": 2, "max_question_length": 2, "version_2_with_negative": True}
+    for padding_side in ("right", "left"):
+        dataset = prepare(loaded, word_level(WORDS, padding_side=padding_side), answers="all", **settings).dataset
+        dataset.shapes = Shapes(np.array([8]), np.array([9]))
+        with Waits() as waits:
+            batch = whole(dataset)
+        assert not waits.seen
+    with waits:
+        batch.starts[batch.starts >= 0].sum().item()
+    assert waits.seen == ["index", "_local_scalar_dense"]
 
 
 def test_training_batches_carry_no_texts() -> None:

@@ -185,5 +185,5 @@ def test_sets_are_not_called_alike(folder: Path) -> None:
 
 
 def test_a_mapping_names_a_set(folder: Path) -> None:
-    with pytest.raises(UserError, match="data.test_file names no file"):
+    with pytest.raises(UserError, match=r"data\.test_file names no file"):
         module(folder, test_file={})

@@ -7,6 +7,7 @@ from torch import nn
 from qa_lightning.errors import UserError
 from qa_lightning.modeling import finite
 from qa_lightning.modeling.finite import LossCheck, skips_steps
+from tests.waits import Waits
 
 
 class Event:
@@ -74,6 +75,22 @@ def test_what_is_on_its_way_is_waited_for_in_the_end(monkeypatch: pytest.MonkeyP
     check.see(torch.tensor(float("inf")), 7, ["bad"], later=True)
     with pytest.raises(UserError, match="the loss is inf at step 7"):
         check.finish()
+
+
+def test_a_step_waits_for_nothing() -> None:
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    check = LossCheck()
+    with Waits() as waits:
+        check.see((weight * 2).sum(), 0, ["a"], later=True)
+        check.see((weight * 3).sum(), 0, ["b"], later=True)
+        weight.grad = torch.tensor([1.0, 1.0])
+        check.before_step(optimizer)
+        optimizer.step()
+    assert not waits.seen
+    with waits:
+        check.finish()
+    assert waits.seen
 
 
 def test_only_fused_optimizers_skip_steps() -> None:

@@ -327,11 +327,6 @@ class QADataModule(pl.LightningDataModule):
         tokenizer, recipe = load_tokenizer(self.tokenizer_name), replace(self.recipe, null_at_end=self._null_at_end())
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
         check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
-        if not special_tokens:
-            rank_zero_info(
-                f"the tokenizer of {self.tokenizer_name} adds no special tokens, so nothing shows a model where the "
-                "question ends and the context begins; if it is no causal decoder's, see whether its files are complete"
-            )
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
             training = split == "train"
             if part is None and self.dataset_name is None:

@@ -20,6 +20,9 @@ _UNKNOWN = re.compile(
     r"|Key '(?P<key>[\w.]+)' is not expected"
     r"|[Uu]nrecognized arguments: --(?P<flag>[\w.]+)"
 )
+_ALIKE = 0.65
+"""How alike (0 to 1) an unknown key and the one that is suggested for it must be."""
+
 _NOISE = re.compile(r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>$|Given value")
 
 _load_yaml = get_loader("yaml")
@@ -70,8 +73,8 @@ def heart_of(message: str, keys: list[str]) -> str:
         if unknown["flag"] is None and section and not name.startswith(section[1]):
             name = f"{section[1]}.{name}"
         sections = {key.split(".")[0] for key in keys}
-        near = difflib.get_close_matches(name, [*keys, *sections], n=1, cutoff=0.0)
-        return f"unknown key {name!r}; did you mean {near[0]!r}?" if near else f"unknown key {name!r}"
+        near = difflib.get_close_matches(name, [*keys, *sections], n=1, cutoff=_ALIKE)
+        return f"unknown key {name!r}; did you mean {near[0]!r}?" if near else f"unknown key {name!r}; see --help"
     lines = [line.strip(" -") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not _NOISE.match(line))
     return re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r'Parser key "([\w.]+)":', r"\1:", text))

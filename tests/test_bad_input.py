@@ -206,6 +206,10 @@ def test_an_unknown_flag_names_the_nearest_key(refuse: Refuse, key: str, told: s
     assert refuse("fit", f"--{key}", "3") == f"error: unknown key '{told}'; did you mean '{nearest}'?"
 
 
+def test_nothing_is_suggested_for_a_key_that_is_like_no_other(refuse: Refuse) -> None:
+    assert refuse("fit", "--data.num_workers", "3") == "error: unknown key 'num_workers'; see --help"
+
+
 @pytest.mark.parametrize(
     ("yaml", "told", "nearest"),
     [

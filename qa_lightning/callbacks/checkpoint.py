@@ -24,6 +24,9 @@ from qa_lightning.signals import Noted
 KEEP_ALL = -1
 """A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
 
+STEPS_BETWEEN_LOOKS = 8
+"""Steps after which processes with GPUs ask each other whether one of them was asked to end."""
+
 _STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
 
 
@@ -127,7 +130,8 @@ class RunCheckpoint(ModelCheckpoint):
             return
         if self._is_due or (self.steps_between and trainer.global_step % self.steps_between == 0):
             self._save_last(trainer)
-        self._end_if_asked(trainer)
+        if trainer.world_size == 1 or self._step_between_looks(trainer) == 0:
+            self._end_if_asked(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves the last state where training ends in mid-epoch, from where it could go on."""
@@ -225,6 +229,11 @@ class RunCheckpoint(ModelCheckpoint):
             others = [one for one in _oldest_first(last.parent, step) if one != path]
             for old in others[: max(0, len(others) + 1 - limit)]:
                 trainer.strategy.remove_checkpoint(old)
+
+    @staticmethod
+    def _step_between_looks(trainer: pl.Trainer) -> int:
+        """Steps since processes last asked each other whether to end: GPUs would wait for the answer at each step."""
+        return trainer.global_step % (1 if trainer.strategy.root_device.type == "cpu" else STEPS_BETWEEN_LOOKS)
 
     def _end_if_asked(self, trainer: pl.Trainer) -> None:
         """Ends training on all processes where one was asked to end; all of them must call this.

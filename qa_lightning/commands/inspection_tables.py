@@ -89,6 +89,7 @@ def _figures(one: Inspection) -> dict[str, dict[str, str]]:
             "windows of a question, mean": f"{one.windows / one.questions:.2f}",
             "windows of a question, max": f"{one.most_windows:,}",
             "questions of several windows": share(one.questions_of_several_windows, one.questions),
+            "added: for answers across the border of two": f"{one.windows_added:,}",
             "dropped: windows without an answer": share(one.windows_dropped, one.windows),
         },
         "Within reach": {

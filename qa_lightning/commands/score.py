@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from qa_lightning.commands.arguments import VerbParser
 from qa_lightning.commands.prediction_files import read_predictions, read_probabilities
 from qa_lightning.data.sources import read_examples
+from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.errors import UserError
 from qa_lightning.files import write_json
 from qa_lightning.scoring.mlqa import LANGUAGES, check_language, has_own_rule
@@ -26,7 +29,7 @@ def run(arguments: list[str]) -> None:
     """
     options = _options(arguments)
     check_language(options.language)
-    golds = _read_golds(options.data)
+    golds = _read_golds(options)
     predictions, na_probs = read_predictions(options.predictions)
     if options.na_prob is not None:
         na_probs = read_probabilities(options.na_prob)
@@ -86,6 +89,14 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         help="score by the script for SQuAD 1.1, which differs only where a gold is nothing but articles and "
         "punctuation",
     )
+    parser.add_argument(
+        "--column_names",
+        type=mapping,
+        metavar="NAMES",
+        help="what the data calls id, question, context, answers and answer_start, as in '{answers: answer_text}'",
+    )
+    parser.add_argument("--encoding", help="of the data, where it is not UTF-8")
+    parser.add_argument("--delimiter", metavar="CHARACTER", help="what parts the columns of CSV data")
     parser.add_argument("--output", metavar="FILE", help="write the scores, with all their digits, as JSON")
     return parser.parse_args(arguments)
 
@@ -102,9 +113,30 @@ def probability(text: str) -> float:
     return value
 
 
-def _read_golds(file: str) -> dict[str, list[str]]:
+def mapping(text: str) -> dict[str, str]:
+    """Names and values as YAML writes them, for argparse, which names this function where there are none.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in (*value, *value.values())):
+        raise ValueError
+    return value
+
+
+def _read_golds(options: argparse.Namespace) -> dict[str, list[str]]:
     table = read_examples(
-        split="validation", files=file, training=False, version_2_with_negative=True, as_published=True
+        split="validation",
+        files=options.data,
+        columns=options.column_names,
+        form=TextFormat(options.encoding, options.delimiter),
+        training=False,
+        version_2_with_negative=True,
+        as_published=True,
     ).table
     return dict(zip(table["id"].to_pylist(), table["gold_texts"].to_pylist(), strict=True))
 

@@ -27,6 +27,9 @@ AnyTokens = TypeVar("AnyTokens", bound=TokenIds)
 
 _CHECKED_PAIRS = 32
 
+_CHECKED_CHARACTERS = 1 << 20
+"""Pairs are checked up to so many characters of contexts, but one at least."""
+
 
 class _Column(NamedTuple, Generic[AnyTokens]):
     """Each example's text, the tokens of distinct ones, and which of those each example has (int ``[examples]``)."""
@@ -192,6 +195,8 @@ def _holds(layout: Layout, backend: Any, questions: _Column[TokenIds], contexts:
     """Whether the tokens, joined by the layout, are what the tokenizer makes of real pairs, a few of them."""
     first, second = (questions, contexts) if layout.question_first else (contexts, questions)
     rows = np.unique(np.linspace(0, len(first.of) - 1, _CHECKED_PAIRS, dtype=int)).tolist()
+    characters = np.cumsum([len(contexts.text(row)) for row in rows])
+    rows = rows[: max(1, int(np.searchsorted(characters, _CHECKED_CHARACTERS, side="right")))]
     pairs = backend.encode_batch([(first.text(row), second.text(row)) for row in rows])
     return all(
         pair.ids == layout.assemble(first.ids(row), second.ids(row)) for row, pair in zip(rows, pairs, strict=True)

@@ -14,7 +14,16 @@ import pyarrow.compute as pc
 from qa_lightning.data.nested import HINT
 from qa_lightning.data.readers import Columns, Rows
 from qa_lightning.data.units import in_characters
-from qa_lightning.data.values import FORMS, ShapeError, check_text, is_missing, lists_answers, parse_flag, parse_golds
+from qa_lightning.data.values import (
+    FORMS,
+    ShapeError,
+    check_text,
+    is_missing,
+    is_printed_nothing,
+    lists_answers,
+    parse_flag,
+    parse_golds,
+)
 from qa_lightning.errors import UserError
 
 EXAMPLES = pa.schema(
@@ -81,9 +90,11 @@ def make_examples(
         _check_columns(rows, columns, required)
     nothing = [None] * rows.count
     values = {name: rows.columns.get(name, nothing) for name in columns}
-    questions: list[str] = _each(rows, "question", values["question"], _text)
-    contexts: list[str] = _each(rows, "context", values["context"], _text)
-    golds = _golds(rows, values, labelled, training, as_published)
+    # In training a missing text is as an empty one, which is dropped and counted.
+    text = _text_or_nothing if training else _text
+    questions: list[str] = _each(rows, "question", values["question"], text)
+    contexts: list[str] = _each(rows, "context", values["context"], text)
+    golds = _golds(rows, values, contexts, labelled, training, as_published)
     ids, made, renamed = _ids(rows, values["id"], questions, contexts, training)
     distinct: dict[str, int] = {}
     indices = [distinct.setdefault(context, len(distinct)) for context in contexts]
@@ -157,6 +168,10 @@ def _text(value: Any) -> str:
     return value
 
 
+def _text_or_nothing(value: Any) -> str:
+    return "" if is_missing(value) else _text(value)
+
+
 def _id(value: Any) -> str | None:
     """The id as text; None where one must be made."""
     if is_missing(value) or value == "":
@@ -184,7 +199,14 @@ class _Golds:
     overruled: list[bool]
 
 
-def _golds(rows: Rows, values: Mapping[str, list[Any]], labelled: bool, training: bool, as_published: bool) -> _Golds:
+def _golds(
+    rows: Rows,
+    values: Mapping[str, list[Any]],
+    contexts: list[str],
+    labelled: bool,
+    training: bool,
+    as_published: bool,
+) -> _Golds:
     flags = _each(rows, "is_impossible", values["is_impossible"], parse_flag)
     golds = _Golds([], [], [0], [], [])
     columns = zip(values["answers"], values["answer_start"], flags, strict=True)
@@ -198,7 +220,9 @@ def _golds(rows: Rows, values: Mapping[str, list[Any]], labelled: bool, training
         except ShapeError as error:
             if not flag:
                 raise UserError(f"{rows.where(row)}: answers must be {FORMS}; here is {error}") from error
-        if as_published and not texts and lists_answers(value):
+        if isinstance(value, str) and is_printed_nothing(texts, starts, contexts[row]):
+            texts, starts = [], []
+        elif as_published and not texts and lists_answers(value):
             texts, starts = [""], [None]
         overruled = flag and training and len(texts) > 0
         if not overruled:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qa_lightning.data.encode import AnswerChoice, chosen_spans
 from qa_lightning.data.reach import Reach, covered, reachable
 from qa_lightning.data.splits import Recipe, Split
-from qa_lightning.data.windows import cut, holds, locate
+from qa_lightning.data.windows import cut, hold_more, holds, locate
 
 AROUND = 200
 """Characters of the context that an example shows on each side of its answer."""
@@ -47,6 +47,7 @@ class Inspection:
         lengths: By what is measured and its unit: distinct contexts, questions as published, all golds, in tokens
             those that tokens cover, and windows; None where there is nothing to measure.
         windows: Windows that the questions are cut into.
+        windows_added: How many of them only training has, for answers that lie across the border of two others.
         windows_dropped: How many of them training leaves out.
         most_windows: Windows of a question at most.
         questions_of_several_windows: Questions with more than one window.
@@ -67,6 +68,7 @@ class Inspection:
     alignment: dict[str, int]
     lengths: dict[tuple[str, str], Lengths | None]
     windows: int
+    windows_added: int
     windows_dropped: int
     most_windows: int
     questions_of_several_windows: int
@@ -128,8 +130,12 @@ def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, rule:
         doc_stride=recipe.doc_stride,
         special=encoded.layout.special_tokens,
     )
-    per_question = np.bincount(windows.example, minlength=len(table))
     beside_context = encoded.layout.special_tokens + encoded.question_lengths
+    evaluated = windows
+    if "windows_added" in report:
+        rooms = recipe.max_length - beside_context
+        windows, _ = hold_more(windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], rooms)
+    per_question = np.bincount(windows.example, minlength=len(table))
     _, gold, whole = holds(windows, spans)
     held = np.zeros(len(answer_tokens), dtype=bool)
     held[gold[whole]] = True
@@ -139,7 +145,7 @@ def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, rule:
         context_of.tolist(),
         golds,
         encoded,
-        windows,
+        evaluated,
         spans,
         max_answer_length=max_answer_length,
         null_allowed=recipe.version_2_with_negative,
@@ -165,6 +171,7 @@ def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, rule:
             ("window", "tokens"): _lengths(beside_context[windows.example] + windows.last - windows.first),
         },
         windows=len(windows),
+        windows_added=report.get("windows_added", 0),
         windows_dropped=report.get("windows_dropped", 0),
         most_windows=int(per_question.max()),
         questions_of_several_windows=int(np.sum(per_question > 1)),

@@ -59,7 +59,7 @@ def flatten(records: list[Record], source: str, context: str) -> Iterator[Record
                 yield from _questions(paragraph, f"{article}, paragraph {position}", context)
         elif "qas" in record:
             yield from _questions(record, f"{source}, paragraph {number}", context)
-        else:
+        elif record.keys() != {"header"}:  # MRQA's files begin with one
             yield record
 
 
@@ -86,4 +86,9 @@ def _questions(paragraph: Record, where: str, context: str) -> Iterator[Record]:
         raise UserError(f"{where}: has no `qas`, its keys are {', '.join(map(str, paragraph)) or 'none'}; {HINT}")
     shared = {context: paragraph[context]} if context in paragraph else {}
     for question in objects(paragraph["qas"], f"{where}, qas"):
+        if context not in paragraph and context not in question:
+            raise UserError(
+                f"{where}: has no {context!r}, its keys are {', '.join(map(str, paragraph))}; "
+                "name the right one with `column_names: {context: ...}`"
+            )
         yield {**question, **shared}

@@ -15,15 +15,16 @@ import pyarrow.parquet
 
 from qa_lightning.data.nested import flatten, records_of
 from qa_lightning.data.textfiles import TextFormat, find_delimiter, read_text, split_sep_line
-from qa_lightning.data.values import describe, parse_cell
+from qa_lightning.data.values import describe, is_missing, parse_cell
 from qa_lightning.errors import UserError
 
 Columns = Mapping[str, str]
 """Our names of columns and what the source calls them."""
 
 
-ALIASES = {"answers": "answer"}
-"""What a column is called, too, where there is none of its usual name and the user names none."""
+ALIASES = {"answers": ("answer", "answers.text"), "answer_start": ("answers.answer_start",), "id": ("qid",)}
+"""What a column is called, too, where there is none of its usual name and the user names none: `answers.…` by
+``datasets`` when it flattens, ``qid`` by MRQA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def first_line(error: Exception) -> str:
 def rows_of_dataset(source: str, dataset: Any, columns: Columns) -> Rows:
     """The wanted columns of a ``datasets.Dataset``."""
     present = _present(dataset.column_names, columns)
+    if _is_nested(dataset.column_names, present):
+        return rows_of_records(source, dataset.with_format("arrow")[:].to_pylist(), columns)
     table = dataset.select_columns([*dict.fromkeys(present.values())]).with_format("arrow")[:]
     return _from_arrow(source, len(dataset), dataset.features.arrow_schema, table, present)
 
@@ -98,10 +101,18 @@ def _present(names: Collection[str], columns: Columns) -> dict[str, str]:
     """Our names of those wanted columns that are there, and what the source calls them."""
     found = {}
     for ours, theirs in columns.items():
-        name = theirs if theirs in names or theirs != ours else ALIASES.get(ours, theirs)
-        if name in names:
+        others = ALIASES.get(ours, ()) if theirs == ours else ()
+        name = next((name for name in (theirs, *others) if name in names), None)
+        if name is not None:
             found[ours] = name
+    if columns.get("answers") == "answers.text" and "answers.answer_start" in names:
+        found.setdefault("answer_start", "answers.answer_start")
     return found
+
+
+def _is_nested(names: Collection[str], present: Columns) -> bool:
+    """Whether rows are SQuAD's articles or paragraphs."""
+    return "question" not in present and not {"paragraphs", "qas"}.isdisjoint(names)
 
 
 def _from_arrow(source: str, count: int, schema: pa.Schema, table: pa.Table, present: Columns) -> Rows:
@@ -122,10 +133,13 @@ def rows_of_records(source: str, records: list[dict[str, Any]], columns: Columns
     names = list(dict.fromkeys(chain.from_iterable(records)))
     present = _present(names, columns)
     values = {ours: [record.get(theirs) for record in records] for ours, theirs in present.items()}
-    for ours, alias in ALIASES.items():
+    for ours, aliases in ALIASES.items():
         # Each object may call it otherwise.
-        if present.get(ours) == ours and alias in names:
-            values[ours] = [record.get(ours, record.get(alias)) for record in records]
+        if present.get(ours) == ours and not set(aliases).isdisjoint(names):
+            values[ours] = [
+                next((record[name] for name in (ours, *aliases) if not is_missing(record.get(name))), None)
+                for record in records
+            ]
     nested = [
         name
         for name, value in (records[0].items() if records else ())
@@ -135,15 +149,22 @@ def rows_of_records(source: str, records: list[dict[str, Any]], columns: Columns
 
 
 def _read_json(path: Path, columns: Columns, form: TextFormat) -> Rows:
+    text = read_text(path, form.encoding)
     try:
-        document = json.loads(read_text(path, form.encoding))
+        document = json.loads(text)
     except json.JSONDecodeError as error:
-        hint = "; JSON Lines end in .jsonl" if error.msg == "Extra data" else ""
-        raise UserError(
-            f"{path}: malformed JSON at line {error.lineno}, column {error.colno}: {error.msg}{hint}"
-        ) from error
+        if error.msg == "Extra data" and _is_object(text.partition("\n")[0]):
+            return _read_json_lines(path, columns, form)  # as `datasets` and pandas write lines into `.json`
+        raise UserError(f"{path}: malformed JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
     records = records_of(document, str(path), {columns["question"], columns["context"]})
     return rows_of_records(str(path), records, columns)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _read_json_lines(path: Path, columns: Columns, form: TextFormat) -> Rows:
@@ -180,7 +201,8 @@ def _read_separated(path: Path, columns: Columns, form: TextFormat, usual: str) 
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1)),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys((*columns.values(), *ALIASES.values()), pa.string()), strings_can_be_null=False
+            column_types=dict.fromkeys((*columns.values(), *chain(*ALIASES.values())), pa.string()),
+            strings_can_be_null=False,
         ),
     )
     rows = _from_arrow(str(path), len(table), table.schema, table, _present(table.column_names, columns))
@@ -201,6 +223,8 @@ def _read_parquet(path: Path, columns: Columns, form: TextFormat) -> Rows:
     with pyarrow.parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         present = _present(schema.names, columns)
+        if _is_nested(schema.names, present):
+            return rows_of_records(str(path), file.read().to_pylist(), columns)
         table = file.read([*dict.fromkeys(present.values())])
         return _from_arrow(str(path), file.metadata.num_rows, schema, table, present)
 

@@ -16,7 +16,7 @@ FORMS = "{text: [...], answer_start: [...]}, a list of {text, answer_start}, one
 
 _FLAGS: dict[str | None, bool] = {
     None: False,
-    **dict.fromkeys(("", "0", "0.0", "false"), False),
+    **dict.fromkeys(("", "0", "0.0", "false", "nan", "none", "null", "<na>"), False),
     **dict.fromkeys(("1", "1.0", "true"), True),
 }
 
@@ -24,6 +24,10 @@ _MOST = 2**31
 """Offsets are below it."""
 
 _WHOLE = re.compile(r"\s*[-+]?[0-9]{1,15}(?:\.0*)?\s*")
+
+
+PRINTED_NOTHING = frozenset({"nan", "none", "null", "<na>", "{}"})
+"""How programs write that there is no value where a text must stand, in lower case."""
 
 
 class ShapeError(Exception):
@@ -80,8 +84,10 @@ def parse_golds(value: Any, beside: Any = None) -> Golds:
     Raises:
         ShapeError: Saying what is wrong with the value.
     """
-    texts, starts = _texts_and_starts(value)
+    texts, starts = _texts_and_starts(parse_cell(value) if isinstance(value, str) else value)
     golds = [_is_gold(text) for text in texts]
+    if len(texts) == 1 and not isinstance(starts, list):
+        starts = [starts]
     if not isinstance(starts, list):
         raise ShapeError(f"answer_start is {describe(starts)}, text is a list")
     if not starts and not any(golds):
@@ -91,6 +97,7 @@ def parse_golds(value: Any, beside: Any = None) -> Golds:
     starts = [start if type(start) is int and -1 <= start < _MOST else _whole_number(start) for start in starts]
     if beside is not None and any(golds) and all(start is None for start in starts):
         starts = _starts_beside(beside, len(texts))
+    starts = [None if start is not None and start < 0 else start for start in starts]
     if all(golds):
         return texts, starts
     return list(compress(texts, golds)), list(compress(starts, golds))
@@ -139,8 +146,19 @@ def _texts_and_starts(value: Any) -> tuple[list[Any], Any]:
     raise ShapeError(describe(value))
 
 
+def _prints_nothing(text: str) -> bool:
+    return text.strip().lower() in PRINTED_NOTHING
+
+
+def is_printed_nothing(texts: list[str], starts: list[int | None], context: str) -> bool:
+    """Whether the only gold is a missing value that a program printed (``nan``, ``None``), not words of the context."""
+    return len(texts) == 1 and starts == [None] and _prints_nothing(texts[0]) and texts[0] not in context
+
+
 def lists_answers(value: Any) -> bool:
     """Whether answers that `parse_golds` can read list any, though it be one without a text."""
+    if isinstance(value, str):
+        value = parse_cell(value)
     if isinstance(value, dict):
         value = value.get("text")
     return len(value) > 0 if isinstance(value, list) else isinstance(value, str) and bool(value.strip())
@@ -154,7 +172,7 @@ def _starts_beside(value: Any, count: int) -> list[int | None]:
         except (ValueError, RecursionError):
             raise ShapeError(f"answer_start is {value!r:.40}, not a whole number") from None
     starts = value if isinstance(value, list) else [value]
-    if all(is_missing(start) or start == "" for start in starts):
+    if all(_whole_number(start) is None for start in starts):
         return [None] * count
     if len(starts) != count:
         raise ShapeError(f"as many answer_start ({len(starts)}) as text ({count}) are needed")
@@ -163,7 +181,7 @@ def _starts_beside(value: Any, count: int) -> list[int | None]:
 
 def _whole_number(value: Any) -> int | None:
     """A number that is whole, however it is written (``32``, ``32.0``, ``"32"``); None where there is none."""
-    if is_missing(value) or value == "":
+    if is_missing(value) or (isinstance(value, str) and (not value.strip() or _prints_nothing(value))):
         return None
     number = None
     if isinstance(value, str) and _WHOLE.fullmatch(value):
@@ -171,7 +189,8 @@ def _whole_number(value: Any) -> int | None:
     elif isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value % 1 == 0:
         number = int(value)
     if number is None or not -_MOST <= number < _MOST:
-        raise ShapeError(f"answer_start is {describe(value)}, not a whole number")
+        shown = f"{value!r:.40}" if isinstance(value, str) else describe(value)
+        raise ShapeError(f"answer_start is {shown}, not a whole number")
     return number
 
 

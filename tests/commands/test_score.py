@@ -139,6 +139,18 @@ def test_what_is_no_language_is_refused(
     refused(capsys, data, predictions, "--language", language, message=f"language {language!r} is not known: ")
 
 
+def test_a_table_as_training_reads_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = "key;question;context;gold;answer_start\nq1;?;a red Käfer;red Käfer;2\nq2;?;a blue one;blue;2\n"
+    data = write(tmp_path / "data.csv", table.encode("cp1252"))
+    predictions = write(tmp_path / "p.json", {"q1": "red Käfer", "q2": "one"})
+    flags = ("--column_names", "{id: key, answers: gold}", "--encoding", "cp1252", "--delimiter", ";")
+    assert score(capsys, data, predictions, *flags)[0]["exact"] == 50.0
+    for wrong in ("id", "[id, key]", "{id: 3}", "{"):
+        with pytest.raises(SystemExit):
+            main(["score", "--data", data, "--predictions", predictions, "--column_names", wrong])
+        assert capsys.readouterr().err.startswith("error: argument --column_names: invalid mapping value: ")
+
+
 def records(probable: bool) -> list[dict[str, Any]]:
     """`PREDICTIONS` as the metrics of ``evaluate`` take them."""
     found: list[dict[str, Any]] = [{"id": key, "prediction_text": text} for key, text in PREDICTIONS.items()]

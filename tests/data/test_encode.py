@@ -144,6 +144,26 @@ def test_an_answer_that_the_tokenizer_drops_gives_no_label(tmp_path: Path) -> No
 # Questions and contexts
 
 
+def test_few_pairs_of_long_contexts_are_tokenised_to_check_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[int] = []
+    holds = encode_module._holds
+
+    def counted(layout: Any, backend: Any, questions: Any, contexts: Any) -> bool:
+        class Backend:
+            def encode_batch(self, pairs: list[Any]) -> Any:
+                checked.append(len(pairs))
+                return backend.encode_batch(pairs)
+
+        return holds(layout, Backend(), questions, contexts)
+
+    monkeypatch.setattr(encode_module, "_holds", counted)
+    loaded = rows("ada and grace in london", *[("ada",)] * 40, question="who ?")
+    for characters_at_most in (1 << 20, 50, 3):
+        monkeypatch.setattr(encode_module, "_CHECKED_CHARACTERS", characters_at_most)
+        prepare(loaded, word_level(WORDS))
+    assert checked == [32, 2, 1]
+
+
 def test_each_distinct_text_once(tmp_path: Path) -> None:
     encoded = encode(SEVERAL, word_level(WORDS), max_question_length=9, cache_dir=tmp_path)
     assert encoded.questions.ids.tolist() == [4, 7]

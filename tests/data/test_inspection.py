@@ -90,6 +90,17 @@ def test_training_tells_what_it_leaves_out() -> None:
     assert found.reach == (100.0, 100.0, 100.0, 100.0)
 
 
+def test_training_has_windows_of_its_own_for_answers_between_two() -> None:
+    loaded = rows("a b c d e f g h i", ("c d e",))
+    settings = {"max_length": 9, "doc_stride": 0, "max_question_length": 2, "version_2_with_negative": True}
+    tokenizer = word_level("who ? a b c d e f g h i".split())
+    split = prepare(loaded, tokenizer, training=True, **settings)
+    found = inspect(split, **settings)
+    assert (found.windows, found.windows_added, found.never_whole) == (len(split.dataset), 1, 0)
+    found = inspect(prepare(loaded, tokenizer, **settings), **settings)
+    assert (found.windows, found.windows_added, found.never_whole) == (3, 0, 1)
+
+
 def test_a_split_without_any_answer_has_no_lengths_of_answers() -> None:
     found = inspect(prepare(rows("ada wrote .", (), ()), word_level(WORDS), version_2_with_negative=True))
     assert found.lengths["answer", "characters"] is None

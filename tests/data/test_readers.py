@@ -159,6 +159,21 @@ def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
+def table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pandas.DataFrame(rows).to_parquet(path)
+    return path
+
+
+def flattened(path: Path) -> Path:
+    datasets.Dataset.from_list(ROWS).flatten().to_parquet(path)
+    return path
+
+
+def as_text(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their answers as JSON, as they are once a table was written as CSV."""
+    return [row | {"answers": json.dumps(row["answers"], ensure_ascii=False)} for row in rows]
+
+
 SINGULAR = json.loads(json.dumps(nested(ROWS)).replace('"answers"', '"answer"'))
 LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
 
@@ -170,6 +185,14 @@ SOURCES = {
     "a document in one line": lambda folder: write(folder / "x.jsonl", json.dumps(nested(ROWS))),
     "answer for answers": lambda folder: write(folder / "x.json", SINGULAR),
     "columns": lambda folder: write(folder / "x.json", columns_of(ROWS)),
+    "json lines under the name of json": lambda folder: write(folder / "x.json", LINES),
+    "articles in parquet": lambda folder: table(folder / "x.parquet", nested(ROWS)["data"]),
+    "paragraphs in an arrow folder": lambda folder: arrow_folder(folder / "x", paragraphs(ROWS)),
+    "flattened by datasets": lambda folder: flattened(folder / "x.parquet"),
+    "answers as text in parquet": lambda folder: table(folder / "x.parquet", as_text(ROWS)),
+    "answers as text in json lines": lambda folder: write(
+        folder / "x.jsonl", "\n".join(map(json.dumps, as_text(ROWS)))
+    ),
     "columns by pandas": lambda folder: write(folder / "x.json", pandas.DataFrame(ROWS).to_json()),
     "json, packed": lambda folder: packed(folder / "x.json.gz", json.dumps(nested(ROWS))),
     "json lines, packed": lambda folder: packed(folder / "x.v2.JSONL.GZ", LINES),
@@ -217,6 +240,26 @@ def test_every_format_gives_the_same_table(kind: str, tmp_path: Path) -> None:
     assert [column.num_chunks for column in loaded.table.columns] == [1] * 5
     assert loaded.table["context"].chunk(0).dictionary.to_pylist() == [CONTEXT, OTHER]
     assert (loaded.dropped, loaded.made_ids) == ({}, 0)
+
+
+def test_mrqas_lines(tmp_path: Path) -> None:
+    lines = [{"header": {"dataset": "X", "split": "train"}}]
+    lines += [
+        {"qid": row["id"], "question": row["question"], "context": row["context"], "answers": row["answers"]["text"]}
+        for row in ROWS
+    ]
+    loaded = read(write(tmp_path / "x.jsonl", "\n".join(map(json.dumps, lines))))
+    assert loaded.made_ids == 0
+    assert loaded.table["id"].to_pylist() == [row["id"] for row in ROWS]
+    assert loaded.table["gold_texts"].to_pylist() == [row["answers"]["text"] for row in ROWS]
+
+
+def test_a_paragraph_without_a_context_names_its_keys(tmp_path: Path) -> None:
+    other = [{"context_text": one["context"], "qas": one["qas"]} for one in paragraphs(ROWS)]
+    assert error(write(tmp_path / "x.json", {"data": other})) == (
+        f"{tmp_path}/x.json, paragraph 1: has no 'context', its keys are context_text, qas; name the right one with "
+        "`column_names: {context: ...}`"
+    )
 
 
 def test_answers_under_either_name_question_by_question(tmp_path: Path) -> None:
@@ -339,15 +382,15 @@ def test_what_is_packed_and_no_text(tmp_path: Path) -> None:
     [
         ("x.json", [{"context": "c", "questions": [{"question": "q?"}]}], "questions"),
         ("x.jsonl", '{"item": {"question": "q?", "context": "c"}}', "item"),
-        ("x.parquet", None, "paragraphs"),
+        ("x.parquet", [{"item": {"question": "q?", "context": "c"}}], "item"),
     ],
 )
 def test_a_nesting_that_is_not_known_is_no_matter_of_names(
     name: str, content: Any, inside: str, tmp_path: Path
 ) -> None:
     path = tmp_path / name
-    if content is None:
-        pandas.DataFrame(nested(ROWS)["data"]).to_parquet(path)
+    if name.endswith(".parquet"):
+        pandas.DataFrame(content).to_parquet(path)
     else:
         write(path, content)
     message = error(path)
@@ -452,8 +495,10 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
 def test_malformed_json_is_told_with_its_position(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", '{"data": [\n  {"paragraphs": ]\n}')
     assert error(path) == f"{path}: malformed JSON at line 2, column 18: Expecting value"
-    path = write(tmp_path / "y.json", "{}\n{}")
-    assert error(path) == f"{path}: malformed JSON at line 2, column 1: Extra data; JSON Lines end in .jsonl"
+    path = write(tmp_path / "y.json", '{\n  "data": []\n}\n}')
+    assert error(path) == f"{path}: malformed JSON at line 4, column 1: Extra data"
+    path = write(tmp_path / "l.json", json.dumps(ROWS[0]) + '\n{"id": "b", "question": x}\n')
+    assert error(path) == f"{path}: malformed JSON at line 2, column 25: Expecting value"
     lines = write(tmp_path / "x.jsonl", json.dumps(ROWS[0]) + '\n\n{"id": "b", "question": x}\n')
     assert error(lines) == f"{lines}: malformed JSON at line 3, column 25: Expecting value"
     lines = write(tmp_path / "y.jsonl", json.dumps(ROWS, indent=1))

@@ -58,7 +58,8 @@ NAN = float("nan")
         ({"text": "a", "answer_start": 3, "more": 1}, ["a"], [3]),
         ({"text": "a"}, ["a"], [None]),
         ({"text": [], "answer_start": []}, [], []),
-        ([{"text": "a", "answer_start": -1}, {"text": "b"}], ["a", "b"], [-1, None]),
+        ([{"text": "a", "answer_start": -1}, {"text": "b"}], ["a", "b"], [None, None]),
+        ({"text": ["a"], "answer_start": 1}, ["a"], [1]),
         (["a", "b"], ["a", "b"], [None, None]),
         ([], [], []),
         ("a", ["a"], [None]),
@@ -85,6 +86,13 @@ NAN = float("nan")
         ({"text": ["", "a", None], "answer_start": [-1, 3, None]}, ["a"], [3]),
         ([{"text": "a", "answer_start": 3}, {"text": None, "answer_start": None}, {"text": ""}], ["a"], [3]),
         ([None, "a", ""], ["a"], [None]),
+        # As a text, which a table or a column of texts holds.
+        ("[]", [], []),
+        ('{"text": ["a"], "answer_start": [1]}', ["a"], [1]),
+        ("{'text': ['a'], 'answer_start': [1]}", ["a"], [1]),
+        # A missing value that was printed; but a word of the context is an answer.
+        *((printed, [], []) for printed in ("nan", "NaN", "None", "null", "<NA>", "{}")),
+        ("None of them", ["None of them"], [None]),
         # Numbers as other programs write them.
         ({"text": ["a", "b", "c"], "answer_start": [3.0, "4", " 5.0 "]}, ["a", "b", "c"], [3, 4, 5]),
         ({"text": "a", "answer_start": "3"}, ["a"], [3]),
@@ -106,9 +114,10 @@ def test_every_form_of_answers(answers: Any, texts: list[str], starts: list[int 
         ({"answer_start": [1]}, "text is null or missing"),
         ({"text": [1]}, "text is 1, not a text"),
         ({"text": ["a", "b"], "answer_start": [1]}, "as many answer_start (1) as text (2) are needed"),
-        ({"text": ["a"], "answer_start": 1}, "answer_start is 1, text is a list"),
-        ({"text": ["a"], "answer_start": ["one"]}, "answer_start is a text, not a whole number"),
-        ({"text": ["a"], "answer_start": ["1.5"]}, "answer_start is a text, not a whole number"),
+        ({"text": ["a", "b"], "answer_start": 1}, "answer_start is 1, text is a list"),
+        ({"text": ["a"], "answer_start": ["one"]}, "answer_start is 'one', not a whole number"),
+        ({"text": ["a"], "answer_start": ["1,5"]}, "answer_start is '1,5', not a whole number"),
+        ({"text": ["a"], "answer_start": ["1.5"]}, "answer_start is '1.5', not a whole number"),
         ({"text": ["a"], "answer_start": []}, "as many answer_start (0) as text (1) are needed"),
         ({"text": [""], "answer_start": [1, 2]}, "as many answer_start (2) as text (1) are needed"),
         ({"text": "a", "answer_start": float("inf")}, "answer_start is inf, not a whole number"),
@@ -120,7 +129,7 @@ def test_every_form_of_answers(answers: Any, texts: list[str], starts: list[int 
         ({"text": "\ud800"}, "text is a text with half a surrogate pair at character 0"),
         ([["a"]], "a list that holds a list"),
         ([{"answer_start": 1}], "text is null or missing, not a text"),
-        ("{'text': ['a'], 'answer_start': [1]}", "a text that looks like one of these but is not JSON"),
+        ("{'text': ['a'], 'answer_start': [1]", "a text that looks like one of these but is not JSON"),
     ],
 )
 def test_answers_of_a_wrong_shape(answers: Any, reason: str, path: Path) -> None:
@@ -218,7 +227,7 @@ def test_an_offset_in_a_column_of_its_own(answers: Any, start: Any, texts: Any, 
 @pytest.mark.parametrize(
     ("answers", "start", "reason"),
     [
-        ("a", "x", "answer_start is a text, not a whole number"),
+        ("a", "x", "answer_start is 'x', not a whole number"),
         ("a", "[x", "answer_start is '[x', not a whole number"),
         ("a", [3, 5], "as many answer_start (2) as text (1) are needed"),
         (["a", "b"], 3, "as many answer_start (1) as text (2) are needed"),
@@ -263,8 +272,6 @@ def test_unanswerable_questions_must_be_welcome(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("question", None, "null or missing, not a text"),
-        ("context", None, "null or missing, not a text"),
         ("context", ["a"], "a list, not a text"),
         ("question", 3, "3, not a text"),
         ("question", "é\ud800", "a text with half a surrogate pair at character 1"),
@@ -275,6 +282,21 @@ def test_a_value_that_is_no_text(name: str, value: Any, reason: str, path: Path)
     file = write(path, [row("a"), row("b") | {name: value}])
     shown = value if name == "id" else "b"
     assert error(file) == f"{path}, row 2 (id {shown!r}): {name} is {reason}"
+
+
+@pytest.mark.parametrize("name", ["question", "context"])
+@pytest.mark.parametrize("value", [None, NAN])
+def test_a_missing_text_is_dropped_in_training_and_refused_in_evaluation(name: str, value: Any, path: Path) -> None:
+    file = write(path, [row("a"), row("b") | {name: value}])
+    assert read(file).dropped == {f"empty {name}": 1}
+    assert error(file, training=False).startswith(f"{path}, row 2 (id 'b'): {name} is n")
+    assert error(file, training=False).endswith(", not a text")
+
+
+def test_none_is_an_answer_where_the_context_says_so(path: Path) -> None:
+    rows = [row("a", context="nan is no number", answers="nan"), row("b", answers="nan")]
+    loaded = read(write(path, rows), version_2_with_negative=True)
+    assert column(loaded, "gold_texts") == [["nan"], []]
 
 
 def test_empty_texts_are_dropped_and_counted_in_training(path: Path) -> None:

@@ -42,7 +42,13 @@ class FinalValidation(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Goes on with a training that was interrupted in its last validation: Lightning would train one more batch."""
-        if training_ends(trainer) and (trainer.check_val_every_n_epoch, trainer.val_check_interval) != (1, 1.0):
+        if (trainer.check_val_every_n_epoch, getattr(trainer, "val_check_interval", None)) == (1, 1.0):
+            return
+        loop = trainer.fit_loop
+        # In an epoch's end, and where Lightning has counted the epoch just now, the current one is that which is next.
+        is_over = loop.restarted_mid_epoch and not loop.epoch_loop.restarted_on_train_batch_end
+        epochs = trainer.current_epoch + (is_over and trainer.is_last_batch)
+        if _steps_are_done(trainer) or 0 <= (trainer.max_epochs or -1) <= epochs:
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -79,10 +85,14 @@ def training_ends(trainer: pl.Trainer) -> bool:
 
     Stops that others ask for count where the trainer is not bound to go on all the same.
     """
-    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+    if _steps_are_done(trainer):
         return True
     epochs = trainer.max_epochs or -1
     if trainer.is_last_batch and epochs != -1 and trainer.current_epoch + 1 >= epochs:
         return True
     fewest = (trainer.min_epochs or 0) <= trainer.current_epoch and (trainer.min_steps or 0) <= trainer.global_step
     return trainer.should_stop and fewest
+
+
+def _steps_are_done(trainer: pl.Trainer) -> bool:
+    return trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps

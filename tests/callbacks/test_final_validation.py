@@ -167,6 +167,41 @@ def test_training_goes_on_behind_its_end(model: Path, squad: Path, run: Path, na
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
+class StopsBeforeEpoch(pl.Callback):
+    """Interrupts a training that is about to begin an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("options", [{"val_check_interval": 2}, {"check_val_every_n_epoch": 3}])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda: StopsBeforeEpoch(1),
+        lambda: StopsBeforeEpoch(2),
+        lambda: StopAt(KeyboardInterrupt(), 10),
+        lambda: StopAt(KeyboardInterrupt(), 14),
+    ],
+    ids=["an epoch is over", "the last but one is over", "its last step", "the last step but one"],
+)
+def test_interrupted_near_the_end_it_goes_on_to_it(
+    model: Path, squad: Path, run: Path, options: dict[str, Any], stop: Any
+) -> None:
+    straight, _ = fit(model, squad, run.with_name("straight"), **options)
+    with pytest.raises(SystemExit):
+        fit(model, squad, run, stop(), **options)
+    gone_on, seen = fit(model, squad, run, **options, resume=run / "checkpoints/last.ckpt")
+    assert gone_on.global_step == 15
+    assert seen[-1] == 15
+    states = straight.lightning_module.state_dict(), gone_on.lightning_module.state_dict()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
 def test_interrupted_in_its_final_validation(model: Path, squad: Path, run: Path) -> None:
     with pytest.raises(SystemExit):
         fit(model, squad, run, StopAt(KeyboardInterrupt(), 15, in_validation=True), check_val_every_n_epoch=2)

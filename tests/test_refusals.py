@@ -221,7 +221,7 @@ def _words(flags: str) -> list[str]:
     ("flags", "told"),
     [
         ("--trainer.callbacks EarlyStopping --trainer.callbacks.monitor nope", "conditioned on metric `nope`"),
-        ("--trainer.callbacks tests.test_refusals.Full", "error: somewhere/file: cannot be written: No space left on"),
+        (
             "--trainer.callbacks tests.test_refusals.Full",
             "error: somewhere/file: cannot be written: No space left on device",
         ),

@@ -23,7 +23,7 @@ from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
 from tests.test_processes import command
-from tests.tiny import fit_arguments, tiny_folder
+from tests.tiny import fit_arguments
 from tests.training import (
     SETTINGS,
     StopAt,
@@ -33,28 +33,12 @@ from tests.training import (
     make_trainer,
     script_scores,
     trains,
-    write_long,
 )
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
 STEPS = 7
 """Of an epoch."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return tmp_path / "run"
 
 
 def read(path: Path) -> Any:

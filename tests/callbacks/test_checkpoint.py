@@ -25,8 +25,7 @@ from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from tests.conftest import ROOT
-from tests.tiny import tiny_folder
-from tests.training import Send, StopAt, make_data, make_module, make_trainer, script_scores, trains, write_long
+from tests.training import Send, StopAt, make_data, make_module, make_trainer, script_scores, trains
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
@@ -41,16 +40,6 @@ def _interruptible() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json")
 
 
 class Training:

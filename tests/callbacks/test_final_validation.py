@@ -18,28 +18,13 @@ from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.results import Results
 from qa_lightning.cli import main
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
-from tests.tiny import fit_arguments, tiny_folder
-from tests.training import SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
+from tests.tiny import fit_arguments
+from tests.training import SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
 STEPS = 5
 """Of an epoch."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return tmp_path / "run"
 
 
 def read(path: Path) -> Any:

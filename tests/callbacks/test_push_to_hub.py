@@ -18,8 +18,8 @@ from qa_lightning.callbacks.results import Results
 from qa_lightning.cli import main
 from qa_lightning.errors import UserError
 from tests.hub import TOKEN, Hub, standin_hub
-from tests.tiny import fit_arguments, tiny_folder, write_squad
-from tests.training import StopAt, make_data, make_module, make_trainer, script_scores, trains, write_long
+from tests.tiny import fit_arguments, write_squad
+from tests.training import StopAt, make_data, make_module, make_trainer, script_scores, trains
 
 pytestmark = trains
 
@@ -36,16 +36,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "ENDPOINT", made.address)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield made
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json")
 
 
 class Training:

@@ -20,27 +20,11 @@ from qa_lightning.cli import main
 from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.per_question import FILE, read_table
-from tests.tiny import tiny_folder
 from tests.training import make_data, make_module, make_trainer, script_scores, trains, write_long
 
 pytestmark = trains
 
 FILES = ["metrics.json", "na_prob.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return tmp_path / "run"
 
 
 def read(path: Path) -> Any:

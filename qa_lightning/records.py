@@ -161,6 +161,8 @@ class Batch:
         ends: Last tokens of the same spans (inclusive), same shape and padding.
         ids: The example's id of each window.
         name: Name of the evaluation set; empty where there is only one.
+        row_tokens: Tokens of the one row in which a model that packs windows is to be given them; None: each window is
+            a row of its own.
         weight: What its mean loss is multiplied by, so that in an epoch of batches of unequal numbers of windows
             each window counts the same.
         offsets: Characters that each token covers, end exclusive; int64 ``[batch, length, 2]``.
@@ -177,6 +179,7 @@ class Batch:
     ends: Tensor
     ids: list[str]
     name: str = ""
+    row_tokens: int | None = None
     weight: float = 1.0
     offsets: Tensor | None = None
     words: Tensor | None = None

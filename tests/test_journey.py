@@ -15,7 +15,7 @@ from qa_lightning.data.batching import EvaluationBatches
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.sources import Loaded
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.decoding.answers import AnswerCollector
+from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
@@ -46,7 +46,8 @@ def predict(dataset: WindowDataset, null_allowed: bool, max_answer_length: int) 
         spans = best_spans(start, end, batch.context_mask, 2, max_answer_length)
         null = null_logits(start, end, batch.null_position)
         edges = to_characters(spans, batch.offsets)
-        predictions += collector.add(batch.questions, *edges, spans.start_logits, spans.end_logits, *null)
+        windows = window_answers(*edges, spans.start_logits, spans.end_logits, *null)
+        predictions += collector.add(batch.questions, as_rows(windows))
     predictions.sort(key=lambda prediction: prediction.question.row)
     assert [prediction.question.id for prediction in predictions] == dataset.ids
     return predictions

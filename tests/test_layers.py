@@ -19,7 +19,7 @@ LAYERS = (
     # 1: what crosses borders
     ("terminal", "sentences"),
     ("errors",),
-    ("records", "files", "extras", "signals", "bounded_yaml", "bounds", "model_size", "refusals"),
+    ("records", "files", "extras", "signals", "bounded_yaml", "bounds", "model_size", "refusals", "host_copies"),
     ("locks", "checkpoint_io", "processes", "trainer_settings"),
     ("trainer",),
     # 2: pure functions, and where pretrained things come from
@@ -49,6 +49,7 @@ LAYERS = (
     ("modeling.weights",),
     ("modeling.attention",),
     ("modeling.packing",),
+    ("modeling.acceleration",),
     # 4: Lightning's two modules
     ("data.datamodule", "modeling.module"),
     # 5: asking a model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,17 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
+from qa_lightning.modeling.module import QALightningModule
 from tests.tiny import tiny_folder
 from tests.training import NO_DROPOUT, Watch, make_data, make_module, make_trainer, trains, write_long
 
 pytestmark = trains
 
-OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "packing": ({"packing": True}, {}),
-    "eager attention": ({"attn_implementation": "eager"}, {}),
-    "gradient checkpointing": ({"gradient_checkpointing": True}, {}),
-    "packing and checkpointing": ({"packing": True, "gradient_checkpointing": True}, {}),
+OPTIONS: dict[str, dict[str, Any]] = {
+    "eager attention": {"attn_implementation": "eager"},
+    "gradient checkpointing": {"gradient_checkpointing": True},
 }
-"""Arguments of the module and of the data, by what they do."""
+"""Arguments of the module, by what they do."""
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,27 @@ def plain(folder: Path) -> tuple[list[float], dict[str, float]]:
 def test_losses_and_scores_stay_what_they_are(
     folder: Path, plain: tuple[list[float], dict[str, float]], option: str
 ) -> None:
-    module, data = OPTIONS[option]
-    losses, scores = train(folder, module, data)
+    losses, scores = train(folder, OPTIONS[option])
     assert losses == pytest.approx(plain[0], rel=1e-4)
     assert scores == pytest.approx(plain[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"gradient_checkpointing": True}], ids=["packing", "packing and checkpointing"]
+)
+@pytest.mark.parametrize("tokens_per_batch", [None, 64])
+def test_packed_batches_have_the_losses_of_padded_ones(
+    folder: Path, options: dict[str, Any], tokens_per_batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"tokens_per_batch": tokens_per_batch}
+    packed = train(folder, {"packing": True} | options, data)
+    monkeypatch.setattr(
+        QALightningModule, "on_before_batch_transfer", lambda _, batch, __: replace(batch, row_tokens=None)
+    )
+    padded = train(folder, {"packing": True} | options, data)
+    assert packed[0] == pytest.approx(padded[0], rel=1e-4)
+    assert packed[1] == pytest.approx(padded[1], rel=1e-4)
+    assert packed[0][-1] < 0.8 * packed[0][0]
 
 
 def test_half_precision_stays_close(folder: Path, plain: tuple[list[float], dict[str, float]]) -> None:
@@ -107,12 +124,15 @@ def test_batches_that_are_filled_up_to_few_shapes_have_the_same_losses_and_gradi
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler, g++")
-def test_a_compiled_model_learns_the_same_and_compiles_each_shape_once(folder: Path) -> None:
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_compiled_model_learns_the_same_and_compiles_each_shape_once(folder: Path, packing: bool) -> None:
     torch._dynamo.reset()
     few = {"batch_shapes": 2}
-    plain = train(folder, {}, few)
-    losses, scores = train(folder, {"torch_compile": True}, few)
+    plain = train(folder, {"packing": packing}, few)
+    losses, scores = train(folder, {"packing": packing, "torch_compile": True}, few)
     assert losses == pytest.approx(plain[0], rel=1e-3)
     assert scores == pytest.approx(plain[1], rel=1e-3)
-    # Two shapes in training and two in evaluation.
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4
+    # One shape in training and one in evaluation, or two of each.
+    shapes = 2 if packing else 4
+    assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] <= shapes
+    assert not torch._dynamo.utils.counters["graph_break"]

@@ -36,7 +36,8 @@ class TrainingBatches(_Dealt):
     """Every window once an epoch, in batches of windows of like length, in an order of its own each epoch.
 
     Windows are dealt into pools, sorted by length within, and cut into batches. With ``shapes``, batches are made of
-    the windows of one shape instead; what is left over there goes into batches of the next longer one.
+    the windows of one shape instead; what is left over there goes into batches of the next longer one. Where the
+    windows of a batch are packed into one row, batches have windows of every length and nearly equally many tokens.
 
     The windows of a context are dealt to different pools or batches. They are alike in length, and would meet in one
     batch otherwise, whose gradient would say little more than that of one of them. The batch with the most tokens comes
@@ -51,8 +52,8 @@ class TrainingBatches(_Dealt):
         batch_size: Windows in a batch.
         tokens_per_batch: Batches have so many tokens instead, up to a window more or less and not counting
             padding; at least the tokens of the longest window. Epochs have equally many batches in this way, too.
-        shapes: The shapes that batches are to have; they say how many windows are in a batch, then. Default: each
-            batch has its own.
+        shapes: The shapes that batches are to have; unless they are packed, these say how many windows are in a batch.
+            Default: each batch has its own.
         seed: Of the order; epochs differ.
         rank: This process's number.
         world_size: How many processes there are.
@@ -78,7 +79,10 @@ class TrainingBatches(_Dealt):
             (np.ones_like(lengths), batch_size) if tokens_per_batch is None else (lengths, tokens_per_batch)
         )
         self._shapes = shapes
-        self.batches = -(-int(self._sizes.sum()) // self._size) if shapes is None else _batches_of(shapes, lengths)
+        padded = shapes is not None and shapes.row_tokens is None
+        self.batches = (
+            _batches_of(shapes, lengths) if shapes and padded else number_of(lengths, batch_size, tokens_per_batch)
+        )
         self.world_size = world_size
         self._trained = (0, 0)
 
@@ -116,6 +120,8 @@ class TrainingBatches(_Dealt):
         shuffled = random.permutation(len(self.lengths))
         contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts]
         order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
+        if self._shapes is not None and self._shapes.row_tokens is not None:
+            return _balanced(order, self.lengths, self.batches, random)
         if self._shapes is not None:
             return _by_shape(order, self.lengths, self._shapes)
         pool = np.arange(len(order)) % max(FEWEST_POOLS, self.batches // POOL)
@@ -123,6 +129,61 @@ class TrainingBatches(_Dealt):
         order = order[np.lexsort((np.where(pool % 2, -1, 1) * self.lengths[order], pool))]
         batch = (np.cumsum(self._sizes[order]) - 1) // self._size
         return np.split(order, np.flatnonzero(np.diff(batch)) + 1)
+
+
+def number_of(lengths: Rows, batch_size: int, tokens_per_batch: int | None = None) -> int:
+    """How many batches an epoch has, of so many windows or tokens each.
+
+    Args:
+        lengths: Tokens in each window; ``[windows]``.
+        batch_size: Windows in a batch.
+        tokens_per_batch: Tokens in a batch instead.
+    """
+    return -(-len(lengths) // batch_size) if tokens_per_batch is None else -(-int(lengths.sum()) // tokens_per_batch)
+
+
+def packed_shape(lengths: Rows, batch_size: int, tokens_per_batch: int | None = None) -> Shapes:
+    """The one shape of all batches of a training whose windows are packed.
+
+    Args:
+        lengths: Tokens in each window; ``[windows]``, at least one.
+        batch_size: Windows in a batch.
+        tokens_per_batch: Tokens in a batch instead.
+    """
+    count = number_of(lengths, batch_size, tokens_per_batch)
+    longest_first = np.sort(lengths)[::-1]
+    place, batch, run = _deal(len(lengths), count)
+    # The longest window that chance can put into each place: the first of its run.
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    longest = longest_first[first[np.searchsorted(first, place, side="right") - 1]]
+    most = np.bincount(batch, weights=longest).max()
+    return Shapes.packed(lengths, -(-len(lengths) // count), int(most))
+
+
+def _deal(windows: int, count: int) -> tuple[Rows, Rows, Rows]:
+    """How windows that are sorted by length are dealt: to and fro over the batches, as teams are chosen.
+
+    Args:
+        windows: How many there are.
+        count: How many batches.
+
+    Returns:
+        The places in the order; the batch of each; and the number of the run of neighbours within which places are
+        exchanged by chance; int64 ``[windows]`` each.
+    """
+    place = np.arange(windows)
+    turn, seat = np.divmod(place, count)
+    run = seat // max(FEWEST_POOLS, count // POOL)
+    return place, np.where(turn % 2, count - 1 - seat, seat), turn * (run.max(initial=0) + 1) + run
+
+
+def _balanced(order: Rows, lengths: Rows, count: int, random: np.random.Generator) -> list[Rows]:
+    """Cuts windows into batches of equally many windows, up to one, and nearly equally many tokens."""
+    order = order[np.argsort(-lengths[order], kind="stable")]
+    _, batch, run = _deal(len(order), count)
+    order = order[np.lexsort((random.random(len(order)), run))]
+    order = order[np.argsort(batch, kind="stable")]
+    return np.split(order, np.cumsum(np.bincount(batch))[:-1])
 
 
 def _by_shape(order: Rows, lengths: Rows, shapes: Shapes) -> list[Rows]:
@@ -161,7 +222,8 @@ class EvaluationBatches(_Dealt):
         tokens: What a batch may have at most, padding counted; a window that has more makes one by itself.
         rank: This process's number.
         world_size: How many processes there are.
-        shapes: The shapes that batches are to have, of ``tokens`` each; default: each batch has its own.
+        shapes: The shapes that batches are to have, of ``tokens`` each; default: each batch has its own. Where they are
+            packed, ``tokens`` counts no padding.
     """
 
     def __init__(
@@ -177,13 +239,18 @@ class EvaluationBatches(_Dealt):
         examples = int(windows.example.max(initial=-1)) + 1
         longest = np.zeros(examples, dtype=np.int64)
         np.maximum.at(longest, windows.example, lengths)
-        if shapes is not None:
+        packed = shapes is not None and shapes.row_tokens is not None
+        if shapes is not None and not packed:
             longest = shapes.lengths[shapes.which(longest)]
         place = np.empty(examples, dtype=np.int64)
         place[np.lexsort((-np.bincount(windows.example, minlength=examples), -longest))] = np.arange(examples)
         order = np.argsort(place[windows.example], kind="stable")
         owner = place[windows.example[order]] % world_size
-        dealt = [_filled(order[owner == one], longest[windows.example], tokens) for one in range(world_size)]
+        parts = [order[owner == process] for process in range(world_size)]
+        if shapes is not None and packed:
+            dealt = [_filled_rows(part, lengths, tokens, int(shapes.windows[0])) for part in parts]
+        else:
+            dealt = [_filled(part, longest[windows.example], tokens) for part in parts]
         self.steps = max(map(len, dealt))
         self.batches = dealt[rank] + [order[:0]] * (self.steps - len(dealt[rank]))
 
@@ -200,6 +267,19 @@ def _filled(order: Rows, widths: Rows, tokens: int) -> list[Rows]:
     start = 0
     while start < len(order):
         stop = start + max(1, int(tokens // widths[order[start]]))
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+def _filled_rows(order: Rows, lengths: Rows, tokens: int, most: int) -> list[Rows]:
+    """Cuts windows into batches of that many tokens and windows at most."""
+    until = np.concatenate([[0], np.cumsum(lengths[order])])
+    batches = []
+    start = 0
+    while start < len(order):
+        stop = int(np.searchsorted(until, until[start] + tokens, side="right")) - 1
+        stop = min(max(stop, start + 1), start + most)
         batches.append(order[start:stop])
         start = stop
     return batches

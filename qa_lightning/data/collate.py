@@ -129,6 +129,8 @@ class WindowDataset(Dataset[Batch]):
             one = self[np.zeros(1, dtype=np.int64)]
             return replace(one, starts=-torch.ones_like(one.starts), ends=-torch.ones_like(one.ends), questions=[])
         width, height = int(self.lengths[rows].max()), len(rows)
+        row_tokens = None if self.shapes is None else self.shapes.row_tokens
+        assert row_tokens is None or self.lengths[rows].sum() <= row_tokens
         if self.shapes is not None:
             shape = self.shapes.which(np.array(width))
             width, height = int(self.shapes.lengths[shape]), int(self.shapes.windows[shape])
@@ -138,6 +140,7 @@ class WindowDataset(Dataset[Batch]):
             **tensors,
             ids=[self.ids[row] for row in example],
             name=self.name,
+            row_tokens=row_tokens,
             weight=1.0 if self.usual_batch is None else len(rows) / self.usual_batch,
         )
         if self.questions is None:

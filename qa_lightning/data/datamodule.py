@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from qa_lightning.bounds import MOST_WINDOWS, check_between
 from qa_lightning.data.alignment import OnMisaligned
-from qa_lightning.data.batching import EvaluationBatches, TrainingBatches
+from qa_lightning.data.batching import EvaluationBatches, TrainingBatches, packed_shape
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.prefetch import PrefetchLoader
@@ -258,7 +258,10 @@ class QADataModule(pl.LightningDataModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         rank, world_size = self._place_among_processes()
         tokens = self.tokens_per_batch
-        dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths if tokens else self.batch_size)
+        if self._packs and len(dataset):
+            dataset.shapes = packed_shape(dataset.lengths, self.batch_size, tokens)
+        else:
+            dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths if tokens else self.batch_size)
         batches = TrainingBatches(
             dataset.lengths,
             dataset.contexts,
@@ -269,7 +272,7 @@ class QADataModule(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        if tokens is not None:
+        if tokens is not None or self._packs:
             dataset.usual_batch = len(dataset) / max(1, batches.batches)
         if self._trained is not None:
             batches.skip(**self._trained)
@@ -359,11 +362,21 @@ class QADataModule(pl.LightningDataModule):
 
     def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
         tokens = self.eval_batch_size * self.recipe.max_length
-        dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths)
+        if self._packs and len(dataset):
+            tokens = min(tokens, max(int(dataset.lengths.sum()), int(dataset.lengths.max())))
+            most = min(4 * self.eval_batch_size, tokens // int(dataset.lengths.min()))
+            dataset.shapes = Shapes.packed(dataset.lengths, most, tokens)
+        else:
+            dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths)
         place = self._place_among_processes()
         return self._loader(
             dataset, EvaluationBatches(dataset.windows, dataset.lengths, tokens, *place, dataset.shapes)
         )
+
+    @property
+    def _packs(self) -> bool:
+        """Whether the model wants the windows of a batch in one row: it has an attribute ``packs_windows`` then."""
+        return self.trainer is not None and getattr(self.trainer.lightning_module, "packs_windows", False)
 
     def _shapes(self, dataset: WindowDataset, windows: Callable[[NDArray[np.int64]], Any]) -> Shapes | None:
         """The shapes of a split's batches: few where that is asked for, or on a GPU; None: any."""

@@ -22,10 +22,13 @@ class Shapes:
     Attributes:
         lengths: Tokens of the rows of each shape, ascending; int64 ``[shapes]``.
         windows: Windows in a batch of each; int64 ``[shapes]``.
+        row_tokens: Tokens of the one row in which the windows of a batch stand one behind the other; None: each window
+            has a row of its own, padded to the length of its shape.
     """
 
     lengths: NDArray[np.int64]
     windows: NDArray[np.int64]
+    row_tokens: int | None = None
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64], count: int, windows: Callable[[NDArray[np.int64]], object]) -> Shapes:
@@ -38,6 +41,18 @@ class Shapes:
         """
         chosen = least_padding(lengths, count)
         return cls(chosen, np.broadcast_to(np.asarray(windows(chosen), dtype=np.int64), chosen.shape))
+
+    @classmethod
+    def packed(cls, lengths: NDArray[np.int64], windows: int, row_tokens: int) -> Shapes:
+        """The one shape of packed batches.
+
+        Args:
+            lengths: Tokens in each window; ``[windows]``, at least one.
+            windows: Windows in a batch at most.
+            row_tokens: Tokens in a batch at most.
+        """
+        multiple = MULTIPLE * -(-row_tokens // MULTIPLE)
+        return cls(np.array([lengths.max()]), np.array([windows]), multiple)
 
     def which(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """The place of the shape with the least length that is enough for each of these; ``[lengths]``."""

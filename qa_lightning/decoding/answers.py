@@ -29,43 +29,18 @@ class AnswerCollector:
         self.null_score_diff_threshold = null_score_diff_threshold
         self._waiting: dict[int, Rows] = {}
 
-    def reset(self) -> None:
-        """Forget the questions of which some windows are still to come."""
-        self._waiting.clear()
-
-    def add(
-        self,
-        questions: Sequence[Question],
-        char_starts: Tensor,
-        char_ends: Tensor,
-        start_logits: Tensor,
-        end_logits: Tensor,
-        null_start_logits: Tensor,
-        null_end_logits: Tensor,
-    ) -> list[Prediction]:
-        """Take the windows of one batch; the tensors may be on any device.
+    def add(self, questions: Sequence[Question], windows: Rows) -> list[Prediction]:
+        """Takes the windows of one batch.
 
         Args:
             questions: The question of each window; questions are told apart by ``row``.
-            char_starts: First characters of the spans; int64 ``[batch, n_best_size]``.
-            char_ends: Ends of the spans in characters, exclusive; int64 ``[batch, n_best_size]``.
-            start_logits: Start logits of the spans, infinite in padding; float32 ``[batch, n_best_size]``.
-            end_logits: End logits of the spans, infinite in padding; float32 ``[batch, n_best_size]``.
-            null_start_logits: Start logits of the null answers; float32 ``[batch]``. What is not a finite
-                number counts as the lowest (or the highest, if positive) that is.
-            null_end_logits: End logits of the null answers, likewise; float32 ``[batch]``.
+            windows: What `window_answers` returned, in the host's memory, by `as_rows`; `ANSWER`
+                ``[batch, n_best_size + 1]``.
 
         Returns:
             The predictions of the questions whose last window is in this batch. A question that lacks a
             window, as in a limited or interrupted validation, has none.
         """
-        windows = np.zeros((len(questions), char_starts.shape[1] + 1), dtype=ANSWER)
-        spans = {"start": char_starts, "end": char_ends, "start_logit": start_logits, "end_logit": end_logits}
-        for name, values in spans.items():
-            windows[name][:, :-1] = values.cpu().numpy()
-        for name, logits in {"start_logit": null_start_logits, "end_logit": null_end_logits}.items():
-            windows[name][:, -1] = logits.nan_to_num(nan=_FINITE.min).cpu().numpy()
-
         here: dict[int, list[int]] = {}
         for place, question in enumerate(questions):
             here.setdefault(question.row, []).append(place)
@@ -93,6 +68,48 @@ class AnswerCollector:
             null_allowed=self.null_allowed,
             null_score_diff_threshold=self.null_score_diff_threshold,
         )
+
+
+def window_answers(
+    char_starts: Tensor,
+    char_ends: Tensor,
+    start_logits: Tensor,
+    end_logits: Tensor,
+    null_start_logits: Tensor,
+    null_end_logits: Tensor,
+) -> Tensor:
+    """The answers of windows as one tensor, so that they leave a GPU in one copy; on any device.
+
+    Args:
+        char_starts: First characters of the spans; int64 ``[batch, n_best_size]``.
+        char_ends: Ends of the spans in characters, exclusive; int64 ``[batch, n_best_size]``.
+        start_logits: Start logits of the spans, infinite in padding; float32 ``[batch, n_best_size]``.
+        end_logits: End logits of the spans, infinite in padding; float32 ``[batch, n_best_size]``.
+        null_start_logits: Start logits of the null answers; float32 ``[batch]``. What is not a finite
+            number counts as the lowest (or the highest, if positive) that is.
+        null_end_logits: End logits of the null answers, likewise; float32 ``[batch]``.
+
+    Returns:
+        Start, end and the bits of both logits of each span, and of null behind them; int32
+        ``[batch, n_best_size + 1, 4]``.
+    """
+    null = torch.stack([null_start_logits, null_end_logits], dim=-1).nan_to_num(nan=_FINITE.min)
+    logits = torch.cat([torch.stack([start_logits, end_logits], dim=-1), null[:, None]], dim=1)
+    spans = torch.nn.functional.pad(torch.stack([char_starts, char_ends], dim=-1).int(), (0, 0, 0, 1))
+    return torch.cat([spans, logits.contiguous().view(torch.int32)], dim=-1)
+
+
+def as_rows(windows: Tensor) -> Rows:
+    """What `window_answers` returned, as `ANSWER` ``[batch, n_best_size + 1]``, with probabilities of zero.
+
+    Args:
+        windows: On the CPU; int32 ``[batch, n_best_size + 1, 4]``.
+    """
+    rows = np.zeros(windows.shape[:2], dtype=ANSWER)
+    columns = windows.numpy()
+    rows["start"], rows["end"] = columns[..., 0], columns[..., 1]
+    rows["start_logit"], rows["end_logit"] = np.moveaxis(columns[..., 2:].copy().view(np.float32), -1, 0)
+    return rows
 
 
 def answer_questions(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from torch import Tensor
 
-from qa_lightning.decoding.answers import AnswerCollector
+from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.decoding.words import of_words
-from qa_lightning.records import Batch, Prediction
+from qa_lightning.host_copies import HostCopy
+from qa_lightning.records import Batch, Prediction, Question
 
 
 class Decoder:
@@ -31,18 +35,40 @@ class Decoder:
         """The predictions of the questions whose last window is in this batch.
 
         Args:
-            batch: Windows with offsets and questions; where it tells words, answers are made of whole words.
+            batch: Windows with offsets and questions; where it has words, answers are made of whole words.
             start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
             end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
         """
+        return self.finish(self.begin(batch, start_logits, end_logits))
+
+    def begin(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> PendingAnswers:
+        """Begins to answer a batch, as `answer` does: finds its spans on the device, and waits for nothing."""
         if not batch.questions:
-            return []
+            return PendingAnswers([], None)
         null = null_logits(start_logits, end_logits, batch.null_position)
         start_logits, end_logits, offsets = of_answers(batch, start_logits, end_logits)
         spans = best_spans(start_logits, end_logits, batch.context_mask, self.n_best_size, self.max_answer_length)
-        return self._collector.add(
-            batch.questions, *to_characters(spans, offsets), spans.start_logits, spans.end_logits, *null
-        )
+        characters = to_characters(spans, offsets)
+        windows = window_answers(*characters, spans.start_logits, spans.end_logits, *null)
+        return PendingAnswers(batch.questions, HostCopy(windows))
+
+    def finish(self, pending: PendingAnswers) -> list[Prediction]:
+        """The predictions that `answer` gives for a batch that was begun; batches are finished in their order."""
+        if pending.windows is None:
+            return []
+        return self._collector.add(pending.questions, as_rows(pending.windows.wait()))
+
+
+class PendingAnswers(NamedTuple):
+    """A batch whose answers are on their way from the device.
+
+    Attributes:
+        questions: The question of each window.
+        windows: What `window_answers` returned; None where there are no questions.
+    """
+
+    questions: Sequence[Question]
+    windows: HostCopy | None
 
 
 def of_answers(batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

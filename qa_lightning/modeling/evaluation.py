@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from qa_lightning.decoding.decoder import Decoder
+from qa_lightning.decoding.decoder import Decoder, PendingAnswers
 from qa_lightning.errors import UserError
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
@@ -40,6 +41,7 @@ class Evaluation:
         self.language = language
         self.null_score_diff_threshold = 0.0
         self._decoders: dict[str, Decoder] = {}
+        self._pending: deque[tuple[Decoder, PendingAnswers]] = deque()
         self._metrics: dict[str, tuple[MeanMetric, ExtractiveQA]] = {}
 
     def begin(self, null_score_diff_threshold: float) -> None:
@@ -50,6 +52,7 @@ class Evaluation:
         """
         self.null_score_diff_threshold = null_score_diff_threshold
         self._decoders.clear()
+        self._pending.clear()
         self._metrics.clear()
 
     def rule(self, name: str) -> str:
@@ -68,19 +71,29 @@ class Evaluation:
             )
         return rule_of(self.language[name])
 
-    def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
-        """The predictions of the questions whose last window is in this batch.
+    def answer(
+        self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, later: bool = False
+    ) -> list[Prediction]:
+        """The predictions of the questions of which all windows were seen.
 
         Args:
             batch: Windows with offsets and questions.
             start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
             end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+            later: Whether those of this batch may come with the next one's, so that the host does not wait for a GPU
+                that could begin with the next one; False at the last batch of an evaluation set.
         """
         if batch.name not in self._decoders:
             self._decoders[batch.name] = Decoder(
                 self.n_best_size, self.max_answer_length, self.null_allowed, self.null_score_diff_threshold
             )
-        return self._decoders[batch.name].answer(batch, start_logits, end_logits)
+        decoder = self._decoders[batch.name]
+        self._pending.append((decoder, decoder.begin(batch, start_logits, end_logits)))
+        predictions = []
+        while len(self._pending) > later:
+            decoder, pending = self._pending.popleft()
+            predictions += decoder.finish(pending)
+        return predictions
 
     def score(self, name: str, predictions: list[Prediction], losses: Tensor, labelled: Tensor) -> None:
         """Counts a batch's predictions, and its windows' losses where they are labelled.

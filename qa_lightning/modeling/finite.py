@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from qa_lightning.errors import UserError
+from qa_lightning.host_copies import HostCopy
 
 MOST_STEPS = 64
 """Batches behind that the host's look at losses may be; then it waits."""
@@ -21,8 +22,7 @@ MOST_STEPS = 64
 class _Seen:
     """A loss on its way to the host, and what to say where it is not a number."""
 
-    loss: Tensor
-    arrived: Any
+    loss: HostCopy
     step: int
     ids: Sequence[str]
 
@@ -52,16 +52,12 @@ class LossCheck:
             UserError: Where it, or one before it, is not a number.
         """
         loss = loss.detach()
+        self._on_their_way.append(_Seen(HostCopy(loss), step, ids))
         if not later:
-            self._on_their_way.append(_Seen(loss, None, step, ids))
             self.finish()
             return
         not_finite = torch.isfinite(loss).logical_not().float()
         self._not_finite = not_finite if self._not_finite is None else torch.maximum(self._not_finite, not_finite)
-        host = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss, non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record()
-        self._on_their_way.append(_Seen(host, arrived, step, ids))
         self._look(MOST_STEPS)
 
     def before_step(self, optimizer: Optimizer) -> None:
@@ -84,15 +80,14 @@ class LossCheck:
         """Looks at the losses that have arrived, and waits until no more than ``most`` have not."""
         while self._on_their_way:
             seen = self._on_their_way[0]
-            if seen.arrived is not None and not seen.arrived.query():
-                if len(self._on_their_way) <= most:
-                    return
-                seen.arrived.synchronize()
+            if not seen.loss.has_arrived() and len(self._on_their_way) <= most:
+                return
+            loss = seen.loss.wait().item()
             self._on_their_way.popleft()
-            if not torch.isfinite(seen.loss):
+            if not math.isfinite(loss):
                 self._on_their_way.clear()
                 raise UserError(
-                    f"the loss is {seen.loss.item()} at step {seen.step}, in the batch with the questions "
+                    f"the loss is {loss} at step {seen.step}, in the batch with the questions "
                     f"{', '.join(dict.fromkeys(seen.ids))}; lower the learning rate, or look at these"
                 )
 

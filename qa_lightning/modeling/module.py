@@ -22,7 +22,8 @@ from torch.optim import Optimizer
 from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.errors import UserError
 from qa_lightning.files import whole_folder, write_json
-from qa_lightning.modeling.attention import use_fast_dropout
+from qa_lightning.modeling.acceleration import Choice, choose_packing, compile_network, compiling_pays
+from qa_lightning.modeling.attention import use_fast_dropout, use_our_attention
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.finite import LossCheck, skips_steps
 from qa_lightning.modeling.loss import span_loss
@@ -82,9 +83,10 @@ class QALightningModule(pl.LightningModule):
         max_question_length: Tokens of a question at most; linked and kept likewise.
         gradient_checkpointing: Computes activations again in the backward pass, to save memory.
         attn_implementation: The attention kernel by transformers' name, such as ``sdpa`` or ``eager``.
-        packing: Whether the model is given a batch as one row of tokens without padding, in which attention stays
-            within each window; for models with ``sdpa`` attention.
-        torch_compile: Whether to compile the model; ``batch_shapes``, of the data, keeps its shapes few.
+        packing: Whether batches are one row of tokens without padding, in which each window attends to itself only; for
+            encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.
+        torch_compile: Whether to compile the model. ``auto``: where batches are packed, on one GPU, in a training that
+            is long enough to repay it.
     """
 
     def __init__(
@@ -111,8 +113,8 @@ class QALightningModule(pl.LightningModule):
         max_question_length: int = 64,
         gradient_checkpointing: bool = False,
         attn_implementation: str | None = None,
-        packing: bool = False,
-        torch_compile: bool = False,
+        packing: Choice = "auto",
+        torch_compile: Choice = "auto",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
@@ -177,9 +179,8 @@ class QALightningModule(pl.LightningModule):
             enable = getattr(self.model, "activation_checkpointing_enable", None)
             (enable or self.model.gradient_checkpointing_enable)()
         self._loss_check = LossCheck()
-        self._packing = Packing(self.model, attn_implementation) if packing else None
-        if torch_compile:
-            self.model.compile()
+        use_our_attention(self.model, attn_implementation)
+        self._packing = Packing(self.model, attn_implementation) if packing is True else None
 
         self.validated_weights: dict[str, Tensor] | None = None
         """The weights that the validation under way scores, until all is saved; a callback may have put them in."""
@@ -217,18 +218,31 @@ class QALightningModule(pl.LightningModule):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
         inputs = network_inputs(batch, self._accepted)
-        if self._packing is not None:
-            start_logits, end_logits = self._packing.logits(self.model, inputs)
+        if batch.row_tokens is not None:
+            assert self._packing is not None
+            start_logits, end_logits = self._packing.logits(self.model, inputs, batch.row_tokens, len(batch))
         else:
             output = self.model(**inputs)
             start_logits, end_logits = output.start_logits, output.end_logits
         return start_logits[: len(batch)], end_logits[: len(batch)]
 
+    @property
+    def packs_windows(self) -> bool:
+        """Whether the windows of a batch are to come in one row; the data module looks here."""
+        return self._packing is not None
+
     def setup(self, stage: str) -> None:
-        """Has a GPU multiply float32 matrices by TF32, which costs some digits and most of the time."""
+        """Chooses what is fastest on the device; a GPU multiplies float32 matrices in TF32, in a few digits less."""
         self._training_has_begun = False
-        if self.trainer.strategy.root_device.type == "cuda":
+        device = self.trainer.strategy.root_device
+        if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
+        options = self.hparams
+        self._packing = choose_packing(
+            options["packing"], self.model, options["attn_implementation"], device, self.trainer.precision
+        )
+        if options["torch_compile"] is True:
+            compile_network(self.model, device, accumulates=self.trainer.accumulate_grad_batches > 1)
 
     def on_fit_start(self) -> None:
         """Takes the weights that training goes on from; sets in what is faster on the device that there is."""
@@ -236,8 +250,13 @@ class QALightningModule(pl.LightningModule):
         if self._weights_in_training is not None:
             self.load_state_dict(self._weights_in_training)
             self._weights_in_training = None
-        if self.device.type == "cpu" and not self.hparams["torch_compile"]:
-            use_fast_dropout(self.model, self.hparams["attn_implementation"])
+        if self.device.type == "cpu" and self.hparams["torch_compile"] is not True:
+            use_fast_dropout(self.model)
+        batches = self.trainer.estimated_stepping_batches * self.trainer.accumulate_grad_batches
+        if self.hparams["torch_compile"] == "auto" and compiling_pays(
+            self.device, packed=self.packs_windows, processes=self.trainer.world_size, batches=batches
+        ):
+            compile_network(self.model, self.device, accumulates=self.trainer.accumulate_grad_batches > 1)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draws what is random in a step, such as dropout, from the seed and the step alone.
@@ -285,18 +304,18 @@ class QALightningModule(pl.LightningModule):
     on_predict_epoch_start = on_test_epoch_start
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
-        """Answers and scores the questions whose last window is in this batch."""
+        """Answers and scores the questions whose last window is in this batch; on a GPU, in the one before."""
         if self.validated_weights is None and self._is_training_validated():
             self.validated_weights = copy.deepcopy(dict(self.state_dict()))
-        return {"predictions": self._evaluate(batch)}
+        return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
         """The same for `test`."""
-        return {"predictions": self._evaluate(batch)}
+        return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
-        """Answers the questions whose last window is in this batch."""
-        return self._answer(batch, *self(batch))
+        """Answers the questions whose last window is in this batch; on a GPU, in the one before."""
+        return self._answer(batch, *self(batch), later=self._is_answered_later(batch_idx, dataloader_idx))
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
@@ -411,16 +430,30 @@ class QALightningModule(pl.LightningModule):
             start_logits, end_logits, batch.inputs["attention_mask"][: len(batch)], batch.starts, batch.ends
         )
 
-    def _evaluate(self, batch: Batch) -> list[Prediction]:
+    def _evaluate(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> list[Prediction]:
         logits = self(batch)
-        predictions = self._answer(batch, *logits)
+        losses = self._loss(batch, *logits)
+        predictions = self._answer(batch, *logits, later=self._is_answered_later(batch_idx, dataloader_idx))
         with self._profile("scoring"):
-            self.evaluation.score(batch.name, predictions, *self._loss(batch, *logits))
+            self.evaluation.score(batch.name, predictions, *losses)
         return predictions
 
-    def _answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
+    def _answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, later: bool) -> list[Prediction]:
         with self._profile("decoding"):
-            return self.evaluation.answer(batch, start_logits, end_logits)
+            return self.evaluation.answer(batch, start_logits, end_logits, later=later)
+
+    def _is_answered_later(self, batch_idx: int, dataloader_idx: int) -> bool:
+        """Whether the answers of a batch come with the next one's: on a GPU, unless it is its set's last."""
+        if not _answers_later(self.device):
+            return False
+        trainer = self.trainer
+        if trainer.testing:
+            batches = trainer.num_test_batches
+        elif trainer.predicting:
+            batches = trainer.num_predict_batches
+        else:
+            batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+        return batch_idx + 1 < batches[dataloader_idx]
 
     def _profile(self, part: str) -> AbstractContextManager[Any]:
         trainer: Any = self.trainer
@@ -434,3 +467,8 @@ class QALightningModule(pl.LightningModule):
                     if not key.endswith("total"):
                         # Every process computed the same figure, and the largest of equal numbers is exactly that.
                         self.log(place + key, value, prog_bar=place + key == "val/f1", sync_dist=True, reduce_fx="max")
+
+
+def _answers_later(device: torch.device) -> bool:
+    """Whether the host would have to wait for a batch's answers."""
+    return device.type == "cuda"

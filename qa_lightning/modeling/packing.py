@@ -1,4 +1,4 @@
-"""Batches without padding: their tokens in one row, through which each window still sees only itself."""
+"""Batches without padding: their windows in one row of tokens, in which each sees only itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qa_lightning.errors import UserError
-from qa_lightning.modeling.attention import unpacked, use_our_attention
+from qa_lightning.modeling.attention import PackedWindows, attend_unequal, has_kernel, use_our_attention
 from qa_lightning.modeling.network import accepted_inputs, first_position
 
 _REPLACED = ("attention_mask", "position_ids")
@@ -19,58 +19,115 @@ class Packing:
     """How a network is given a batch as one row.
 
     Args:
-        network: The network, which gets `attention.attend` for its attention.
+        network: The network, whose attention becomes `attention.attention`.
         attn_implementation: The attention kernel that it was loaded with; None: the network's own choice.
 
     Raises:
-        UserError: Where the network does not give what it gives without packing, as its architecture or its attention
-            kernel may have it.
+        UserError: Where the packed network gives other logits, as its architecture or its attention kernel may have it.
     """
 
     def __init__(self, network: Any, attn_implementation: str | None = None) -> None:
         self._first_position = first_position(network)
-        if not use_our_attention(network, attn_implementation) or not self._holds(network):
+        if not use_our_attention(network, attn_implementation) or not self._is_exact(network):
             raise UserError(
                 f"a {network.config.model_type} model with this attention kernel cannot keep windows apart that stand "
                 "in one row; set packing to false"
             )
 
-    def logits(self, network: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """A network's logits, with no time spent on padding, except by attention.
+    def logits(
+        self, network: Any, inputs: Mapping[str, Tensor], tokens: int, windows: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A network's logits, from one row of tokens.
 
         Args:
             network: What the packing was made for.
-            inputs: What it takes, ``attention_mask`` among them; ``[batch, length]`` each.
+            inputs: What it takes, ``attention_mask`` among them; ``[rows, length]`` each.
+            tokens: Tokens of the row, at least as many as there are in all windows.
+            windows: How many of the rows are windows, the others being left out; None: all.
 
         Returns:
-            Start and end logits, zero at padding; floating point ``[batch, length]``.
+            Start and end logits, zero at padding; floating point ``[rows, length]``.
         """
-        real = inputs["attention_mask"] > 0
-        row = {name: values[real][None] for name, values in inputs.items() if name not in _REPLACED}
-        places = (real.cumsum(1) - 1)[real][None] + self._first_position
-        output = network(**row, position_ids=places, packed=real)
-        return unpacked(output.start_logits[0], real), unpacked(output.end_logits[0], real)
+        mask = inputs["attention_mask"]
+        rows, length = mask.shape
+        place = torch.arange(length, device=mask.device)
+        lengths = mask.sum(1) * (torch.arange(rows, device=mask.device) < (rows if windows is None else windows))
+        before = mask.argmax(1)  # padding at the left
+        packed = PackedWindows.of(lengths, length, tokens)
+        column = (packed.column + before[packed.window]).clamp(max=length - 1)
+        row = {name: values[packed.window, column][None] for name, values in inputs.items() if name not in _REPLACED}
+        output = network(**row, position_ids=packed.column[None] + self._first_position, packed=packed)
+        taken = (packed.bounds[:rows, None] + (place - before[:, None]).clamp(min=0)).clamp(max=tokens - 1)
+        start, end = (
+            torch.where(mask > 0, logits[0, taken], 0.0) for logits in (output.start_logits, output.end_logits)
+        )
+        return start, end
 
-    def _holds(self, network: Any) -> bool:
+    def _is_exact(self, network: Any) -> bool:
         """Whether two windows of unlike length, packed, get the logits that they have by themselves."""
-        if any("sliding" in kind for kind in getattr(network.config, "layer_types", None) or ()):
-            return False
         # From 10 on: RoBERTa counts the positions of ids that are not the padding's.
-        ids = (10 + torch.arange(20).view(2, 10)) % network.get_input_embeddings().weight.shape[0]
-        mask = (torch.arange(10) < torch.tensor([[10], [7]])).long()
+        length = _probe_length(network.config)
+        device = network.device
+        ids = (10 + torch.arange(2 * length, device=device).view(2, -1)) % network.get_input_embeddings().weight.shape[
+            0
+        ]
+        mask = (torch.arange(length, device=device) < torch.tensor([[length], [length - 3]], device=device)).long()
         accepted = accepted_inputs(network)
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
         inputs = {name: values for name, values in inputs.items() if name in accepted}
-        training = network.training
+        training, precision = network.training, torch.get_float32_matmul_precision()
         network.eval()
+        torch.set_float32_matmul_precision("highest")
         try:
             with torch.no_grad():
                 plain = network(**inputs)
-                packed = self.logits(network, inputs)
+                packed = self.logits(network, inputs, 2 * length)
         except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError):
             return False  # it has no use for position_ids, or makes a mask of its own
         finally:
             network.train(training)
+            torch.set_float32_matmul_precision(precision)
         theirs, ours = (torch.stack(both)[:, mask > 0] for both in ((plain.start_logits, plain.end_logits), packed))
         # Before it is trained, a network's logits differ little: what counts is how much of that is something else.
-        return bool((ours - theirs).abs().max() < 1e-3 * theirs.std())
+        rounding = 1e-3 if theirs.dtype == torch.float32 else 0.1
+        return bool((ours - theirs).abs().max() < rounding * theirs.std())
+
+
+def _probe_length(config: Any) -> int:
+    """Tokens of a window that reaches beyond a sliding window of attention, if there is one."""
+    return min(512, max(10, 2 * (getattr(config, "sliding_window", None) or 0)))
+
+
+def kernel_is_exact(device: torch.device, dtype: torch.dtype, size: int) -> bool:
+    """Whether attention within packed windows runs on a device, and gives what padded windows give, also backwards.
+
+    Args:
+        device: The device.
+        dtype: The precision that attention is computed in.
+        size: Elements of an attention head.
+    """
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 48, 2, size, generator=generator).to(device, dtype)
+    if not has_kernel(values):
+        return False
+    lengths = torch.tensor([20, 0, 13], device=device)
+    packed = PackedWindows.of(lengths, 20, 48)
+    results = []
+    for kernel in (True, False):
+        query, key, value = (one.clone().requires_grad_() for one in values)
+        try:
+            if kernel:
+                result = attend_unequal(query, key, value, packed, size**-0.5, 0.0, None)
+            else:
+                query_rows, key_rows, value_rows = (one[packed.padded].transpose(1, 2) for one in (query, key, value))
+                padded = torch.nn.functional.scaled_dot_product_attention(
+                    query_rows, key_rows, value_rows, packed.mask[:, None, None]
+                )
+                result = padded.transpose(1, 2)[packed.window, packed.column]
+            # Behind the windows are fillers, which differ.
+            result[:33].float().square().sum().backward()
+        except RuntimeError:
+            return False
+        results.append(torch.stack([result, *(one.grad for one in (query, key, value))])[:, :33].float())
+    ours, theirs = results
+    return bool((ours - theirs).abs().max() < 0.05 * theirs.abs().max())

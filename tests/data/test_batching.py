@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatches, TrainingBatches
+from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatches, TrainingBatches, packed_shape
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 
@@ -287,3 +287,67 @@ def test_processes_have_like_shares_and_little_is_padded(world_size: int) -> Non
         batches = list(EvaluationBatches(windows, lengths, 16 * 384, rank, world_size))
         work.append(sum(len(rows) * lengths[rows].max() for rows in batches))
     assert max(work) < 1.05 * min(work)
+
+
+# Packed
+
+
+def packed(lengths: NDArray[np.int64], batch_size: int, tokens_per_batch: int | None = None) -> TrainingBatches:
+    shape = packed_shape(lengths, batch_size, tokens_per_batch)
+    return TrainingBatches(lengths, np.arange(len(lengths)), batch_size, tokens_per_batch, shape, seed=3)
+
+
+@given(st.lists(st.integers(5, 40), min_size=1, max_size=200), st.integers(1, 9), st.none() | st.integers(40, 90))
+def test_packed_batches_fit_their_row_and_hold_every_window_once(
+    of_windows: list[int], batch_size: int, tokens_per_batch: int | None
+) -> None:
+    lengths = np.array(of_windows)
+    sampler = packed(lengths, batch_size, tokens_per_batch)
+    shape = packed_shape(lengths, batch_size, tokens_per_batch)
+    assert shape.row_tokens is not None
+    for epoch in (0, 1):
+        batches = drawn(sampler, epoch)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+        assert max(lengths[rows].sum() for rows in batches) <= shape.row_tokens
+        sizes = {len(rows) for rows in batches}
+        assert max(sizes) == shape.windows[0]
+        assert max(sizes) - min(sizes) <= 1
+        assert tokens_per_batch is not None or max(sizes) <= batch_size
+
+
+def test_packed_batches_fill_their_rows_and_change_their_company() -> None:
+    # Like SQuAD's: most windows about 150 tokens, and some as long as they may be.
+    lengths = np.minimum(np.random.default_rng(0).gamma(6, 27, 20_000).astype(np.int64) + 12, 384)
+    sampler, shape = packed(lengths, 32), packed_shape(lengths, 32)
+    assert shape.row_tokens is not None
+    first, second = drawn(sampler), drawn(sampler, 1)
+    filled = np.concatenate([[lengths[rows].sum() for rows in batches] for batches in (first, second)])
+    assert filled.mean() / shape.row_tokens > 0.99
+    company = [{row: set(rows.tolist()) for rows in batches for row in rows.tolist()} for batches in (first, second)]
+    kept = np.mean([len(company[0][row] & company[1][row]) - 1 for row in range(0, 20_000, 20)]) / 31
+    assert kept < 0.02
+
+
+def test_packed_batches_of_few_windows_change_their_company() -> None:
+    lengths = RANDOM.integers(20, 385, 300)
+    epochs = [{tuple(sorted(rows.tolist())) for rows in drawn(packed(lengths, 8), epoch)} for epoch in (0, 1)]
+    assert len(epochs[0] & epochs[1]) <= 1
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_packed_evaluation_fills_rows_with_whole_questions_longest_first(world_size: int) -> None:
+    counts = RANDOM.integers(1, 5, 300)
+    example = np.repeat(np.arange(300), counts).astype(np.int32)
+    lengths = RANDOM.integers(20, 100, len(example))
+    windows = Windows(example, np.zeros_like(example), lengths.astype(np.int32))
+    shape = Shapes.packed(lengths, 20, 1000)
+    processes = [list(EvaluationBatches(windows, lengths, 1000, rank, world_size, shape)) for rank in range(world_size)]
+    assert len({len(batches) for batches in processes}) == 1
+    rows = np.concatenate([np.concatenate(batches) for batches in processes])
+    assert sorted(rows.tolist()) == list(range(len(example)))
+    for batches in processes:
+        assert all(lengths[rows].sum() <= 1000 and len(rows) <= 20 for rows in batches)
+        full = [lengths[rows].sum() > 900 or len(rows) == 20 for rows in batches if len(rows)]
+        assert all(full[:-1])
+    examples = [set(example[np.concatenate(batches)].tolist()) for batches in processes]
+    assert sum(map(len, examples)) == 300

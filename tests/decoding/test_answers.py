@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.decoding.answers import AnswerCollector
+from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
 from qa_lightning.records import Answer, Answers, Prediction, Question
 from tests.decoding.slowly import Window, answer_slowly
 
@@ -32,7 +32,8 @@ def add(collector: AnswerCollector, rows: list[tuple[Question, Window]], n: int 
     starts, ends, start_logits, end_logits = torch.tensor(spans, dtype=torch.float64).unbind(-1)
     nulls = torch.tensor([window.null for _, window in rows], dtype=torch.float32).unbind(-1)
     questions = [question for question, _ in rows]
-    return collector.add(questions, starts.long(), ends.long(), start_logits.float(), end_logits.float(), *nulls)
+    windows = window_answers(starts.long(), ends.long(), start_logits.float(), end_logits.float(), *nulls)
+    return collector.add(questions, as_rows(windows))
 
 
 def answer(*windows: Window, n: int = 20, null: bool = True, threshold: float = 0.0) -> Prediction:
@@ -237,15 +238,6 @@ def test_any_order_of_batches_gives_the_same_predictions() -> None:
     assert {prediction.text for prediction in expected} > {""}
     for size in (2, 5, 100):
         assert collect(random.sample(rows, len(rows)), size) == expected
-
-
-def test_reset_drops_unfinished_questions() -> None:
-    collector = AnswerCollector(null_allowed=False, null_score_diff_threshold=0.0)
-    half = (question(windows=2), window({OSLO: (1.0, 1.0)}, (0.0, 0.0)))
-    assert add(collector, [half]) == []
-    collector.reset()
-    assert add(collector, [half]) == []
-    assert [prediction.text for prediction in add(collector, [half])] == ["Oslo"]
 
 
 @pytest.mark.parametrize("null", [math.nan, -INF, INF])

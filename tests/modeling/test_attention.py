@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.modeling import dropout
-from qa_lightning.modeling.attention import ATTENTION, attend, unpacked, use_fast_dropout
+from qa_lightning.modeling.attention import ATTENTION, attend, use_fast_dropout, use_our_attention
 from qa_lightning.modeling.dropout import FastDropout
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder
@@ -63,6 +63,7 @@ def test_every_family_trains_with_it_and_evaluates_as_before(family: str) -> Non
         inputs["global_attention_mask"] = torch.nn.functional.one_hot(torch.tensor([0, 1]), 16)
     before = network.eval()(**inputs).start_logits
     use_fast_dropout(network)
+    use_our_attention(network)
     torch.testing.assert_close(network(**inputs).start_logits, before)
     loss = network.train()(**inputs).start_logits.square().mean()
     loss.backward()
@@ -81,7 +82,8 @@ def test_bert_draws_all_of_its_masks_with_it(kernel: str | None, monkeypatch: py
     monkeypatch.setattr(dropout, "keep", draw)
     network = network_of("bert")
     network.set_attn_implementation(kernel or "sdpa")
-    use_fast_dropout(network, kernel)
+    use_fast_dropout(network)
+    use_our_attention(network, kernel)
     network.train()(input_ids=torch.randint(5, 50, (2, 16)))
     size, heads = network.config.hidden_size, network.config.num_attention_heads
     attention = [] if kernel == "eager" else [(2, heads, 16, 16)]
@@ -96,11 +98,3 @@ def test_training_takes_it_and_saves_a_plain_model(tmp_path: Path) -> None:
     module.save_pretrained(tmp_path / "saved")
     assert ATTENTION not in (tmp_path / "saved/config.json").read_text()
     AutoModelForQuestionAnswering.from_pretrained(tmp_path / "saved")
-
-
-def test_rows_come_back_with_zeros_for_padding() -> None:
-    real = torch.tensor([[True, True, False], [False, True, True]])
-    assert unpacked(torch.arange(1, 9).view(4, 2), real).tolist() == [
-        [[1, 2], [3, 4], [0, 0]],
-        [[0, 0], [5, 6], [7, 8]],
-    ]

@@ -5,36 +5,30 @@ import torch
 from torch import nn
 
 from qa_lightning.errors import UserError
+from qa_lightning.host_copies import HostCopy
 from qa_lightning.modeling import finite
 from qa_lightning.modeling.finite import LossCheck, skips_steps
 from tests.waits import Waits
 
 
-class Event:
-    """An event of a GPU that has not come before a number of looks."""
+class Copy(HostCopy):
+    """A copy that has not arrived before a number of looks, as one from a GPU."""
 
     looks = 3
 
-    def __init__(self) -> None:
+    def __init__(self, tensor: torch.Tensor) -> None:
+        super().__init__(tensor)
         self.left = self.looks
 
-    def record(self) -> None:
-        pass
-
-    def query(self) -> bool:
+    def has_arrived(self) -> bool:
         self.left -= 1
         return self.left < 0
-
-    def synchronize(self) -> None:
-        self.left = 0
 
 
 @pytest.fixture(autouse=True)
 def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has losses arrive as if they came from a GPU."""
-    empty = torch.empty
-    monkeypatch.setattr(torch.cuda, "Event", Event)
-    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory, **options: empty(*shape, **options))
+    monkeypatch.setattr(finite, "HostCopy", Copy)
 
 
 def test_a_loss_is_looked_at_at_once() -> None:
@@ -59,7 +53,7 @@ def test_or_when_it_has_arrived(value: float) -> None:
 
 
 def test_the_host_is_never_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Event, "looks", 10**9)
+    monkeypatch.setattr(Copy, "looks", 10**9)
     monkeypatch.setattr(finite, "MOST_STEPS", 5)
     check = LossCheck()
     check.see(torch.tensor(float("nan")), 0, ["bad"], later=True)
@@ -70,7 +64,7 @@ def test_the_host_is_never_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_on_its_way_is_waited_for_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Event, "looks", 10**9)
+    monkeypatch.setattr(Copy, "looks", 10**9)
     check = LossCheck()
     check.see(torch.tensor(float("inf")), 7, ["bad"], later=True)
     with pytest.raises(UserError, match="the loss is inf at step 7"):
@@ -104,7 +98,7 @@ def test_only_fused_optimizers_skip_steps() -> None:
 def test_a_step_of_which_a_loss_is_not_a_number_changes_nothing(
     losses: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Event, "looks", 10**9)
+    monkeypatch.setattr(Copy, "looks", 10**9)
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
     optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
     check = LossCheck()

@@ -12,6 +12,7 @@ import statistics
 import string
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from qa_lightning.errors import UserError
+from qa_lightning.modeling import acceleration
+from qa_lightning.modeling import module as modeling_module
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
@@ -624,6 +627,8 @@ def test_a_random_start_is_saved_with_the_tokenizer_it_was_given(folder: Path, t
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # what torch.compile imports
 def test_a_compiled_model_keeps_its_names(folder: Path) -> None:
     plain, compiled = make_module(folder), make_module(folder, torch_compile=True)
+    compiled.trainer = make_trainer(folder)
+    compiled.setup("fit")
     assert list(compiled.state_dict()) == list(plain.state_dict())
     assert compiled.model._compiled_call_impl is not None
     assert plain.model._compiled_call_impl is None
@@ -655,7 +660,8 @@ def test_tf32_is_for_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch, device:
     module = make_module(folder)
     set_to = ["highest"]
     monkeypatch.setattr(torch, "set_float32_matmul_precision", set_to.append)
-    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    trainer = SimpleNamespace(strategy=strategy, precision="32-true")
     monkeypatch.setattr(type(module), "trainer", trainer)
     module.setup("fit")
     assert set_to[-1] == precision
@@ -676,3 +682,79 @@ def test_less_than_one_answer_or_token_is_refused(folder: Path, name: str) -> No
 def test_a_module_can_be_sent_to_another_process(folder: Path) -> None:
     copy = pickle.loads(pickle.dumps(make_module(folder)))
     assert torch.equal(logits(copy, BATCH), logits(make_module(folder), BATCH))
+
+
+# On a GPU
+
+
+@pytest.mark.parametrize("limit", [1.0, 4])
+def test_answers_that_come_a_batch_later_are_the_same(
+    folder: Path, squad: Path, tmp_path: Path, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answers(pl.Callback):
+        def __init__(self) -> None:
+            self.of_batch: list[list[tuple[str, str]]] = []
+
+        def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+            self.of_batch.append([(found.question.id, found.text) for found in outputs["predictions"]])
+
+        def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+            self.of_batch.append([(found.question.id, found.text) for found in outputs])
+
+    def evaluated(verb: str, later: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
+        monkeypatch.setattr(modeling_module, "_answers_later", lambda _: later)
+        sets = {"a": str(squad), "b": str(squad)}
+        data = make_data(folder, validation_file=sets, predict_file=sets, eval_batch_size=3)
+        pl.seed_everything(5, verbose=False)
+        module, answers = make_module(folder), Answers()
+        trainer = make_trainer(tmp_path, answers, limit_val_batches=limit, limit_predict_batches=limit)
+        getattr(trainer, verb)(module, data)
+        return answers.of_batch, module.scores
+
+    for verb in ("validate", "predict"):
+        (at_once, scores), (later, later_scores) = evaluated(verb, False), evaluated(verb, True)
+        assert scores == later_scores
+        assert len(at_once) == len(later)
+        assert list(chain.from_iterable(at_once)) == list(chain.from_iterable(later))
+        assert at_once != later
+        assert not later[0]
+
+
+def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = make_module(folder)
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    compared = []
+    monkeypatch.setattr(acceleration, "kernel_is_exact", lambda *given: compared.append(given) or exact)
+
+    def packs(choice: bool | str, device: torch.device, precision: str, kernel: str | None = None) -> bool:
+        return acceleration.choose_packing(choice, module.model, kernel, device, precision) is not None
+
+    exact = True
+    assert packs("auto", cuda, "bf16-mixed")
+    assert packs("auto", cuda, "16-true")
+    assert compared == [(cuda, torch.bfloat16, 8), (cuda, torch.float16, 8)]
+    assert not packs("auto", cuda, "32-true")
+    assert not packs("auto", cpu, "bf16-mixed")
+    assert not packs(False, cuda, "bf16-mixed")
+    assert packs(True, cpu, "32-true")
+    assert not packs("auto", cuda, "bf16-mixed", "eager")
+    with pytest.raises(UserError, match="set packing to false"):
+        packs(True, cuda, "bf16-mixed", "eager")
+    exact = False
+    assert not packs("auto", cuda, "bf16-mixed")
+    with pytest.raises(UserError, match="flash attention does not run on this GPU with this model; set packing"):
+        packs(True, cuda, "bf16-mixed")
+
+
+def test_a_training_is_compiled_where_it_is_repaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration, "compiler_is_missing", lambda: missing)
+    missing = None
+    cuda = torch.device("cuda")
+    assert acceleration.compiling_pays(cuda, packed=True, processes=1, batches=5000)
+    assert acceleration.compiling_pays(cuda, packed=True, processes=1, batches=float("inf"))
+    assert not acceleration.compiling_pays(cuda, packed=True, processes=1, batches=500)
+    assert not acceleration.compiling_pays(cuda, packed=True, processes=2, batches=5000)
+    assert not acceleration.compiling_pays(cuda, packed=False, processes=1, batches=5000)
+    assert not acceleration.compiling_pays(torch.device("cpu"), packed=True, processes=1, batches=5000)
+    missing = "triton"
+    assert not acceleration.compiling_pays(cuda, packed=True, processes=1, batches=5000)

@@ -1,0 +1,112 @@
+"""What makes a network faster on the device that it is trained on, chosen by what there is: packing and compiling."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any, Literal
+
+import torch
+
+from qa_lightning.errors import UserError
+from qa_lightning.modeling.packing import Packing, kernel_is_exact
+
+Choice = Literal["auto"] | bool
+
+REPAID_AFTER = 2000
+"""Batches of a training after which compiling, which takes about half a minute, has saved as much."""
+
+MOST_COMPILED = 64
+"""Shapes of batches that a network is compiled for at most; torch stops at 8 by itself and goes on uncompiled."""
+
+_PRECISIONS = {
+    "bf16-mixed": torch.bfloat16,
+    "bf16-true": torch.bfloat16,
+    "16-mixed": torch.float16,
+    "16-true": torch.float16,
+}
+
+
+def choose_packing(
+    choice: Choice, network: Any, attn_implementation: str | None, device: torch.device, precision: str | None
+) -> Packing | None:
+    """Decides whether a network is given its batches packed.
+
+    Args:
+        choice: What the user asked for. ``auto``: only by a kernel for windows of unequal length, which GPUs have in
+            16-bit precision; on a CPU or in float32, packed windows are padded within attention, which gains nothing.
+        network: A network of transformers, on any device.
+        attn_implementation: The attention kernel that it was loaded with; None: the network's own choice.
+        device: The device that it will be on.
+        precision: The trainer's precision, by Lightning's name.
+
+    Returns:
+        How to give it packed batches; None: as rows with padding.
+
+    Raises:
+        UserError: Where packing was asked for and the network or the device cannot.
+    """
+    if choice is False:
+        return None
+    dtype = _PRECISIONS.get(precision or "")
+    has_kernel = device.type == "cuda" and dtype is not None
+    if choice == "auto" and not has_kernel:
+        return None
+    if has_kernel and dtype is not None and not kernel_is_exact(device, dtype, _head_size(network.config)):
+        if choice == "auto":
+            return None
+        raise UserError("torch's flash attention does not run on this GPU with this model; set packing to false")
+    try:
+        return Packing(network, attn_implementation)
+    except UserError:
+        if choice == "auto":
+            return None
+        raise
+
+
+def _head_size(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def compiling_pays(device: torch.device, *, packed: bool, processes: int, batches: float) -> bool:
+    """Whether ``torch_compile: auto`` compiles.
+
+    Args:
+        device: The device of the network.
+        packed: Whether batches are packed, so that all have one shape.
+        processes: How many processes train.
+        batches: Batches of the whole training in each.
+    """
+    return (
+        device.type == "cuda"
+        and packed
+        and processes == 1
+        and batches >= REPAID_AFTER
+        and compiler_is_missing() is None
+    )
+
+
+def compiler_is_missing() -> str | None:
+    """What ``torch.compile`` lacks to make code for a GPU; None: nothing."""
+    from torch.utils._triton import has_triton
+
+    if not has_triton():
+        return "triton"
+    return None if any(map(shutil.which, ("cc", "gcc", "clang"))) else "a C compiler"
+
+
+def compile_network(network: Any, device: torch.device, *, accumulates: bool = False) -> None:
+    """Compiles a network when it is first called, once for each shape of its inputs.
+
+    On a GPU, its kernels are replayed as CUDA graphs, so that the host does not limit their pace; not where gradients
+    are accumulated, since what a graph leaves in its memory is overwritten when it is replayed.
+
+    Args:
+        network: A network of transformers.
+        device: Its device.
+        accumulates: Whether several batches make a step of the optimizer.
+    """
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, MOST_COMPILED)
+    graphs = device.type == "cuda" and not accumulates
+    network.compile(dynamic=False, mode="reduce-overhead" if graphs else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from qa_lightning import Reader
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.cli import main
 from qa_lightning.errors import UserError
+from qa_lightning.modeling.packing import kernel_is_exact
 from tests.conftest import ROOT
 from tests.tiny import PASSAGES, tiny_folder
 from tests.training import NO_DROPOUT, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
@@ -46,13 +48,18 @@ def _full_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def train(
-    folder: Path, *callbacks: pl.Callback, trainer: dict[str, Any], resume: Path | None = None, **data: Any
+    folder: Path,
+    *callbacks: pl.Callback,
+    trainer: dict[str, Any],
+    resume: Path | None = None,
+    options: dict[str, Any] | None = None,
+    **data: Any,
 ) -> tuple[list[float], Any]:
     """The losses of two epochs of training without dropout, and the module."""
     pl.seed_everything(5, verbose=False)
     squad = folder / "squad.json"
     losses = Watch(lambda trainer, _: trainer.callback_metrics["train/loss"])
-    module = make_module(folder / "model", learning_rate=3e-3, config_overrides=NO_DROPOUT)
+    module = make_module(folder / "model", learning_rate=3e-3, config_overrides=NO_DROPOUT, **options or {})
     questions = make_data(folder / "model", train=squad, validation_file=str(squad), batch_shapes=3, **data)
     made = make_trainer(folder, losses, *callbacks, max_epochs=2, num_sanity_val_steps=0, **trainer)
     made.fit(module, questions, ckpt_path=resume, weights_only=True)
@@ -83,7 +90,8 @@ def test_losses_and_scores_are_those_of_a_cpu(folder: Path) -> None:
     assert on_gpu.scores[""]["f1"] == pytest.approx(on_cpu.scores[""]["f1"], abs=1)
 
 
-def test_no_step_waits_for_the_device(folder: Path) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_no_step_waits_for_the_device(folder: Path, precision: str) -> None:
     class Watched(pl.Callback):
         """Has every wait in a step, but for the first ones that warm up, end in an error."""
 
@@ -93,8 +101,50 @@ def test_no_step_waits_for_the_device(folder: Path) -> None:
         def on_train_batch_end(self, *_: Any) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
-    losses, _ = train(folder, Watched(), trainer=ON_GPU | {"limit_val_batches": 0})
+    losses, module = train(folder, Watched(), trainer=ON_GPU | {"limit_val_batches": 0, "precision": precision})
     assert len(losses) > 10
+    assert module.packs_windows == (precision == "bf16-mixed")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("size", [8, 64])
+def test_the_kernel_for_packed_windows_gives_what_padded_ones_give(dtype: torch.dtype, size: int) -> None:
+    assert kernel_is_exact(torch.device("cuda"), dtype, size)
+
+
+def test_packed_batches_give_the_logits_and_gradients_of_padded_ones(folder: Path) -> None:
+    data = make_data(folder / "model", train=folder / "squad.json", batch_size=8)
+    module = make_module(folder / "model", packing=True, config_overrides=NO_DROPOUT).to("cuda")
+    data.trainer = make_trainer(folder, accelerator="gpu", devices=1)
+    data.trainer.strategy.connect(module)
+    data.setup("fit")
+    for batch in data.train_dataloader():
+        there = batch.to("cuda")
+        results = []
+        for some in (there, replace(there, row_tokens=None)):
+            module.zero_grad()
+            with torch.autocast("cuda", torch.bfloat16):
+                losses, labelled = module._loss(some, *module(some))
+            losses[labelled].mean().backward()
+            gradients = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+            results.append((losses.detach(), gradients))
+        (packed, packed_gradients), (padded, padded_gradients) = results
+        assert torch.allclose(packed, padded, rtol=0.02, atol=0.02)
+        assert (packed_gradients - padded_gradients).norm() < 0.05 * padded_gradients.norm()
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same_and_compiles_once(folder: Path) -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    options = {"precision": "bf16-mixed"}
+    plain, _ = train(folder, trainer=ON_GPU | options)
+    compiled, module = train(folder, trainer=ON_GPU | options, options={"torch_compile": True})
+    assert module.packs_windows
+    assert compiled[:5] == pytest.approx(plain[:5], rel=0.05)
+    assert compiled[-1] == pytest.approx(plain[-1], rel=0.3)
+    # One graph for training and one for evaluation.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
 
 
 def test_a_loss_that_is_not_a_number_stops_training(folder: Path) -> None:

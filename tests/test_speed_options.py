@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.data.datamodule import QADataModule
 from tests.tiny import tiny_folder
 from tests.training import NO_DROPOUT, Watch, make_data, make_module, make_trainer, trains, write_long
 
@@ -72,9 +72,7 @@ def test_packed_batches_have_the_losses_of_padded_ones(
 ) -> None:
     data = {"tokens_per_batch": tokens_per_batch}
     packed = train(folder, {"packing": True} | options, data)
-    monkeypatch.setattr(
-        QALightningModule, "on_before_batch_transfer", lambda _, batch, __: replace(batch, row_tokens=None)
-    )
+    monkeypatch.setattr(QADataModule, "on_before_batch_transfer", lambda _, batch, __: replace(batch, row_tokens=None))
     padded = train(folder, {"packing": True} | options, data)
     assert packed[0] == pytest.approx(padded[0], rel=1e-4)
     assert packed[1] == pytest.approx(padded[1], rel=1e-4)
@@ -127,6 +125,7 @@ def test_batches_that_are_filled_up_to_few_shapes_have_the_same_losses_and_gradi
 @pytest.mark.parametrize("packing", [False, True])
 def test_a_compiled_model_learns_the_same_and_compiles_each_shape_once(folder: Path, packing: bool) -> None:
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     few = {"batch_shapes": 2}
     plain = train(folder, {"packing": packing}, few)
     losses, scores = train(folder, {"packing": packing, "torch_compile": True}, few)

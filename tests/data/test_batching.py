@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatches, TrainingBatches, packed_shape
+from qa_lightning.data.datamodule import GPU_SHAPES
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 
@@ -351,3 +352,21 @@ def test_packed_evaluation_fills_rows_with_whole_questions_longest_first(world_s
         assert all(full[:-1])
     examples = [set(example[np.concatenate(batches)].tolist()) for batches in processes]
     assert sum(map(len, examples)) == 300
+
+
+def test_an_epoch_of_squads_size_has_few_shapes_and_packed_one() -> None:
+    # 88,000 windows, about log-normal, the long ones cut at 384; batches of 32, as on a GPU.
+    lengths = np.minimum(np.random.default_rng(3).lognormal(4.9, 0.35, 88_000).astype(np.int64) + 24, 384)
+    shapes = Shapes.of(lengths, GPU_SHAPES, lambda _: 32)
+    padded = drawn(TrainingBatches(lengths, np.arange(88_000) // 5, 32, shapes=shapes, seed=0))
+    places = np.array([shapes.which(lengths[rows].max()) for rows in padded])
+    assert len(set(places.tolist())) == GPU_SHAPES == 12
+    assert {len(rows) for rows in padded[1:]} <= {32, 88_000 % 32 or 32}
+    assert 1 - lengths.sum() / (shapes.lengths[places] * 32).sum() <= 0.08
+
+    shape = packed_shape(lengths, 32)
+    packed_batches = drawn(TrainingBatches(lengths, np.arange(88_000) // 5, 32, shapes=shape, seed=0))
+    assert len(shape.lengths) == 1
+    assert {len(rows) for rows in packed_batches} == {32}
+    assert shape.row_tokens is not None
+    assert 1 - lengths.sum() / (shape.row_tokens * len(packed_batches)) <= 0.012

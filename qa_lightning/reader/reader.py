@@ -241,9 +241,11 @@ class Reader:
             dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest, self.null_at_end)
             self._warn_of_cuts(dataset.questions_cut, plan)
             batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
-            moved = (dataset[rows].to(self.runner.device) for rows in batches)
-            scored = [Scored(batch, *self.runner(batch)) for batch in moved]
-        if any(one.start_logits.isnan().any() or one.end_logits.isnan().any() for one in scored):
+            dataset.to(self.runner.device)
+            scored = [Scored(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
+            # One look for all of them, when a GPU has all of its work.
+            wrong = torch.stack([logits.isnan().any() for batch in scored for logits in batch[1:]]).any()
+        if wrong:
             raise UserError("the model gave what is no number (NaN); load it with another dtype, such as float32")
         return scored
 
@@ -273,7 +275,8 @@ def _predictions(scored: list[Scored], plan: Settings) -> list[Prediction]:
     decoder = Decoder(
         plan.n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
     )
-    found = [one for batch in scored for one in decoder.answer(*batch)]
+    pending = [decoder.begin(*batch) for batch in scored]
+    found = [prediction for answers in pending for prediction in decoder.finish(answers)]
     return sorted(found, key=lambda one: one.question.row)
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from qa_lightning.errors import UserError
-from qa_lightning.files import in_scratch_folder
-from qa_lightning.model_size import check_model_size
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import in_scratch_folder
+from qa_lightning.utils.model_size import check_model_size
 
 CHECKPOINT_KEY = "qa_lightning"
 """Key in a Lightning checkpoint under which our parts stand."""

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 class ExponentialMovingAverage(WeightAveraging):

@@ -14,12 +14,12 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from qa_lightning.bounds import check_between
 from qa_lightning.callbacks.final_validation import training_ends
-from qa_lightning.errors import UserError
-from qa_lightning.files import link_or_copy
-from qa_lightning.processes import tell_main_process
-from qa_lightning.signals import Noted
+from qa_lightning.utils.bounds import check_between
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import link_or_copy
+from qa_lightning.utils.processes import tell_main_process
+from qa_lightning.utils.signals import Noted
 
 KEEP_ALL = -1
 """A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import lightning.pytorch as pl
 
-from qa_lightning.files import write_json
+from qa_lightning.utils.files import write_json
 
 
 class Reports(Protocol):

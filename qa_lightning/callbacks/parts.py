@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lightning.per_question import read_table, write_table
+from qa_lightning.runs.questions import read_table, write_table
 
 
 def gather(tables: Mapping[str, pa.Table], folder: Path, trainer: pl.Trainer) -> dict[str, pa.Table]:

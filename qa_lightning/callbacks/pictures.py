@@ -9,7 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import WandbLogger
 
-from qa_lightning.per_question import questions_of
+from qa_lightning.runs.questions import questions_of
 
 
 def log_pictures(trainer: pl.Trainer, folder: Path) -> None:
@@ -25,7 +25,7 @@ def log_pictures(trainer: pl.Trainer, folder: Path) -> None:
     from PIL import Image
 
     from qa_lightning.report.figures import draw_figures
-    from qa_lightning.report.run_files import curves_of, scores_of
+    from qa_lightning.runs.history import curves_of, scores_of
 
     for logger in trainer.loggers:
         logger.save()  # the learning curves are drawn from a logger's file

@@ -8,11 +8,11 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting.background import BackgroundUploads
 from qa_lightning.exporting.upload import create, upload
-from qa_lightning.files import link_or_copy
 from qa_lightning.pretrained import BEST_MODEL, load_settings
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import link_or_copy
 
 _WORKSHOP = ".push_to_hub"
 """Folder of a run that holds copies of the best model while they are uploaded."""
@@ -125,7 +125,7 @@ class PushToHub(pl.Callback):
         """A copy of the best model with its card, in a folder of its own."""
         # Imported here, since they bring much that a training without uploads never needs.
         from qa_lightning.exporting.card import CARD, render
-        from qa_lightning.exporting.provenance import provenance_of
+        from qa_lightning.runs.provenance import provenance_of
 
         self._copies += 1
         folder = run / _WORKSHOP / str(self._copies)

@@ -14,14 +14,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from qa_lightning.callbacks.parts import gather
 from qa_lightning.callbacks.pictures import log_pictures
-from qa_lightning.callbacks.prediction_files import METRICS, remove_evaluation, write_predictions
 from qa_lightning.callbacks.tables import COLUMNS, SAMPLED, print_samples, print_scores, sample_rows
-from qa_lightning.comparison import intervals_of
-from qa_lightning.files import write_json
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.per_question import FILE, tabulate, write_table
 from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.records import Prediction
+from qa_lightning.runs.comparison import intervals_of
+from qa_lightning.runs.predictions import METRICS, remove_evaluation, write_predictions
+from qa_lightning.runs.questions import FILE, tabulate, write_table
+from qa_lightning.utils.files import write_json
 
 
 class Results(pl.Callback):

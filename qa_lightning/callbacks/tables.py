@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from qa_lightning.scoring.squad import is_best_threshold
-from qa_lightning.terminal import printable
+from qa_lightning.utils.terminal import printable
 
 COLUMNS = ("id", "question", "prediction", "gold", "probability")
 """Columns of `sample_rows`."""

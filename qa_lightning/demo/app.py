@@ -27,9 +27,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qa_lightning.demo.examples import examples
-from qa_lightning.errors import UserError
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.bodies import BodyLimit
+from qa_lightning.utils.errors import UserError
 
 LONGEST_QUESTION = 1_000
 """Characters."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 class BackgroundUploads:

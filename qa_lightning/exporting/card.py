@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qa_lightning.exporting.measure import Comparison
-from qa_lightning.exporting.provenance import Provenance
-from qa_lightning.report.run_files import Scores
-from qa_lightning.terminal import printable
+from qa_lightning.runs.history import Scores
+from qa_lightning.runs.provenance import Provenance
+from qa_lightning.utils.terminal import printable
 
 CARD = "README.md"
 """File of a model folder that is its card."""

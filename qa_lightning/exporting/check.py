@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from qa_lightning.data.synthetic import SyntheticCorpus
-from qa_lightning.errors import UserError
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import Runner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Batch
+from qa_lightning.utils.errors import UserError
 
 LIMIT = 1e-3
 """By how much logits may differ."""

@@ -11,14 +11,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting.card import CARD, Graph, render
 from qa_lightning.exporting.check import checked_difference, sample_batches
 from qa_lightning.exporting.measure import Comparison, measure, read_golds, size_of
 from qa_lightning.exporting.onnx import check_exportable, write_onnx
-from qa_lightning.exporting.provenance import provenance_of
 from qa_lightning.exporting.quantize import quantize
-from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer, model_of
 from qa_lightning.reader.loading import load_answering
@@ -26,6 +23,9 @@ from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import TorchRunner
 from qa_lightning.reader.settings import Settings
+from qa_lightning.runs.provenance import provenance_of
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import whole_folder, write_json
 
 Format = Literal["onnx", "safetensors"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from qa_lightning.extras import need
+from qa_lightning.utils.extras import need
 
 
 def quantize(path: Path, to: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qa_lightning.errors import UserError
 from qa_lightning.pretrained import in_one_line
+from qa_lightning.utils.errors import UserError
 
 
 def check_name(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 RENAMED = {"topk": "top_k", "data": "inputs", "X": "inputs"}
 """Arguments that have another name here."""

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from qa_lightning.data.values import ShapeError, check_text
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Form = Literal["one", "list", "stream"]
 """What was given, and so what is returned."""

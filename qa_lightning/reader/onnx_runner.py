@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qa_lightning.errors import UserError
-from qa_lightning.extras import need
 from qa_lightning.modeling.network import network_inputs
 from qa_lightning.pretrained import in_one_line
 from qa_lightning.records import Batch
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.extras import need
 
 ONNX_FILE = "model.onnx"
 """File in an exported folder that holds the model."""

@@ -13,7 +13,6 @@ import torch
 from qa_lightning.data.batching import EvaluationBatches
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
 from qa_lightning.pretrained import load_settings, load_tokenizer, model_of, null_at_end
 from qa_lightning.reader.inputs import Pair, read_pairs
@@ -25,6 +24,7 @@ from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
 from qa_lightning.reader.windows import make_windows
 from qa_lightning.records import Prediction
+from qa_lightning.utils.errors import UserError
 
 BLOCK = 1024
 """Questions that are read, tokenised and put into batches together; a stream is answered block by block."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
-from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.data.windows import check_lengths
-from qa_lightning.errors import UserError
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.reader.former import LOADING, SET_ASIDE
+from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
+from qa_lightning.utils.errors import UserError
 
 _LONGEST_WINDOW = 384
 _LONGEST_STRIDE = 128

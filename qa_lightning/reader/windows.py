@@ -14,10 +14,10 @@ from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.data.windows import Ints, cut
 from qa_lightning.data.words import tokenizer_words, whole_words
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question
+from qa_lightning.utils.errors import UserError
 
 ANY_LENGTH = (1 << 31) - 1
 """Tokens of a question at most, where it is not cut."""

@@ -1,6 +1,6 @@
 """The numbers behind the charts: groups of questions, curves over thresholds, calibration.
 
-Scores of questions are on a scale of 0 to 100, as in the table of `qa_lightning.per_question`.
+Scores of questions are on a scale of 0 to 100, as in the table of `qa_lightning.runs.questions`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def browsable(table: pa.Table, n_best: int, most: int | None = None, budget: int
     """As many of the first questions as there is room for.
 
     Args:
-        table: The questions, as `qa_lightning.per_question.tabulate` makes them.
+        table: The questions, as `qa_lightning.runs.questions.tabulate` makes them.
         n_best: How many candidates of each are kept.
         most: How many questions at most; None: no limit.
         budget: How many bytes of UTF-8 at most.

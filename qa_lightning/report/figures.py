@@ -57,7 +57,7 @@ def draw_figures(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[st
     """The pictures of an evaluation by name; one that has no data is left out.
 
     Args:
-        table: The questions, as `qa_lightning.per_question.tabulate` makes them.
+        table: The questions, as `qa_lightning.runs.questions.tabulate` makes them.
         metrics: The evaluation set's scores by plain name, of which ``null_score_diff_threshold`` is marked.
         curves: Steps and values by name, ``train/loss``, ``val/loss``, ``val/f1``, ``val/exact_match``;
             ``[points]`` each.

@@ -15,11 +15,11 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from qa_lightning.files import whole_file
 from qa_lightning.report.browser import browsable
 from qa_lightning.report.drawing import signed, to_svg
 from qa_lightning.report.figures import Curve, draw_charts
 from qa_lightning.scoring.squad import is_best_threshold
+from qa_lightning.utils.files import whole_file
 
 PARTS = {
     "learning": "Learning curves",
@@ -68,9 +68,9 @@ def write_page(
     Args:
         path: Where to.
         name: What the run is called.
-        table: Its questions, as `qa_lightning.per_question.tabulate` makes them.
-        scores: Its figures, as `qa_lightning.report.run_files.scores_of` reads them.
-        curves: Its learning curves, as `qa_lightning.report.run_files.curves_of` reads them.
+        table: Its questions, as `qa_lightning.runs.questions.tabulate` makes them.
+        scores: Its figures, as `qa_lightning.runs.history.scores_of` reads them.
+        curves: Its learning curves, as `qa_lightning.runs.history.curves_of` reads them.
         n_best: How many candidate answers of each question are shown.
         questions: How many questions can be looked at; None: all, as far as there is room.
     """

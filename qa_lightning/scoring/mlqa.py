@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache, partial
 
-from qa_lightning.errors import UserError
 from qa_lightning.scoring import squad
+from qa_lightning.utils.errors import UserError
 
 LANGUAGES = ("en", "es", "de", "ar", "hi", "vi", "zh")
 """Codes of the languages that have a rule; every other one takes the plain rule."""

@@ -20,7 +20,7 @@ from itertools import chain, repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

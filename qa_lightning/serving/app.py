@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from qa_lightning import __version__
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.settings import Settings
 from qa_lightning.serving.batching import Batcher
@@ -19,6 +18,7 @@ from qa_lightning.serving.bodies import CLIENT_HAS_GONE, BodyLimit
 from qa_lightning.serving.docs import CONTENT_POLICY, docs_page
 from qa_lightning.serving.limits import Limits
 from qa_lightning.serving.messages import Answers, Asked, Health, Problem
+from qa_lightning.utils.errors import UserError
 
 _PROBLEMS = {
     400: "The body is not JSON.",

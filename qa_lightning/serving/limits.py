@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair
+from qa_lightning.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import uvicorn
 from starlette.types import ASGIApp
 
-from qa_lightning.errors import UserError
 from qa_lightning.serving.connections import Connection
+from qa_lightning.utils.errors import UserError
 
 MOST_CONNECTIONS = 512
 """Clients that are connected at the same time; what comes above is told to come again (status 503)."""

@@ -18,11 +18,10 @@ from qa_lightning.callbacks.averaging import ExponentialMovingAverage, SafeAvera
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.results import Results
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.utils.errors import UserError
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
-from tests.test_processes import command
 from tests.tiny import fit_arguments
 from tests.training import (
     SETTINGS,
@@ -34,6 +33,7 @@ from tests.training import (
     script_scores,
     trains,
 )
+from tests.utils.test_processes import command
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 

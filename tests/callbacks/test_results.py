@@ -16,10 +16,10 @@ from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.results import Results
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.per_question import FILE, read_table
+from qa_lightning.runs.questions import FILE, read_table
+from qa_lightning.utils.errors import UserError
 from tests.training import make_data, make_module, make_trainer, script_scores, trains, write_long
 
 pytestmark = trains

@@ -8,7 +8,7 @@ import yaml
 
 from qa_lightning.exporting.card import Graph, as_string, as_text, render
 from qa_lightning.exporting.measure import Comparison, Measured
-from qa_lightning.exporting.provenance import Provenance
+from qa_lightning.runs.provenance import Provenance
 
 SETTINGS = {
     "max_length": 384,

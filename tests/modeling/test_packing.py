@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering
 
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.network import accepted_inputs
 from qa_lightning.modeling.packing import Packing
+from qa_lightning.utils.errors import UserError
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder
 from tests.training import make_data, make_module, trains, write_long

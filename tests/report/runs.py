@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from qa_lightning.per_question import FILE, tabulate, write_table
 from qa_lightning.records import Answer, Answers, Prediction, Question
+from qa_lightning.runs.questions import FILE, tabulate, write_table
 from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada wrote the first program in London. Grace built a compiler in Paris."

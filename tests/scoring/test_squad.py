@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.errors import UserError
 from qa_lightning.scoring.squad import (
     apply_threshold,
     best_threshold,
@@ -18,6 +17,7 @@ from qa_lightning.scoring.squad import (
     score_question_v1,
     summarize,
 )
+from qa_lightning.utils.errors import UserError
 from tests.scoring import reference
 from tests.scoring.reference import DataSet, data_sets, read_golds, texts
 

@@ -12,11 +12,11 @@ import pytest
 from fastapi import FastAPI
 
 from qa_lightning import Reader
-from qa_lightning.errors import UserError
 from qa_lightning.serving.app import make_app
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import BodyLimit
 from qa_lightning.serving.limits import Limits
+from qa_lightning.utils.errors import UserError
 from tests.tiny import PASSAGES
 
 LIMITS = Limits(max_body_bytes=2000, max_context_characters=300, max_questions=5)

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from qa_lightning.errors import UserError
 from qa_lightning.serving.run import address, bound
+from qa_lightning.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

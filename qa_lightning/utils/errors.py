@@ -1,0 +1,29 @@
+"""The one exception that a user's mistake ends in, and how the command line says it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from qa_lightning.utils.terminal import one_line
+
+DEBUG = "QA_LIGHTNING_DEBUG"
+"""Environment variable that has the traceback of a mistake printed, too."""
+
+REFUSED = 2
+"""Exit status of the command line where it is asked for what it cannot do."""
+
+
+class UserError(Exception):
+    """Bad input, told in one clear line: the file, the row or id, and what to do.
+
+    The command line prints the message without a traceback and exits with status 2.
+    """
+
+
+def print_error(message: str, error: BaseException | None = None) -> None:
+    """Prints a message as the one line that a command ends in, behind the traceback where `DEBUG` asks for it."""
+    if os.environ.get(DEBUG) and error is not None:
+        traceback.print_exception(error)
+    print(f"error: {one_line(message)}", file=sys.stderr)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.runs.comparison import Change, Comparison, compare, holm
-from qa_lightning.runs.questions import questions_of
+from qa_lightning.runs.questions import read_questions
 from qa_lightning.utils.files import write_json
 from qa_lightning.utils.terminal import printable
 
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> None:
         if seen[place] in seen[:place]:
             parser.error(f"{folder} is named twice")
 
-    tables = {str(folder): questions_of(folder) for folder in folders}
+    tables = {str(folder): read_questions(folder) for folder in folders}
     group, versus = ([str(folder) for folder in some] for some in (options.runs, options.vs))
     pairs = [(group, versus)] if versus else [(group[:1], [other]) for other in group[1:]]
     comparisons = [

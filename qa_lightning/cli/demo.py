@@ -6,7 +6,8 @@ import threading
 import webbrowser
 
 from qa_lightning.cli.arguments import VerbParser
-from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, shown_name, warnings_in_lines
+from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warnings_in_lines
+from qa_lightning.runs.folder import display_name
 from qa_lightning.utils.extras import need
 
 LISTED = 5
@@ -39,4 +40,4 @@ def run(arguments: list[str]) -> None:
 
     with warnings_in_lines(), bound(options.host, options.port) as sock:
         reader = load_reader(options, top_k=LISTED)
-        run_app(make_app(reader, shown_name(options.model), options.host), sock, ready)
+        run_app(make_app(reader, display_name(options.model), options.host), sock, ready)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import sys
 import warnings
@@ -17,8 +15,9 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from qa_lightning.cli.lightning import QACLI
-from qa_lightning.cli.parser import check_configs, flag_value
+from qa_lightning.cli.parser import check_configs, named_places
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.inspection.page import notes, render
 from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
 from qa_lightning.inspection.tables import (
     TOKEN_COLUMNS,
@@ -38,8 +37,6 @@ from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
 from qa_lightning.utils.refusals import Progress, refusals_in_one_line
 from qa_lightning.utils.terminal import printable
-
-TEMPLATE = Path(__file__).parents[1].joinpath("inspection", "page.html.j2")
 
 SIDE_BY_SIDE = 2
 """Splits that stand beside each other in the terminal, so that 80 columns hold them."""
@@ -61,8 +58,8 @@ class DataCLI(QACLI):
         self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
     ) -> None:
         """Makes one parser, without subcommands."""
-        told = "Looks at the data that fit would train and validate on; takes the configs and flags of fit."
-        super().setup_parser(False, {"prog": "python -m qa_lightning inspect", "description": told}, {})
+        description = "Looks at the data that fit would train and validate on; takes the configs and flags of fit."
+        super().setup_parser(False, {"prog": "python -m qa_lightning inspect", "description": description}, {})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of ``inspect`` to those of ``fit``."""
@@ -77,8 +74,10 @@ class DataCLI(QACLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
-        check_configs(args)
-        self.config = parser.parse_args(earlier_settings(["inspect", *args])[1:])
+        places = named_places(args)
+        check_configs(places.config)
+        self.config = parser.parse_args([*earlier_settings("inspect", places.run_dir, places.ckpt_path), *args])
+        self.title = Path(places.config[-1] if places.config else "data").stem
         self.config.seed_everything = False  # --seed rules all that is drawn here
         self.config.subcommand = None  # Lightning asks which it is
 
@@ -142,8 +141,7 @@ def run(arguments: list[str]) -> None:
     few = [dict(list(found.items())[i : i + SIDE_BY_SIDE]) for i in range(0, len(found), SIDE_BY_SIDE)]
     _print(settings, [*map(numbers, few), of_lengths], examples, windows)
     if page:
-        title = Path(flag_value(arguments, "config", "-c") or "data").stem
-        text = render(title, settings, [numbers(found), of_lengths], examples, windows)
+        text = render(cli.title, settings, [numbers(found), of_lengths], examples, windows)
         with whole_file(page) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         print(f"The page is {page}")
@@ -172,7 +170,9 @@ def _at_work(what: str) -> Iterator[Callable[[str], None]]:
         task = progress.add_task(what, total=None)
         # Lightning's messages go round what is shown, not through it.
         handlers = [
-            one for one in logging.getLogger("lightning.pytorch").handlers if type(one) is logging.StreamHandler
+            handler
+            for handler in logging.getLogger("lightning.pytorch").handlers
+            if type(handler) is logging.StreamHandler
         ]
         before = [(handler, handler.setStream(sys.stderr)) for handler in handlers]
         try:
@@ -181,30 +181,6 @@ def _at_work(what: str) -> Iterator[Callable[[str], None]]:
             for handler, stream in before:
                 if stream is not None:
                     handler.setStream(stream)
-
-
-def render(
-    title: str,
-    settings: Sequence[tuple[str, str]],
-    tables: Sequence[Table],
-    examples: Sequence[Example],
-    windows: Sequence[WindowView],
-) -> str:
-    """The page; every text is escaped, and nothing but its own style is allowed to it."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.globals |= {
-        "notes": notes,
-        "token_columns": TOKEN_COLUMNS,
-        "token_rows": token_rows,
-        "window_title": window_title,
-    }
-    environment.filters["sha256"] = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(title=title, settings=settings, tables=tables, examples=examples, windows=windows)
 
 
 def _print(
@@ -234,14 +210,14 @@ def _print(
                 shown.add_row(*(Text(printable(cell)) for cell in row))
         console.print(shown)
     mark = ("", "") if console.is_terminal else ("»", "«")  # where style is lost
-    for number, one in enumerate(examples, 1):
-        console.rule(Text(printable(f"Example {number} · {one.id}")))
-        console.print(Text(printable(one.question), style="bold"))
-        text = Text(printable(one.before))
-        if one.answer is not None:
-            text.append(mark[0] + printable(one.answer) + mark[1], style="bold reverse")
-        console.print(text.append(printable(one.after)))
-        for name, value in notes(one).items():
+    for number, example in enumerate(examples, 1):
+        console.rule(Text(printable(f"Example {number} · {example.id}")))
+        console.print(Text(printable(example.question), style="bold"))
+        text = Text(printable(example.before))
+        if example.answer is not None:
+            text.append(mark[0] + printable(example.answer) + mark[1], style="bold reverse")
+        console.print(text.append(printable(example.after)))
+        for name, value in notes(example).items():
             console.print(Text(f"{name}: {printable(value)}", style="italic"))
     for window in windows:
         console.rule(Text(printable(window_title(window))))
@@ -250,15 +226,3 @@ def _print(
         for cells in token_rows(window, whole=False):
             shown.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if cells[-1] else None)
         console.print(shown)
-
-
-def notes(one: Example) -> dict[str, str]:
-    """What there is to say of an example besides its question and the answer in its context."""
-    said = {}
-    if one.answer is None:
-        said["answer"] = "none, the question is unanswerable"
-    if one.golds:
-        said["published"] = " | ".join(one.golds)
-    if one.answer is not None and one.label != one.answer:
-        said["tokens cover"] = one.label or "nothing"
-    return said

@@ -1,10 +1,9 @@
-"""``fit``, ``validate``, ``test`` and ``predict``, driven by YAML and flags."""
+"""Lightning's command line with the links, defaults, callbacks and run folders of qa_lightning."""
 
 from __future__ import annotations
 
 import copy
 import os
-import signal
 import warnings
 from contextlib import ExitStack
 from functools import partial
@@ -15,34 +14,35 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.averaging import averaging_callbacks
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.found_settings import FINDERS, FoundSettings
+from qa_lightning.callbacks.progress import MarkStarted
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
+from qa_lightning.callbacks.save_config import SaveConfig
 from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.cli.overview import DESCRIPTION, PROGRAM
-from qa_lightning.cli.parser import Parser, check_configs, flag_value
+from qa_lightning.cli.parser import Parser, check_configs, named_places
 from qa_lightning.cli.trainer import Trainer
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.exporting.upload import check_name
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
-from qa_lightning.runs.resume import earlier_settings, held, new_run_dir, resolve_checkpoint, without_false_start
+from qa_lightning.runs.creation import new_run_dir, sole_run, without_false_start
+from qa_lightning.runs.resume import earlier_settings, resolve_checkpoint
 from qa_lightning.trainer_settings import check_trainer_settings
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.files import full_disk, whole_file
-from qa_lightning.utils.processes import lost_process, main_process, one_run, tell_main_process
-from qa_lightning.utils.refusals import Progress, refusal
-from qa_lightning.utils.signals import BASE, end_by_exception
+from qa_lightning.utils.processes import lost_process, one_run, tell_main_process
+from qa_lightning.utils.refusals import Progress
+from qa_lightning.utils.signals import end_by_exception
 
 SHARED_VALUES = {
     "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
@@ -57,83 +57,12 @@ SHARED_VALUES = {
 }
 """Values that two sides need: stated at the first, handed to the second."""
 
-
-_NOT_FOR_USERS = (
-    # Batches are built whole from memory-mapped columns: handing them over from another process costs more.
-    ".*does not have many workers.*",
-    # Training goes on in its folder, and need not validate.
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*Total length of `list` across ranks is zero.*",
-    # It counts the sizes of float32 weights, which these are.
-    ".*Precision .* is not supported by the model summary.*",
-    # Our schedules are by the step; that of the average takes their place.
-    "SWA is currently only supported every epoch.*",
-    # An evaluation needs nothing of what averages the weights of a training.
-    ".*but loading a checkpoint outside the 'fit' stage.*",
-    # Lightning 2.6 asks torch 2.13 in a way that the latter deprecates.
-    ".*LeafSpec.*",
-    # Lightning 2.6 calls what jsonargparse 5 will drop.
-    r"(?s).*(removed in v5\.0\.0|one JsonargparseDeprecationWarning)",
-)
-
 # So that a config can hold one, such as the default of stochastic weight averaging.
 register_type(torch.device, str, torch.device)
 
 
-class SaveConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into the run's folder and gives the whole of it to the loggers."""
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Writes what was asked for; training that goes on keeps the config that it began with."""
-        path = Path(trainer.default_root_dir, self.config_filename)
-        if not trainer.is_global_zero or self.already_saved:
-            return
-        if self.overwrite or stage != "fit" or not path.exists():
-            self.write(trainer)
-        else:
-            self._log(trainer)
-        self.already_saved = True
-
-    def write(self, trainer: pl.Trainer) -> None:
-        """Writes the config as it is now."""
-        with whole_file(Path(trainer.default_root_dir, self.config_filename)) as unfinished:
-            self.parser.save(self.config, str(unfinished), skip_none=False, overwrite=True)
-        self._log(trainer)
-
-    def _log(self, trainer: pl.Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.log_hyperparams(self.config.as_dict())
-
-
-class Underway(pl.Callback):
-    """Says that the first batch is done.
-
-    Args:
-        progress: Where it says so.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """A training has started."""
-        self.progress.started = True
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """An evaluation has, if it is not the one by which Lightning tries things out."""
-        self.progress.started |= not trainer.sanity_checking
-
-    def on_test_batch_end(self, *_: Any) -> None:
-        """A test has started."""
-        self.progress.started = True
-
-    def on_predict_batch_end(self, *_: Any) -> None:
-        """Answering has."""
-        self.progress.started = True
-
-
 class _Build:
-    """Builds what a config names, and remembers what the last class that would not be built raised."""
+    """Builds the classes that a config names, and keeps the last exception that one of them raised."""
 
     error: Exception | None = None
 
@@ -146,7 +75,13 @@ class _Build:
 
 
 class QACLI(LightningCLI):
-    """`LightningCLI` with the links, defaults and run folders of qa_lightning."""
+    """`LightningCLI` with the links, defaults and run folders of qa_lightning.
+
+    Args:
+        arguments: The subcommand and its arguments.
+        stack: Holds the contexts of the run, which end with it.
+        progress: Where it is noted that the work has begun.
+    """
 
     def __init__(self, arguments: list[str], stack: ExitStack, progress: Progress) -> None:
         self._stack = stack
@@ -210,21 +145,24 @@ class QACLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
-        check_configs(args)
-        self.config = parser.parse_args(earlier_settings(args))
+        places = named_places(args)
+        check_configs(places.config)
+        if args and not args[0].startswith("-"):
+            args = [args[0], *earlier_settings(args[0], places.run_dir, places.ckpt_path), *args[1:]]
+        self.config = parser.parse_args(args)
         subcommand = self.config.subcommand
-        if self.config[subcommand].run_dir != flag_value(args, "run_dir"):
+        if self.config[subcommand].run_dir != places.run_dir:
             raise UserError("run_dir names one run, so it is given as the flag --run_dir DIR, not in a config")
         seed = self.config[subcommand].seed_everything
         if not isinstance(seed, bool):
             check_between("seed_everything", seed, 0, 2**32 - 1)
-        self._run_name = Path(flag_value(args, "config", "-c") or subcommand).stem
+        self._run_name = Path(places.config[-1] if places.config else subcommand).stem
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: `earlier_settings` gave a checkpoint's settings the place below configs and flags."""
 
     def before_instantiate_classes(self) -> None:
-        """Settles the run's folder and the checkpoint, which brings its own model and tokenizer."""
+        """Chooses the run's folder and the checkpoint, which brings its own model and tokenizer."""
         subcommand = self.config.subcommand
         config = self.config[subcommand]
         if subcommand == "fit" and config.push_to_hub is not None and getattr(rank_zero_only, "rank", 0) == 0:
@@ -243,7 +181,7 @@ class QACLI(LightningCLI):
         )
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
         self._stack.enter_context(without_false_start(folder))
-        self._stack.enter_context(held(folder))
+        self._stack.enter_context(sole_run(folder))
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
         self._goes_on = checkpoint is not None
         self.save_config_kwargs["overwrite"] = not self._goes_on  # what is there is of a run that never began
@@ -263,7 +201,7 @@ class QACLI(LightningCLI):
         self._place_loggers(config.trainer, str(folder))
 
     def instantiate_classes(self) -> None:
-        """Builds model, data and trainer; where the parser tried several ways, what a class said is the cause."""
+        """Builds model, data and trainer; an error has what a class raised as its cause."""
         build = _Build()
         self.parser.add_instantiator(build, object)
         try:
@@ -273,19 +211,19 @@ class QACLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Builds the trainer with what every run has besides what its config names."""
+        """Builds the trainer, with the callbacks and loggers that every run has besides those of its config."""
         config = self._get(self.config_init, "trainer")
         self._time_report = TimeReport()
-        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report, Underway(self._progress)]
+        callbacks: list[pl.Callback] = [DataReport(self.datamodule), self._time_report, MarkStarted(self._progress)]
         if config.profiler is None:
             kwargs["profiler"] = self._time_report.stopwatch
         theirs = config.callbacks or []
         theirs = theirs if isinstance(theirs, list) else [theirs]
-        if any(isinstance(one, FINDERS) for one in theirs) and (self.subcommand != "fit" or self._goes_on):
+        if any(isinstance(callback, FINDERS) for callback in theirs) and (self.subcommand != "fit" or self._goes_on):
             rank_zero_info(
                 "only a training that begins searches for a batch size or a learning rate: this takes its own"
             )
-            config.callbacks = theirs = [one for one in theirs if not isinstance(one, FINDERS)]
+            config.callbacks = theirs = [callback for callback in theirs if not isinstance(callback, FINDERS)]
         patience = self._asked.early_stopping_patience
         if patience is not None and self.subcommand == "fit":
             watched = self._get(self.config_init, "checkpoint")
@@ -296,14 +234,14 @@ class QACLI(LightningCLI):
             self._push_to_hub = PushToHub(self._asked.push_to_hub, self._asked.hub_private_repo)
             callbacks.append(self._push_to_hub)
         if self.subcommand != "fit":
-            # What only a training has: early stopping, an average of the weights.
+            # A training has callbacks that an evaluation lacks: early stopping, an average of the weights.
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
         else:
             callbacks += averaging_callbacks(theirs, self._asked.ema_decay)
             callbacks += [FoundSettings(self.datamodule, self._write_found), FinalValidation()]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
-            # Besides what else there may be: the report draws its learning curves from these files.
+            # Besides the loggers that the config names: the report draws its learning curves from these files.
             own = CSVLogger(config.default_root_dir, name="logs")
             others = [] if config.logger in (None, True) else config.logger
             kwargs["logger"] = [*(others if isinstance(others, list) else [others]), own]
@@ -313,7 +251,7 @@ class QACLI(LightningCLI):
         return trainer
 
     def _write_found(self, found: dict[str, dict[str, Any]]) -> None:
-        """Has ``config.yaml`` and the loggers say what a finder found, which is what the training goes by."""
+        """Writes what a finder found, and what training goes by, into ``config.yaml`` and the loggers."""
         for section, values in found.items():
             for name, value in values.items():
                 if name in self._asked[section].init_args:
@@ -350,42 +288,3 @@ def _name_lost_process(trainer: pl.Trainer, kind: Any, error: BaseException | No
         line = lost_process(getattr(trainer.strategy.launcher, "procs", []))
         if line is not None:
             raise UserError(line) from error
-
-
-def run_lightning(arguments: list[str]) -> int:
-    """Runs ``fit``, ``validate``, ``test`` or ``predict`` and returns the exit status.
-
-    Args:
-        arguments: The subcommand and its arguments.
-
-    Raises:
-        UserError: Where something is wrong with what the user gave.
-        SystemExit: As argument parsers do, for ``--help`` and for arguments that cannot be understood.
-    """
-    for message in _NOT_FOR_USERS:
-        warnings.filterwarnings("ignore", message)
-    progress = Progress()
-    try:
-        with ExitStack() as stack:
-            QACLI(arguments, stack, progress)
-    except (SystemExit, KeyboardInterrupt) as error:
-        number = _signal_of(error)
-        if number is None:
-            raise
-        # Where a process that it started ends with another status than 0, Lightning kills the first one.
-        return BASE + number if main_process() is None else 0
-    except Exception as error:
-        line = None if isinstance(error, UserError) else full_disk(error)
-        refused = refusal(error, progress) if line is None else UserError(line)
-        if refused is None or refused is error:
-            raise
-        raise refused from error
-    return 0
-
-
-def _signal_of(error: BaseException) -> int | None:
-    """The signal that ended a run; None where something else did. Of Ctrl-C, Lightning makes a `SystemExit`."""
-    if isinstance(error, SIGTERMException) or getattr(error, "code", None) == BASE + signal.SIGTERM:
-        return signal.SIGTERM
-    interrupted = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-    return signal.SIGINT if interrupted else None

@@ -1,4 +1,4 @@
-"""The command line: Lightning's subcommands, and verbs with small parsers of their own."""
+"""The entry point of the command line, which hands over to Lightning or to one of the other verbs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import importlib
 import os
 import sys
 
-from qa_lightning.cli.overview import answer
-from qa_lightning.cli.verbs import VERBS
+from qa_lightning.cli.overview import VERBS, answer
 from qa_lightning.utils.errors import REFUSED, UserError, print_error
 from qa_lightning.utils.refusals import Progress, refusal
 from qa_lightning.utils.signals import end_at_once, end_by_exception
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments[0] in VERBS:
             return _run_verb(*arguments)
         # Imported here, since Lightning takes seconds that a verb need not wait for.
-        from qa_lightning.cli.lightning import run_lightning
+        from qa_lightning.cli.trainer_verbs import run_lightning
 
         return run_lightning(arguments)
     except UserError as error:
@@ -53,7 +52,7 @@ def _run_verb(verb: str, *arguments: str) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever was told has heard enough. What is left to be written would fail again at the end of the process.
+        # The reader of the output has gone. What is left to be written would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What the program says of itself, without waiting for anything heavy to be imported."""
+"""The verbs, ``--help`` and ``--version``, answered without importing anything heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,26 @@ import difflib
 import sys
 
 from qa_lightning import __version__
-from qa_lightning.cli.verbs import TRAINER_VERBS, VERBS
+
+TRAINER_VERBS = {
+    "fit": "train a model, and keep the best",
+    "validate": "score a model on the validation data",
+    "test": "score a model on the test data",
+    "predict": "answer the questions of a file",
+}
+"""The verbs of Lightning's trainer, and what each does."""
+
+VERBS = {
+    "inspect": "look at data before training",
+    "score": "score predictions in a file, without a model",
+    "compare": "say whether runs differ, question by question",
+    "report": "write a page that shows a run's scores and answers",
+    "ask": "ask a model about a text",
+    "demo": "open a page on which to ask a model",
+    "serve": "answer questions over HTTP",
+    "export": "write a model as a folder that other programs can use",
+}
+"""The other verbs, each a module of this name here with ``run(arguments)``, and what each does."""
 
 DESCRIPTION = "Trains, evaluates and uses models for extractive question answering."
 
@@ -19,7 +38,7 @@ _FOR_THE_PARSER = ("-c", "--config", "--print_config")
 
 
 def overview() -> str:
-    """The help of the whole program: what it is, and every verb in a line."""
+    """Writes the help of the whole program: what it is, and every verb in a line."""
     verbs = {**TRAINER_VERBS, **VERBS}
     width = max(map(len, (*verbs, *_OPTIONS)))
     lines = [f"usage: {PROGRAM} VERB [options]", "", DESCRIPTION]
@@ -54,7 +73,7 @@ def answer(arguments: list[str]) -> int | None:
 
 
 def _unknown(first: str) -> str:
-    """What is wrong with a first argument that is no verb. It may be of any length and hold anything."""
+    """Says what is wrong with a first argument that is no verb. It may be of any length and hold anything."""
     shown = first[:40] if first.isprintable() else ascii(first[:40])[1:-1]
     verbs = [*TRAINER_VERBS, *VERBS]
     if first.startswith("-"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import yaml
@@ -47,7 +49,7 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Says what is wrong with the arguments, names the nearest known key for an unknown one; status 2."""
-        print_error(heart_of(message, self._known_keys()), ex)
+        print_error(short_message(message, self._known_keys()), ex)
         self.exit(REFUSED)
         raise AssertionError("exit returns to nobody")
 
@@ -59,8 +61,8 @@ class Parser(LightningArgumentParser):
         return sorted(key.replace(".init_args", "") for key in keys)
 
 
-def heart_of(message: str, keys: list[str]) -> str:
-    """The heart of one of jsonargparse's messages, which run over many lines.
+def short_message(message: str, keys: list[str]) -> str:
+    """Shortens one of jsonargparse's messages, which run over many lines, to one.
 
     Args:
         message: What it said.
@@ -80,29 +82,34 @@ def heart_of(message: str, keys: list[str]) -> str:
     return re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r'Parser key "([\w.]+)":', r"\1:", text))
 
 
-def check_configs(arguments: list[str]) -> None:
-    """Looks through the files that ``--config`` names.
+def named_places(arguments: list[str]) -> argparse.Namespace:
+    """Reads the flags that say where settings come from, before all others can be parsed.
+
+    Args:
+        arguments: A command line, of which other arguments are passed over.
+
+    Returns:
+        ``run_dir``, ``ckpt_path``, None where they are not given, and ``config``, a list.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # A flag without a value is left to the parser of the whole command line, which says what is missing.
+    parser.add_argument("--run_dir", nargs="?")
+    parser.add_argument("--ckpt_path", nargs="?")
+    parser.add_argument("-c", "--config", nargs="?", action="append", default=[])
+    found, _ = parser.parse_known_args(arguments)
+    found.config = [path for path in found.config if path is not None]
+    return found
+
+
+def check_configs(paths: Iterable[str]) -> None:
+    """Refuses config files that settings are not to be read from; what is no file is left to the parser.
+
+    Args:
+        paths: The values of ``--config``.
 
     Raises:
-        UserError: Where one cannot be read, is not text, or stands for more than settings need.
+        UserError: One cannot be read, is not text, or its aliases stand for more than settings need.
     """
-    for path in flag_values(arguments, "config", "-c"):
+    for path in paths:
         if os.path.isfile(path):
             read_config(path)
-
-
-def flag_values(arguments: list[str], name: str, short: str | None = None) -> list[str]:
-    """The values that a command line gives to ``--name``, before it is parsed."""
-    values = []
-    for i, argument in enumerate(arguments):
-        if argument in (f"--{name}", short) and i + 1 < len(arguments):
-            values.append(arguments[i + 1])
-        elif argument.startswith(f"--{name}="):
-            values.append(argument.split("=", 1)[1])
-    return values
-
-
-def flag_value(arguments: list[str], name: str, short: str | None = None) -> str | None:
-    """The last value that a command line gives to ``--name``, before it is parsed; None where it gives none."""
-    values = flag_values(arguments, name, short)
-    return values[-1] if values else None

@@ -1,4 +1,4 @@
-"""What verbs that ask a model have in common: the flags that name it and say how to answer."""
+"""The flags of the verbs that ask a model: which model, and how to answer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.reader.settings import Settings
 from qa_lightning.utils.terminal import printable
 
@@ -35,7 +33,7 @@ def add_reader_flags(parser: argparse.ArgumentParser, leave_out: tuple[str, ...]
     )
     parser.add_argument("--device", help="where to run; default: a GPU where there is one")
     parser.add_argument("--dtype", default="float32", help="of the weights; default: float32")
-    helps = {one.arg_name: str(one.description) for one in parse(str(Settings.__doc__)).params}
+    helps = {param.arg_name: str(param.description) for param in parse(str(Settings.__doc__)).params}
     group = parser.add_argument_group(
         "how to answer", "Defaults: what a model of ours was trained with, or else these."
     )
@@ -44,23 +42,23 @@ def add_reader_flags(parser: argparse.ArgumentParser, leave_out: tuple[str, ...]
             _add_setting(group, field.name, field.default, helps[field.name].removesuffix(".").replace("%", "%%"))
 
 
-def _add_setting(group: Any, name: str, default: Any, told: str) -> None:
-    """One flag; for a truth value two."""
+def _add_setting(group: Any, name: str, default: Any, description: str) -> None:
+    """Adds the flag of a setting; two for a truth value."""
     if isinstance(default, bool):
         either = group.add_mutually_exclusive_group()
-        for flag, value, words in ((f"--{name}", True, told), (f"--no_{name}", False, "the opposite")):
-            words += "; the default" if value == default else ""
+        for flag, value, text in ((f"--{name}", True, description), (f"--no_{name}", False, "the opposite")):
+            text += "; the default" if value == default else ""
             either.add_argument(
-                flag, dest=name, action="store_const", const=value, default=argparse.SUPPRESS, help=words
+                flag, dest=name, action="store_const", const=value, default=argparse.SUPPRESS, help=text
             )
     else:
-        told += "" if default is None else f"; default: {default}"
+        description += "" if default is None else f"; default: {default}"
         kind = float if isinstance(default, float) else int
-        group.add_argument(f"--{name}", type=kind, metavar="N", default=argparse.SUPPRESS, help=told)
+        group.add_argument(f"--{name}", type=kind, metavar="N", default=argparse.SUPPRESS, help=description)
 
 
 def load_reader(options: argparse.Namespace, **settings: Any) -> Reader:
-    """The Reader that the flags ask for.
+    """Loads the Reader that the flags ask for.
 
     Args:
         options: What a parser with `add_reader_flags` returned.
@@ -79,7 +77,7 @@ def load_reader(options: argparse.Namespace, **settings: Any) -> Reader:
 
 @contextmanager
 def warnings_in_lines() -> Iterator[None]:
-    """A context in which a warning is a line on standard error, without the place in the code that gave it."""
+    """Shows each warning as one line on standard error, without the place in the code that gave it."""
 
     def show(message: Any, *_: Any, **__: Any) -> None:
         print(f"warning: {printable(str(message))}", file=sys.stderr, flush=True)
@@ -87,12 +85,3 @@ def warnings_in_lines() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
-
-
-def shown_name(model: str) -> str:
-    """What a model is called where others see it: a name on the Hub as it is, of a folder or file only its own name."""
-    path = Path(model)
-    if not path.exists():
-        return model
-    path = path.resolve()
-    return path.parent.name if path.name == BEST_MODEL else path.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qa_lightning.cli.arguments import VerbParser
-from qa_lightning.runs.questions import questions_of
+from qa_lightning.runs.questions import read_questions
 
 
 def run(arguments: list[str]) -> None:
@@ -23,12 +23,12 @@ def run(arguments: list[str]) -> None:
     for flag, value in (("questions", options.questions), ("n_best", options.n_best)):
         if value is not None and value < 1:
             parser.error(f"--{flag} must be at least 1, not {value}")
-    table = questions_of(options.run, complete=("question_type", "answers"))
+    table = read_questions(options.run, complete=("question_type", "answers"))
     # Imported here, since matplotlib takes a second that --help and a mistake need not wait for.
     from qa_lightning.report.page import write_page
-    from qa_lightning.runs.history import curves_of, name_of, scores_of
+    from qa_lightning.runs.history import read_curves, read_scores, run_name
 
     output = options.output or options.run / "report.html"
-    scores, curves = scores_of(options.run), curves_of(options.run)
-    write_page(output, name_of(options.run), table, scores, curves, options.n_best, options.questions)
+    scores, curves = read_scores(options.run), read_curves(options.run)
+    write_page(output, run_name(options.run), table, scores, curves, options.n_best, options.questions)
     print(f"The report is in {output}")

@@ -1,4 +1,4 @@
-"""Scores of the predictions in a file, by any official scorer, without a model."""
+"""``score``: scores the predictions in a file by an official scorer's rule, without a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from qa_lightning.cli.arguments import VerbParser
-from qa_lightning.cli.prediction_files import read_predictions, read_probabilities
 from qa_lightning.data.sources import read_examples
 from qa_lightning.data.textfiles import TextFormat
+from qa_lightning.runs.predictions import read_predictions, read_probabilities
+from qa_lightning.scoring.figures import Figure, is_threshold
 from qa_lightning.scoring.mlqa import LANGUAGES, check_language, has_own_rule
 from qa_lightning.scoring.rules import rule_of, scorer
 from qa_lightning.scoring.squad import evaluate, first_ids
@@ -123,7 +124,7 @@ def mapping(text: str) -> dict[str, str]:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = None
-    if not isinstance(value, dict) or not all(isinstance(one, str) for one in (*value, *value.values())):
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in (*value, *value.values())):
         raise ValueError
     return value
 
@@ -177,6 +178,4 @@ def _print_figures(figures: Mapping[str, float]) -> None:
 
 def _digits(name: str, value: float) -> str:
     """Counts as whole numbers, thresholds to the last digit, since they are to be used, and scores rounded."""
-    if name.endswith("total") or name == "missing":
-        return f"{value:,}"
-    return repr(value) if name.endswith("_thresh") else f"{value:.2f}"
+    return repr(value) if is_threshold(name) else Figure(name, value).text()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qa_lightning.cli.arguments import VerbParser
-from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, shown_name, warnings_in_lines
+from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warnings_in_lines
+from qa_lightning.runs.folder import display_name
 from qa_lightning.serving.limits import Limits
 from qa_lightning.utils.extras import need
 
@@ -44,4 +45,4 @@ def run(arguments: list[str]) -> None:
         # What cannot work with this model is told now, and nobody's request is the slow first one.
         reader(question="Is anybody there?", context="Nobody has asked before.")
         with Batcher(reader) as batcher:
-            run_app(make_app(batcher, shown_name(options.model), limits), sock, ready)
+            run_app(make_app(batcher, display_name(options.model), limits), sock, ready)

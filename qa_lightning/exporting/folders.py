@@ -17,12 +17,13 @@ from qa_lightning.exporting.measure import Comparison, measure, read_golds, size
 from qa_lightning.exporting.onnx import check_exportable, write_onnx
 from qa_lightning.exporting.quantize import quantize
 from qa_lightning.modeling.network import quiet_transformers
-from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer, model_of
+from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer
 from qa_lightning.reader.loading import load_answering
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import TorchRunner
 from qa_lightning.reader.settings import Settings
+from qa_lightning.runs.folder import resolve_model
 from qa_lightning.runs.provenance import provenance_of
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_folder, write_json
@@ -49,7 +50,7 @@ def export(
     Raises:
         UserError: Where the model cannot be loaded, exported or written, or the exported one gives other logits.
     """
-    name = model_of(run)
+    name = resolve_model(run)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already; name another folder, or delete it first")
     if holds_onnx(name):

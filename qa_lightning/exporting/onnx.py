@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from qa_lightning.modeling.network import accepted_inputs, longest_input, network_inputs
-from qa_lightning.pretrained import in_one_line
 from qa_lightning.reader.onnx_runner import LONGEST, OUTPUTS
 from qa_lightning.records import Batch
-from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.extras import need
 
 REFUSED = {

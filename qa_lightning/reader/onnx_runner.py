@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from qa_lightning.modeling.network import network_inputs
-from qa_lightning.pretrained import in_one_line
 from qa_lightning.records import Batch
-from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.extras import need
 
 ONNX_FILE = "model.onnx"

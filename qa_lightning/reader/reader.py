@@ -14,7 +14,7 @@ from qa_lightning.data.batching import EvaluationBatches
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
-from qa_lightning.pretrained import load_settings, load_tokenizer, model_of, null_at_end
+from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
@@ -24,6 +24,7 @@ from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
 from qa_lightning.reader.windows import make_windows
 from qa_lightning.records import Prediction
+from qa_lightning.runs.folder import resolve_model
 from qa_lightning.utils.errors import UserError
 
 BLOCK = 1024
@@ -133,7 +134,7 @@ class Reader:
         Raises:
             UserError: Where the model cannot be loaded, or has no question-answering head.
         """
-        name = model_of(str(model_name_or_path))
+        name = resolve_model(str(model_name_or_path))
         tokenizer = load_tokenizer(tokenizer_name or name, None if tokenizer_name else revision)
         runner = load_runner(
             name,

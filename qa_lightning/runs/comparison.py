@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 
 from qa_lightning.utils.errors import UserError
 from qa_lightning.runs.questions import scored_by
+from qa_lightning.scoring.figures import HAS_ANSWER, NO_ANSWER
 from qa_lightning.scoring.intervals import Ints, bootstrap_intervals, cluster_sums
-from qa_lightning.scoring.squad import Bools, Floats, first_ids
+from qa_lightning.scoring.squad import first_ids
+from qa_lightning.scoring.thresholds import Bools, Floats
 
 _COMPARED = ["row", "id", "question", "context", "golds", "prediction", "exact_match", "f1"]
 
@@ -94,10 +96,10 @@ class Comparison:
 
 
 def score_columns(table: pa.Table) -> dict[str, Floats]:
-    """The scores of each question, under the names that their means have in ``metrics.json``.
+    """Collects the scores of each question, under the names that their means have in ``metrics.json``.
 
     Args:
-        table: A table with the columns of `per_question.SCHEMA` that tell golds and scores.
+        table: A table with the columns of `questions.SCHEMA` for golds and scores.
 
     Returns:
         ``exact_match`` and ``f1``, 0 to 100, ``[questions]``. Where there are unanswerable questions, also
@@ -111,20 +113,20 @@ def score_columns(table: pa.Table) -> dict[str, Floats]:
     has_answer, no_answer = known & answerable, known & ~answerable
     columns = {"exact_match": exact, "f1": f1} if known.any() else {}
     if no_answer.any():
-        for kind, rows in (("HasAns", has_answer), ("NoAns", no_answer)):
+        for prefix, rows in ((HAS_ANSWER, has_answer), (NO_ANSWER, no_answer)):
             if rows.any():
-                columns[f"{kind}_exact"] = np.where(rows, exact, np.nan)
-                columns[f"{kind}_f1"] = np.where(rows, f1, np.nan)
+                columns[f"{prefix}exact"] = np.where(rows, exact, np.nan)
+                columns[f"{prefix}f1"] = np.where(rows, f1, np.nan)
     return columns
 
 
 def clusters(table: pa.Table) -> Ints:
-    """A number for the context of each question: the place among the distinct ones; ``[questions]``."""
+    """Numbers the contexts of the questions by their places among the distinct ones; ``[questions]``."""
     return table["context"].unify_dictionaries().combine_chunks().indices.to_numpy()
 
 
 def intervals_of(table: pa.Table) -> dict[str, tuple[float, float]]:
-    """The bootstrap 95 % interval of each mean score of `score_columns`, over the table's paragraphs."""
+    """Computes the bootstrap 95 % interval of each mean score of `score_columns`, over the table's paragraphs."""
     columns = score_columns(table)
     return bootstrap_intervals(columns, clusters(table)) if columns else {}
 
@@ -135,10 +137,10 @@ def compare(
     """Compares two groups of runs, each with at least one, question by question.
 
     A question's score in a group is its mean over the group's runs. The bootstrap and the randomisation test
-    tell what the choice of questions could do; Welch's test over the means of runs what their seeds could.
+    cover what the choice of questions could do; Welch's test over the means of runs what their seeds could.
 
     Args:
-        a: Tables of questions, by the run's name, as of `per_question.questions_of`.
+        a: Tables of questions, by the run's name, as `questions.read_questions` returns them.
         b: The runs that these are compared with.
         shuffles: How many random shuffles are made where there are more than that.
         seed: What resamples and shuffles start from.
@@ -180,7 +182,7 @@ def compare(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for how many there are, by Holm's step-down method (1979)."""
+    """Corrects p-values for how many there are, by Holm's step-down method (1979)."""
     ordered = np.argsort(p_values, kind="stable")
     steps = np.array(p_values)[ordered] * np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))
@@ -205,18 +207,18 @@ def _require_same_data(name_a: str, a: pa.Table, name_b: str, b: pa.Table) -> No
     if data_a == data_b:
         return
     found = (
-        ([one for one in data_a if one not in data_b], f"only in {name_a}"),
-        ([one for one in data_b if one not in data_a], f"only in {name_b}"),
-        ([one for one in data_a if data_b.get(one, data_a[one]) != data_a[one]], "with another text, context or golds"),
+        ([key for key in data_a if key not in data_b], f"only in {name_a}"),
+        ([key for key in data_b if key not in data_a], f"only in {name_b}"),
+        ([key for key in data_a if data_b.get(key, data_a[key]) != data_a[key]], "with another text, context or golds"),
     )
-    told = (f"{len(ids):,} {what} ({first_ids(ids)})" for ids, what in found if ids)
-    raise UserError(f"{name_b} is not on the data of {name_a}; questions: {'; '.join(told)}")
+    differences = (f"{len(ids):,} {what} ({first_ids(ids)})" for ids, what in found if ids)
+    raise UserError(f"{name_b} is not on the data of {name_a}; questions: {'; '.join(differences)}")
 
 
 def _data(table: pa.Table) -> dict[str, tuple[str, str, tuple[str, ...] | None]]:
     """What must be the same in two runs, by the question's id."""
     columns = (table["id"].to_pylist(), table["question"].to_pylist(), table["context"].to_pylist(), _golds(table))
-    return {one: (question, context, golds) for one, question, context, golds in zip(*columns, strict=True)}
+    return {key: (question, context, golds) for key, question, context, golds in zip(*columns, strict=True)}
 
 
 def _golds(table: pa.Table) -> list[tuple[str, ...] | None]:
@@ -283,8 +285,8 @@ def _changes(tables: Sequence[pa.Table], count: int, exact: Floats, f1: Floats) 
     first = tables[0].take(rows)
     answers = list(zip(*(table["prediction"].take(rows).to_pylist() for table in tables), strict=True))
     return [
-        Change(one, question, golds or (), texts[:count], texts[count:], float(exact[row]), float(f1[row]))
-        for row, one, question, golds, texts in zip(
+        Change(key, question, golds or (), texts[:count], texts[count:], float(exact[row]), float(f1[row]))
+        for row, key, question, golds, texts in zip(
             rows, first["id"].to_pylist(), first["question"].to_pylist(), _golds(first), answers, strict=True
         )
     ]

@@ -1,4 +1,4 @@
-"""What a run's folder holds besides its questions: scores and learning curves."""
+"""The history of a run, as its folder holds it: scores and learning curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from qa_lightning.utils.errors import UserError
-from qa_lightning.scoring.squad import Floats
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.scoring.figures import PROGRESS, is_interval
+from qa_lightning.scoring.thresholds import Floats
 
 Scores = dict[str, Any]
 """An evaluation set's figures by plain name, ``f1``; an interval is a list of two, ``f1_ci95``."""
@@ -25,14 +27,14 @@ _LARGEST = 1e30
 """Beyond this no number is a figure of a run: it could be neither written in a table nor drawn."""
 
 
-def name_of(run: Path) -> str:
+def run_name(run: Path) -> str:
     """What to call a run: its folder's name, behind the run's that the folder belongs to."""
     folder = run.resolve()
-    return f"{folder.parent.name}/{folder.name}" if _is_run(folder.parent) else folder.name
+    return f"{folder.parent.name}/{folder.name}" if RunFolder(folder.parent).is_run else folder.name
 
 
-def scores_of(run: Path) -> Scores:
-    """The figures of ``metrics.json``, with ``epoch`` and ``step``; empty where there is no such file.
+def read_scores(run: Path) -> Scores:
+    """Reads the figures of ``metrics.json``, with ``epoch`` and ``step``; empty where there is no such file.
 
     Args:
         run: The folder of a run; or of a named evaluation set, whose figures stand in the file above.
@@ -40,7 +42,8 @@ def scores_of(run: Path) -> Scores:
     Raises:
         UserError: Where the file is not what it should be.
     """
-    path, name = _place(run, "metrics.json")
+    owner, evaluation_set = RunFolder(run).owner()
+    path, name = owner.metrics, f"{evaluation_set}/" if evaluation_set else ""
     if not path.is_file():
         return {}
     try:
@@ -54,15 +57,15 @@ def scores_of(run: Path) -> Scores:
     scores: Scores = {}
     for key, value in written.items():
         stage, _, plain = key.partition("/")
-        if key in ("epoch", "step"):
+        if key in PROGRESS:
             scores[key] = value
         elif stage in _STAGES and plain.startswith(name) and "/" not in plain.removeprefix(name):
             scores[plain.removeprefix(name)] = value
     return {key: value for key, value in scores.items() if _is_figure(key, value)}
 
 
-def curves_of(run: Path) -> Curves:
-    """What was logged while training, of all the times that it went on; empty where nothing was.
+def read_curves(run: Path) -> Curves:
+    """Reads what was logged while training, of all the times that it went on; empty where nothing was.
 
     Args:
         run: The folder of a run; or of a named evaluation set, whose curves stand in the logs above.
@@ -70,10 +73,11 @@ def curves_of(run: Path) -> Curves:
     Raises:
         UserError: Where a log is not what it should be.
     """
-    logs, name = _place(run, "logs")
+    owner, evaluation_set = RunFolder(run).owner()
+    name = f"{evaluation_set}/" if evaluation_set else ""
     points: dict[str, dict[int, float]] = {}
-    versions = [path for path in logs.glob("version_*/metrics.csv") if _version(path) is not None]
-    for path in sorted(versions, key=lambda one: _version(one) or 0):
+    versions = [path for path in owner.logs.glob("version_*/metrics.csv") if _version(path) is not None]
+    for path in sorted(versions, key=lambda path: _version(path) or 0):
         later = _logged(path)
         # Training went on from a checkpoint: what was logged beyond it belongs to an end that nobody kept.
         start = min((step for column in later.values() for step in column), default=math.inf)
@@ -87,20 +91,8 @@ def curves_of(run: Path) -> Curves:
     }
 
 
-def _place(run: Path, file: str) -> tuple[Path, str]:
-    """Where a file that tells of a run stands, and how names begin in it: ``NAME/`` for a named evaluation set."""
-    folder = run.resolve()
-    if not _is_run(folder) and _is_run(folder.parent):
-        return folder.parent / file, f"{folder.name}/"
-    return folder / file, ""
-
-
-def _is_run(folder: Path) -> bool:
-    return Path(folder, "metrics.json").is_file()
-
-
 def _is_figure(key: str, value: object) -> bool:
-    if not key.endswith("_ci95"):
+    if not is_interval(key):
         return _is_number(value)
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
@@ -124,7 +116,7 @@ def _logged(path: Path) -> dict[str, dict[int, float]]:
                 if abs(step) > _LARGEST:
                     raise ValueError("a step is too large to be one")
                 for column, cell in row.items():
-                    if column not in ("epoch", "step") and cell and abs(float(cell)) <= _LARGEST:
+                    if column not in PROGRESS and cell and abs(float(cell)) <= _LARGEST:
                         columns.setdefault(column, {})[step] = float(cell)
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a log of steps and numbers: {error}") from error

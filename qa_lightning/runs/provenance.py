@@ -1,4 +1,4 @@
-"""Where a model comes from: what it was trained on and with, and its scores, as far as its run tells."""
+"""Where a model comes from: what it was trained on and with, and its scores, as far as its run says."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from qa_lightning.utils.errors import UserError
-from qa_lightning.pretrained import BEST_MODEL, is_checkpoint
-from qa_lightning.runs.history import Scores, scores_of
-from qa_lightning.runs.resume import settings_of
+from qa_lightning.pretrained import checkpoint_config, is_checkpoint
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.runs.history import Scores, read_scores
+from qa_lightning.scoring.figures import PROGRESS
 
-_CONFIG = "config.yaml"
 _TRAINING = (
     "learning_rate optimizer lr_scheduler_type weight_decay warmup_ratio warmup_steps batch_size tokens_per_batch "
     "answers max_epochs max_steps precision seed_everything"
@@ -23,7 +23,7 @@ _TRAINING = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of a model. No value is a path of the machine: of files and folders, only the names are told.
+    """What is known of a model. No value is a path of the machine: files and folders stand there by name only.
 
     Attributes:
         base: What training began with: a model's name, or that of a folder; empty where it is not known.
@@ -45,7 +45,7 @@ class Provenance:
 
 
 def provenance_of(name: str) -> Provenance:
-    """What is known of a model.
+    """Collects what is known of a model.
 
     Args:
         name: The folder of a run or its best model, a checkpoint, or any other model, which is its own base.
@@ -53,23 +53,23 @@ def provenance_of(name: str) -> Provenance:
     Raises:
         UserError: Where a run's files cannot be read.
     """
-    run = _run_of(Path(name))
+    run = RunFolder(Path(name)).run_of_best_model()
     if run is None and not is_checkpoint(name):
-        return Provenance(base=told(name), base_is_on_hub=on_hub(name))
-    config = settings_of(name) if run is None else _read(run / _CONFIG)
+        return Provenance(base=public_name(name), base_is_on_hub=on_hub(name))
+    config = checkpoint_config(name) if run is None else _read(run.config)
     model, data = (_arguments(config.get(section)) for section in ("model", "data"))
     base = str(model.get("model_name_or_path") or model.get("config_name") or "")
     values = {**model, **data, **_arguments(config.get("trainer")), **config}
     dataset = data.get("dataset_name")
     language = model.get("language")
     return Provenance(
-        base=told(base),
+        base=public_name(base),
         base_is_on_hub=on_hub(base) and bool(model.get("model_name_or_path")),
         datasets=(dataset,) if isinstance(dataset, str) and on_hub(dataset) else (),
         data=dict(_data(data)),
         training={key: _plain(values[key]) for key in _TRAINING if values.get(key) not in (None, 0, -1, {})},
         language=language if isinstance(language, str) else None,
-        scores={} if run is None else dict(_scores(run)),
+        scores={} if run is None else dict(_scores(run.path)),
     )
 
 
@@ -87,17 +87,9 @@ def on_hub(name: str) -> bool:
     return True
 
 
-def told(name: str) -> str:
-    """A name on the Hub as it is; of any file or folder its own name, without where it stands."""
+def public_name(name: str) -> str:
+    """What to call a model or a file in public: a Hub name as it is, anything else without its folder."""
     return name if on_hub(name) else Path(name).resolve().name if name else ""
-
-
-def _run_of(path: Path) -> Path | None:
-    """The folder of the run whose best model is meant."""
-    for folder in (path, path.parent) if path.resolve().name == BEST_MODEL else (path,):
-        if Path(folder, _CONFIG).is_file():
-            return folder
-    return None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -113,8 +105,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _scores(run: Path) -> Iterator[tuple[str, Scores]]:
     """The scores of the only evaluation set, or of each named one, which has a folder."""
     for name, folder in [("", run), *((path.name, path) for path in sorted(run.iterdir()) if path.is_dir())]:
-        scores = scores_of(folder)
-        if scores.keys() - {"epoch", "step"}:
+        scores = read_scores(folder)
+        if scores.keys() - set(PROGRESS):
             yield name, scores
 
 
@@ -133,9 +125,9 @@ def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for split, title in (("train", "training"), ("validation", "validation"), ("test", "test")):
         files = data.get(f"{split}_file")
         if files:
-            yield title, ", ".join(told(str(file)) if file else "" for file in _flat(files))
+            yield title, ", ".join(public_name(str(file)) if file else "" for file in _flat(files))
         elif data.get("dataset_name") and split != "test":
-            parts = (told(str(data["dataset_name"])), data.get("dataset_config_name"), data.get(f"{split}_split"))
+            parts = (public_name(str(data["dataset_name"])), data.get("dataset_config_name"), data.get(f"{split}_split"))
             yield title, ", ".join(str(part) for part in parts if part)
 
 

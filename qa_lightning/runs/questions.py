@@ -13,15 +13,13 @@ import pyarrow.parquet as pq
 
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
+from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.question_types import question_type
 from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import Scorer
 
 if TYPE_CHECKING:  # the verbs that read a table need no torch
     from qa_lightning.records import Prediction, Question
-
-FILE = "per_question.parquet"
-"""The table's name in a run's folder, or in that of a named evaluation set."""
 
 _ANSWER = pa.struct(
     [
@@ -41,7 +39,7 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int64()),
         pa.field("id", pa.string()),
         pa.field("question", pa.string()),
-        # As `question_type` tells it: "how many", "who".
+        # As `question_type` has it: "how many", "who".
         pa.field("question_type", pa.string()),
         # The dictionary holds each distinct context once.
         pa.field("context", pa.dictionary(pa.int32(), pa.string())),
@@ -87,13 +85,13 @@ _PART = 1000
 
 
 def tabulate(predictions: Iterable[Prediction], rule: str | None) -> pa.Table:
-    """A row with the columns of ``SCHEMA`` for each prediction, in the data's order.
+    """Makes a row with the columns of ``SCHEMA`` for each prediction, in the data's order.
 
     Args:
         predictions: What the model says, in any order.
         rule: The rule to score by, as `scoring.rules.rule_of` names it; None: they are not scored.
     """
-    ordered = sorted(predictions, key=lambda one: one.question.row)
+    ordered = sorted(predictions, key=lambda prediction: prediction.question.row)
     score = None if rule is None else scorer(rule)
     # In parts, since Python's objects take many times the room of their columns.
     parts = [_part(ordered[first : first + _PART], score) for first in range(0, len(ordered), _PART)]
@@ -102,7 +100,7 @@ def tabulate(predictions: Iterable[Prediction], rule: str | None) -> pa.Table:
 
 
 def scored_by(table: pa.Table) -> str:
-    """The rule by which a table's questions were scored; empty where it does not tell."""
+    """The rule by which a table's questions were scored; empty where it does not say."""
     return (table.schema.metadata or {}).get(_RULE, b"").decode()
 
 
@@ -133,8 +131,8 @@ def read_table(path: Path) -> pa.Table:
 _COMPLETE = ("row", "id", "question", "context", "prediction")
 
 
-def questions_of(run: str | Path, complete: Sequence[str] = ()) -> pa.Table:
-    """The table of a run.
+def read_questions(run: str | Path, complete: Sequence[str] = ()) -> pa.Table:
+    """Reads the table of a run, and checks it.
 
     Args:
         run: The folder of a ``fit``, ``validate`` or ``test``, or of one named evaluation set in it.
@@ -143,11 +141,11 @@ def questions_of(run: str | Path, complete: Sequence[str] = ()) -> pa.Table:
     Raises:
         UserError: Where there is none, or the file is not what it should be.
     """
-    path = Path(run, FILE)
+    path = RunFolder(Path(run)).questions
     if not path.is_file():
-        parts = sorted(found.parent.name for found in Path(run).glob(f"*/{FILE}"))
+        parts = sorted(found.parent.name for found in Path(run).glob(f"*/{path.name}"))
         hint = f"; its folders {', '.join(parts)} have some: name one of these" if parts else ""
-        raise UserError(f"{run}: no per-question scores there (no {FILE}){hint or '; run validate or test first'}")
+        raise UserError(f"{run}: no per-question scores there (no {path.name}){hint or '; run validate or test first'}")
     try:
         table = read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -191,37 +189,43 @@ def _refuse_where(wrong: object, table: pa.Table, path: Path, what: str) -> None
 
 def _part(predictions: Sequence[Prediction], score: Scorer | None) -> pa.Table:
     """The rows of some predictions, in their order."""
-    questions = [one.question for one in predictions]
-    spans = [one.answers.span for one in predictions]
-    nulls = [one.answers.null for one in predictions]
-    chosen = [span if one.text else null for one, span, null in zip(predictions, spans, nulls, strict=True)]
+    questions = [prediction.question for prediction in predictions]
+    spans = [prediction.answers.span for prediction in predictions]
+    nulls = [prediction.answers.null for prediction in predictions]
+    chosen = [
+        span if prediction.text else null for prediction, span, null in zip(predictions, spans, nulls, strict=True)
+    ]
     columns = {
-        "row": [one.row for one in questions],
-        "id": [one.id for one in questions],
-        "question": [one.question for one in questions],
-        "question_type": [question_type(one.question) for one in questions],
-        "context": pa.array([one.context for one in questions], pa.string()).dictionary_encode(),
-        "golds": [_golds(one) for one in questions],
-        "prediction": [one.text for one in predictions],
-        "null_odds": [one.null_odds for one in predictions],
-        "na_prob": [one and one.probability for one in nulls],
-        "score": [one and one.score for one in chosen],
-        "probability": [one and one.probability for one in chosen],
-        "question_length": [len(one.question) for one in questions],
-        "context_length": [len(one.context) for one in questions],
-        "answer_length": [len(one.golds[0]) if one.golds else None for one in questions],
-        "windows": [one.windows for one in questions],
+        "row": [question.row for question in questions],
+        "id": [question.id for question in questions],
+        "question": [question.question for question in questions],
+        "question_type": [question_type(question.question) for question in questions],
+        "context": pa.array([question.context for question in questions], pa.string()).dictionary_encode(),
+        "golds": [_golds(question) for question in questions],
+        "prediction": [prediction.text for prediction in predictions],
+        "null_odds": [prediction.null_odds for prediction in predictions],
+        "na_prob": [null and null.probability for null in nulls],
+        "score": [answer and answer.score for answer in chosen],
+        "probability": [answer and answer.probability for answer in chosen],
+        "question_length": [len(question.question) for question in questions],
+        "context_length": [len(question.context) for question in questions],
+        "answer_length": [len(question.golds[0]) if question.golds else None for question in questions],
+        "windows": [question.windows for question in questions],
         "answers": _answers(predictions),
     }
-    said = {"": columns["prediction"], "span_": [one.text if one else "" for one in spans], "null_": [""] * len(spans)}
-    for prefix, texts in said.items():
-        scores = [_score(score, text, one.golds) for text, one in zip(texts, questions, strict=True)]
+    answers = {
+        "": columns["prediction"],
+        "span_": [span.text if span else "" for span in spans],
+        "null_": [""] * len(spans),
+    }
+    for prefix, texts in answers.items():
+        scores = [_score(score, text, question.golds) for text, question in zip(texts, questions, strict=True)]
         columns[f"{prefix}exact_match"], columns[f"{prefix}f1"] = map(list, zip(*scores, strict=True))
     return pa.table(columns, SCHEMA)
 
 
 def _score(score: Scorer | None, text: str, golds: Sequence[str] | None) -> tuple[float | None, float | None]:
-    """EM and F1, 0 to 100, where they can be told."""
+    """EM and F1, 0 to 100, where golds are known and a rule is given."""
     if score is None or golds is None:
         return None, None
     exact_match, f1 = score(text, golds)
@@ -241,12 +245,12 @@ def _answers(predictions: Sequence[Prediction]) -> pa.Array:
     """The column ``answers``, whose numbers are taken as arrays."""
     from qa_lightning.records import ANSWER
 
-    rows = np.frombuffer(b"".join([one.answers.rows.tobytes() for one in predictions]), dtype=ANSWER)
-    bounds = np.cumsum([0, *[len(one.answers) for one in predictions]])
+    rows = np.frombuffer(b"".join([prediction.answers.rows.tobytes() for prediction in predictions]), dtype=ANSWER)
+    bounds = np.cumsum([0, *[len(prediction.answers) for prediction in predictions]])
     texts = [
-        one.question.context[start:end]
-        for one in predictions
-        for start, end in one.answers.rows[["start", "end"]].tolist()
+        prediction.question.context[start:end]
+        for prediction in predictions
+        for start, end in prediction.answers.rows[["start", "end"]].tolist()
     ]
     numbers = [pa.array(rows[field.name]).cast(field.type) for field in list(_ANSWER)[1:]]
     values = pa.StructArray.from_arrays([_strings(texts), *numbers], fields=list(_ANSWER))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import traceback
 
@@ -27,3 +28,11 @@ def print_error(message: str, error: BaseException | None = None) -> None:
     if os.environ.get(DEBUG) and error is not None:
         traceback.print_exception(error)
     print(f"error: {one_line(message)}", file=sys.stderr)
+
+
+def in_one_line(error: Exception) -> str:
+    """The first line of what an exception says, with the next where it only announces that."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "its file holds more than plain data, which is not loaded"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])

@@ -17,10 +17,10 @@ import yaml
 
 from qa_lightning import Reader
 from qa_lightning.cli.main import main
-from qa_lightning.cli.verbs import VERBS
+from qa_lightning.cli.overview import VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.runs.questions import questions_of
+from qa_lightning.runs.questions import read_questions
 from tests.conftest import ROOT
 from tests.tiny import SQUAD, fit_arguments, tiny_folder, write_squad
 
@@ -110,7 +110,7 @@ def test_validating_the_best_checkpoint_repeats_the_scores_of_its_epoch(run: Pat
     assert validated == fitted
     for name in ("predictions", "nbest_predictions", "null_odds", "na_prob"):
         assert read(run / f"validate/{name}.json") == read(run / f"{name}.json")
-    assert questions_of(run / "validate").equals(questions_of(run))
+    assert read_questions(run / "validate").equals(read_questions(run))
 
 
 def _answers_at(folder: Path, threshold: float) -> bool:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from qa_lightning.cli.main import main
-from qa_lightning.cli.verbs import TRAINER_VERBS, VERBS
+from qa_lightning.cli.overview import TRAINER_VERBS, VERBS
 from tests.cli.mistakes import error_of
 from tests.conftest import ROOT
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lightning.cli.main import main
-from qa_lightning.runs.questions import FILE, write_table
+from qa_lightning.runs.folder import QUESTIONS
+from qa_lightning.runs.questions import write_table
 from tests.cli import mistakes
 from tests.report.runs import make_run, write_log
 
@@ -81,7 +82,9 @@ def test_a_step_without_end_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("name", ["question_type", "answers", "golds", "prediction"])
 def test_a_row_with_holes_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run")
-    table = pq.read_table(run / FILE)
+    table = pq.read_table(run / QUESTIONS)
     values = [None, *table[name].to_pylist()[1:]]
-    write_table(run / FILE, table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type)))
-    assert f"{FILE}: row 1 (id q0): " in error_of([str(run)], capsys)
+    write_table(
+        run / QUESTIONS, table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type))
+    )
+    assert f"{QUESTIONS}: row 1 (id q0): " in error_of([str(run)], capsys)

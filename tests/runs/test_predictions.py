@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from qa_lightning.runs import predictions as prediction_files
+from qa_lightning.runs import predictions
 from qa_lightning.runs.predictions import remove_evaluation, write_predictions
-from qa_lightning.runs.questions import FILE, tabulate, write_table
+from qa_lightning.runs.folder import QUESTIONS
+from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
 
@@ -39,7 +40,7 @@ def test_by_hand(tmp_path: Path) -> None:
 def test_files_written_in_parts_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tabulate([predict(row, "Ünï" if row % 2 else "", row - 5.5) for row in range(10)], SQUAD_V2)
     write_predictions(tmp_path / "whole", table)
-    monkeypatch.setattr(prediction_files, "_PART", 3)
+    monkeypatch.setattr(predictions, "_PART", 3)
     write_predictions(tmp_path / "parts", table)
     files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "parts").iterdir()}
@@ -55,7 +56,7 @@ def test_where_null_was_not_allowed_there_are_no_null_files(tmp_path: Path) -> N
 def test_files_of_an_earlier_evaluation_are_removed(tmp_path: Path) -> None:
     for name in ("", "a", "validate", "test"):
         write_predictions(tmp_path / name, tabulate([predict(0, "Ünï", -7.0)], SQUAD_V2))
-        write_table(tmp_path / name / FILE, tabulate([predict(0, "Ünï", -7.0)], SQUAD_V2))
+        write_table(tmp_path / name / QUESTIONS, tabulate([predict(0, "Ünï", -7.0)], SQUAD_V2))
     for kept in ("validate/metrics.json", "test/config.yaml", "metrics.json", "a/mine.txt", "config.yaml"):
         (tmp_path / kept).write_text("{}")
     remove_evaluation(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from qa_lightning.utils.errors import UserError
-from qa_lightning.runs.provenance import Provenance, on_hub, provenance_of, told
+from qa_lightning.runs.provenance import Provenance, on_hub, provenance_of, public_name
 
 
 def write_run(folder: Path, metrics: dict[str, Any], model: dict[str, Any], **data: Any) -> Path:
@@ -111,6 +111,6 @@ def test_names(tmp_path: Path) -> None:
     assert not on_hub("runs/x/checkpoints/best.ckpt")
     assert not on_hub(str(tmp_path))
     assert not on_hub("")
-    assert told("me/model") == "me/model"
-    assert told("runs/x/checkpoints/best.ckpt") == "best.ckpt"
-    assert told("") == ""
+    assert public_name("me/model") == "me/model"
+    assert public_name("runs/x/checkpoints/best.ckpt") == "best.ckpt"
+    assert public_name("") == ""

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lightning.runs import questions as per_question
+from qa_lightning.runs import questions
 from qa_lightning.utils.errors import UserError
-from qa_lightning.runs.questions import FILE, SCHEMA, questions_of, read_table, scored_by, tabulate, write_table
+from qa_lightning.runs.folder import QUESTIONS
+from qa_lightning.runs.questions import SCHEMA, read_questions, read_table, scored_by, tabulate, write_table
 from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
 
@@ -100,17 +101,17 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, count: int) -> None:
     predictions = [predict(row, "in London", ("Ada",)) for row in range(count)]
     table = tabulate(predictions[::-1], SQUAD_V2)
     assert table["row"].to_pylist() == list(range(count))
-    write_table(tmp_path / "run" / FILE, table)
-    assert read_table(tmp_path / "run" / FILE).equals(table)
-    assert scored_by(read_table(tmp_path / "run" / FILE)) == SQUAD_V2
-    assert questions_of(tmp_path / "run").equals(table)
-    assert os.listdir(tmp_path / "run") == [FILE]
+    write_table(tmp_path / "run" / QUESTIONS, table)
+    assert read_table(tmp_path / "run" / QUESTIONS).equals(table)
+    assert scored_by(read_table(tmp_path / "run" / QUESTIONS)) == SQUAD_V2
+    assert read_questions(tmp_path / "run").equals(table)
+    assert os.listdir(tmp_path / "run") == [QUESTIONS]
 
 
 def test_a_table_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     predictions = [predict(row, "in London", ("Ada",) * (row % 3)) for row in range(30)]
     whole = tabulate(predictions, SQUAD_V2)
-    monkeypatch.setattr(per_question, "_PART", 7)
+    monkeypatch.setattr(questions, "_PART", 7)
     assert tabulate(predictions, SQUAD_V2).equals(whole)
     assert [context.dictionary.to_pylist() for context in tabulate(predictions, None)["context"].chunks] == 5 * [
         [CONTEXT]
@@ -119,36 +120,36 @@ def test_a_table_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_every_context_is_kept_once(tmp_path: Path) -> None:
     table = tabulate([predict(row, "in London", ("Ada",)) for row in range(30)], SQUAD_V2)
-    write_table(tmp_path / FILE, table)
-    (context,) = read_table(tmp_path / FILE)["context"].chunks
+    write_table(tmp_path / QUESTIONS, table)
+    (context,) = read_table(tmp_path / QUESTIONS)["context"].chunks
     assert context.dictionary.to_pylist() == [CONTEXT]
 
 
 def test_a_run_without_scores_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no per-question scores there .*run validate or test first"):
-        questions_of(tmp_path)
-    write_table(tmp_path / "vi" / FILE, tabulate([], SQUAD_V2))
+        read_questions(tmp_path)
+    write_table(tmp_path / "vi" / QUESTIONS, tabulate([], SQUAD_V2))
     with pytest.raises(UserError, match="its folders vi have some: name one of these"):
-        questions_of(tmp_path)
+        read_questions(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"id,f1\n"])
 def test_a_file_of_another_form_is_told(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(UserError, match=f"{FILE}: not a table of per-question scores: "):
-        questions_of(tmp_path)
+    (tmp_path / QUESTIONS).write_bytes(content)
+    with pytest.raises(UserError, match=f"{QUESTIONS}: not a table of per-question scores: "):
+        read_questions(tmp_path)
 
 
 @pytest.mark.parametrize("missing", SCHEMA.names)
 def test_a_table_that_lacks_a_column_is_told(tmp_path: Path, missing: str) -> None:
-    pq.write_table(tabulate([predict(0, "", ("Ada",))], SQUAD_V2).drop_columns(missing), tmp_path / FILE)
-    with pytest.raises(UserError, match=f"{FILE}: not a table of per-question scores: it has no column {missing}"):
-        questions_of(tmp_path)
+    pq.write_table(tabulate([predict(0, "", ("Ada",))], SQUAD_V2).drop_columns(missing), tmp_path / QUESTIONS)
+    with pytest.raises(UserError, match=f"{QUESTIONS}: not a table of per-question scores: it has no column {missing}"):
+        read_questions(tmp_path)
 
 
 def test_a_column_of_another_type_is_told(tmp_path: Path) -> None:
     table = tabulate([predict(0, "", ("Ada",))], SQUAD_V2)
     place = table.column_names.index("f1")
-    pq.write_table(table.set_column(place, "f1", pa.array(["high"])), tmp_path / FILE)
-    with pytest.raises(UserError, match=f"{FILE}: not a table of per-question scores: "):
-        questions_of(tmp_path)
+    pq.write_table(table.set_column(place, "f1", pa.array(["high"])), tmp_path / QUESTIONS)
+    with pytest.raises(UserError, match=f"{QUESTIONS}: not a table of per-question scores: "):
+        read_questions(tmp_path)

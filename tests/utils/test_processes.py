@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from qa_lightning.runs.questions import FILE, read_table
+from qa_lightning.runs.folder import QUESTIONS
+from qa_lightning.runs.questions import read_table
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
@@ -127,7 +128,7 @@ def test_answers_are_those_of_one_process(runs: dict[int, Path], folder: str, co
 
 
 def test_the_table_of_questions_is_that_of_one_process(runs: dict[int, Path]) -> None:
-    tables = {count: read_table(run / "many" / FILE) for count, run in runs.items()}
+    tables = {count: read_table(run / "many" / QUESTIONS) for count, run in runs.items()}
     exact = ["row", "id", "question", "golds", "context", "prediction", "exact_match", "f1", "span_f1", "windows"]
     for table in tables.values():
         assert table["row"].to_pylist() == list(range(MANY))

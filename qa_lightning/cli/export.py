@@ -10,11 +10,11 @@ from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.utils.terminal import printable
 
 if TYPE_CHECKING:
-    from qa_lightning.exporting.measure import Comparison
+    from qa_lightning.exporting.measure import Quantized
 
 
 def run(arguments: list[str]) -> None:
-    """Writes the folder that the arguments ask for, tells how true it is, and uploads it where told to.
+    """Writes the folder that the arguments ask for, says how exact it is, and uploads it where that is asked for.
 
     Raises:
         UserError: Where the model cannot be loaded, exported, written or uploaded.
@@ -71,7 +71,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _print_comparison(comparison: Comparison) -> None:
+def _print_comparison(comparison: Quantized) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from qa_lightning.exporting.card import CARD, Graph, render
 from qa_lightning.exporting.check import checked_difference, sample_batches
-from qa_lightning.exporting.measure import Comparison, measure, read_golds, size_of
+from qa_lightning.exporting.measure import Quantized, measure, read_golds, size_of
 from qa_lightning.exporting.onnx import check_exportable, write_onnx
 from qa_lightning.exporting.quantize import quantize
 from qa_lightning.modeling.network import quiet_transformers
@@ -90,8 +90,8 @@ def _write_onnx(network: Any, tokenizer: Any, settings: Settings, folder: Path) 
     return Graph(exported.inputs, exported.longest, difference)
 
 
-def _to_int8(folder: Path, golds: pa.Table, data: str, language: str | None) -> Comparison:
-    """Puts a model with weights in 8 bits into the place of a folder's, and tells how they compare."""
+def _to_int8(folder: Path, golds: pa.Table, data: str, language: str | None) -> Quantized:
+    """Puts a model with weights in 8 bits into the place of a folder's, and measures both."""
     whole = measure(Reader.from_pretrained(folder, device="cpu"), golds, size_of(folder), language)
     with tempfile.TemporaryDirectory(dir=folder) as workshop:
         quantize(folder / ONNX_FILE, Path(workshop, ONNX_FILE))
@@ -100,7 +100,7 @@ def _to_int8(folder: Path, golds: pa.Table, data: str, language: str | None) -> 
         for new in Path(workshop).iterdir():
             new.rename(folder / new.name)
     int8 = measure(Reader.from_pretrained(folder, device="cpu"), golds, size_of(folder), language)
-    return Comparison(data, len(golds), whole, int8)
+    return Quantized(data, len(golds), whole, int8)
 
 
 @contextmanager

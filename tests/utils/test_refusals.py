@@ -166,7 +166,7 @@ WHILE_IT_IS_BUILT = [
     ("--trainer.max_time soon", "Expected a string in the format DD:HH:MM:SS"),
     ("--trainer.val_check_interval -1", "invalid value -1 for val_check_interval"),
     ("--trainer.limit_train_batches 1.5", "invalid value 1.5 for limit_train_batches"),
-    ("--trainer.limit_val_batches -1", "invalid value -1 for limit_val_batches"),
+    ("--trainer.limit_val_batches -1.5", "invalid value -1.5 for limit_val_batches"),
     ("--trainer.gradient_clip_algorithm foo", "Allowed algorithms: ['value', 'norm']"),
     ("--trainer.fast_dev_run -1", "fast_dev_run=-1 is not a valid configuration"),
     ("--trainer.profiler foo", "it can only be one of ['simple', 'advanced', 'pytorch', 'xla']"),

@@ -23,14 +23,14 @@ def run(arguments: list[str]) -> None:
     parser = VerbParser("demo", "Opens a page in the browser on which to ask a model; it needs no network.")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen; default: 127.0.0.1, this computer only")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes any free one; default: 7860")
-    parser.add_argument("--no_browser", action="store_true", help="only tell the address")
+    parser.add_argument("--no_browser", action="store_true", help="only print the address")
     add_reader_flags(parser, leave_out=("legacy",))
     options = parser.parse_args(arguments)
     for module in ("starlette", "uvicorn"):
         need(module, "serve")
     # Imported here, since they need these packages.
     from qa_lightning.demo.app import make_app
-    from qa_lightning.serving.run import bound, run_app
+    from qa_lightning.serving.run import bind_socket, run_app
 
     def ready(address: str) -> None:
         print(f"The page is at {address} (Ctrl+C ends it)", flush=True)
@@ -38,6 +38,6 @@ def run(arguments: list[str]) -> None:
             # Some browsers let nobody go on before they are closed.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    with warnings_in_lines(), bound(options.host, options.port) as sock:
+    with warnings_in_lines(), bind_socket(options.host, options.port) as sock:
         reader = load_reader(options, top_k=LISTED)
         run_app(make_app(reader, display_name(options.model), options.host), sock, ready)

@@ -105,6 +105,13 @@ def post(server: Server, body: bytes, *arguments: str) -> tuple[int, Any]:
 
 
 @pytest.mark.slow
+def test_it_answers_by_its_own_names_only(model: Path) -> None:
+    with serving(model, "--allowed_hosts", "qa.example.org") as server:
+        for host, status in (("localhost", 200), ("qa.example.org", 200), ("evil.example", 400)):
+            assert httpx.get(f"{server.address}/health", headers={"Host": host}).status_code == status, host
+
+
+@pytest.mark.slow
 def test_curl_asks_and_is_answered(server: Server, reader: Reader) -> None:
     assert post(server, json.dumps(GOOD).encode()) == (200, alike(reader(**GOOD)))
     status, health = curl(f"{server.address}/health")
@@ -250,6 +257,9 @@ def test_what_cannot_be_served_is_told(model: Path, tmp_path: Path, capsys: pyte
     assert "cannot listen on nowhere.invalid" in error_of([*free, "--host", "nowhere.invalid"], capsys)
     assert "max_questions must be at least 1" in error_of([*free, "--max_questions", "0"], capsys)
     assert "top_k must be at least 1" in error_of([*free, "--top_k", "0"], capsys)
+    for hosts in (["*x.org"], ["a.org", "http://a.org"], ["*."]):
+        line = error_of([*free, "--allowed_hosts", *hosts], capsys)
+        assert f"--allowed_hosts {hosts[-1]}: give a host name, as in qa.example.com" in line
     assert "none/of/it: no such" in error_of(["--port", "0", "--model", str(tmp_path / "none/of/it")], capsys)
     headless = tiny_folder(tmp_path / "headless", head=False)
     capsys.readouterr()

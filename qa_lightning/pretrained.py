@@ -188,7 +188,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
         raise UserError(
-            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which cannot tell where a "
+            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which does not know where a "
             "token stands in the text; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
         )
     if tokenizer.cls_token_id is not None and not tokenizer.num_special_tokens_to_add(pair=True):
@@ -285,7 +285,7 @@ def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
 
     try:
         return Path(hf_hub_download(name, file, revision=revision))
-    except (EntryNotFoundError, HFValidationError, OSError):  # what is wrong with the name is told by what needs it
+    except (EntryNotFoundError, HFValidationError, OSError):  # what needs the name says what is wrong with it
         return None
 
 

@@ -1,4 +1,4 @@
-"""Averages of the weights over a training: ours, and what Lightning's own need so that they are right."""
+"""Averages of the weights over a training: an exponential one, and corrections of Lightning's own."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import link_or_copy
-from qa_lightning.utils.processes import tell_main_process
-from qa_lightning.utils.signals import Noted
+from qa_lightning.utils.processes import stop_main_process
+from qa_lightning.utils.signals import DeferredSignals
 
 KEEP_ALL = -1
 """A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
@@ -80,7 +80,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._saving_before_validation = False
         self._saving_last = False
         self._all_stop = False
-        self._signals = Noted()
+        self._signals = DeferredSignals()
         self._epoch_is_over = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -111,7 +111,7 @@ class RunCheckpoint(ModelCheckpoint):
         def pass_on() -> None:
             if launcher is not None:
                 launcher.kill(signal.SIGTERM)
-            tell_main_process()
+            stop_main_process()
 
         say = "Ending after this step; all is saved (Ctrl-C once more: ends at once, and saves nothing)"
         self._signals.begin(pass_on, say if trainer.is_global_zero else None)

@@ -1,4 +1,4 @@
-"""What was read, repaired, cut and dropped, for the run's folder and the loggers."""
+"""Writes and logs what was read, repaired, cut and dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's pictures, for loggers that show pictures."""
+"""Logs the report's pictures to loggers that show pictures."""
 
 from __future__ import annotations
 

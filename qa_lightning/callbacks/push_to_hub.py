@@ -1,4 +1,4 @@
-"""Puts each new best model on the Hub while the training goes on."""
+"""Uploads each new best model to the Hub while the training goes on."""
 
 from __future__ import annotations
 

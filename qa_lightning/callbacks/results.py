@@ -1,4 +1,4 @@
-"""What is kept and shown of evaluations: the best one's files and model, a table, some answers."""
+"""Writes the files of the best evaluation, keeps its model, and shows a table of scores and some answers."""
 
 from __future__ import annotations
 

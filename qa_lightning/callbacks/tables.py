@@ -1,4 +1,4 @@
-"""Scores and answers as tables, for the terminal and for loggers."""
+"""Prints scores and answers as tables, and makes rows of answers for loggers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLED = ["id", "question", "prediction", "golds", "probability"]
 
 
 def sample_rows(questions: pa.Table) -> list[list[Any]]:
-    """A row of plain values under `COLUMNS` for each row of a table that has `SAMPLED`."""
+    """Makes a row of plain values under `COLUMNS` for each row of a table that has `SAMPLED`."""
     return [
         [
             row["id"],

@@ -1,4 +1,4 @@
-"""The parser of the verbs."""
+"""The argument parser of the verbs other than Lightning's."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ def run(arguments: list[str]) -> None:
     else:
         from rich.console import Console
 
-        listed = [one if isinstance(one, list) else [one] for one in answers]
+        listed = [found if isinstance(found, list) else [found] for found in answers]
         show(Console(highlight=False), options.questions, listed, context)
 
 
 def read_text(file: str) -> str:
-    """The text of a file, or of standard input.
+    """Reads the text of a file, or of standard input.
 
     Raises:
         UserError: It cannot be read, is not UTF-8, or is empty.
@@ -103,7 +103,7 @@ def show(console: Console, questions: Sequence[str], answers: Sequence[Sequence[
 
 
 def in_sentence(answer: Found, context: str, styled: bool) -> Text:
-    """An answer, marked in its sentence.
+    """Marks an answer in its sentence.
 
     Args:
         answer: What a Reader returned.

@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> None:
         figures = {
             "seed": options.seed,
             "tests": sum(map(len, corrected)),
-            "comparisons": [_figures(*one) for one in zip(comparisons, corrected, strict=True)],
+            "comparisons": [_figures(*pair) for pair in zip(comparisons, corrected, strict=True)],
         }
         write_json(options.output, figures)
         console.print(Text(f"All figures and changed questions: {printable(str(options.output))}"))
@@ -102,7 +102,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[dict[str, float]]:
     """The p-value of each score of each comparison, corrected for all of them."""
-    tests = [(place, name) for place, one in enumerate(comparisons) for name in one.differences]
+    tests = [(place, name) for place, comparison in enumerate(comparisons) for name in comparison.differences]
     p_values = holm([comparisons[place].differences[name].p_value for place, name in tests])
     corrected: list[dict[str, float]] = [{} for _ in comparisons]
     for (place, name), p_value in zip(tests, p_values, strict=True):
@@ -134,7 +134,7 @@ def _print_runs(console: Console, comparison: Comparison) -> None:
     table = Table("run", "group", *comparison.differences, title="Runs")
     for side, runs in (("A", comparison.a), ("B", comparison.b)):
         for place, name in enumerate(runs):
-            means = (getattr(one, side.lower())[place] for one in comparison.differences.values())
+            means = (getattr(difference, side.lower())[place] for difference in comparison.differences.values())
             table.add_row(Text(printable(name)), side, *(f"{mean:.2f}" for mean in means))
     console.print(table)
 
@@ -144,14 +144,20 @@ def _print_differences(
 ) -> None:
     more = (["p (Holm)"] if corrected else []) + (["p over seeds"] if groups else [])
     table = Table("score", "A", "B", "B − A", "95 % interval", "p", *more, title="Differences")
-    for name, one in comparison.differences.items():
-        low, high = one.interval
-        cells = [name, _mean(one.a), _mean(one.b), f"{one.difference:+.2f}", f"{low:+.2f} to {high:+.2f}"]
-        cells.append(_p(one.p_value))
+    for name, difference in comparison.differences.items():
+        low, high = difference.interval
+        cells = [
+            name,
+            _mean(difference.a),
+            _mean(difference.b),
+            f"{difference.difference:+.2f}",
+            f"{low:+.2f} to {high:+.2f}",
+        ]
+        cells.append(_p(difference.p_value))
         if corrected:
             cells.append(_p(corrected[name]))
         if groups:
-            cells.append(_p(one.p_over_seeds))
+            cells.append(_p(difference.p_over_seeds))
         table.add_row(*cells)
     console.print(table)
     swaps = f"all {comparison.permutations:,} swaps" if comparison.exact else f"{comparison.permutations:,} shuffles"
@@ -209,20 +215,20 @@ def _figures(comparison: Comparison, corrected: dict[str, float]) -> dict[str, A
         "exact": comparison.exact,
         "scores": {
             name: {
-                "questions": one.questions,
-                "a": float(np.mean(one.a)),
-                "b": float(np.mean(one.b)),
-                "a_runs": one.a,
-                "b_runs": one.b,
-                "a_deviation": _deviation(one.a),
-                "b_deviation": _deviation(one.b),
-                "difference": one.difference,
-                "interval": one.interval,
-                "p_value": one.p_value,
+                "questions": difference.questions,
+                "a": float(np.mean(difference.a)),
+                "b": float(np.mean(difference.b)),
+                "a_runs": difference.a,
+                "b_runs": difference.b,
+                "a_deviation": _deviation(difference.a),
+                "b_deviation": _deviation(difference.b),
+                "difference": difference.difference,
+                "interval": difference.interval,
+                "p_value": difference.p_value,
                 "p_holm": corrected[name],
-                "p_over_seeds": one.p_over_seeds,
+                "p_over_seeds": difference.p_over_seeds,
             }
-            for name, one in comparison.differences.items()
+            for name, difference in comparison.differences.items()
         },
         "changed": {
             name: {

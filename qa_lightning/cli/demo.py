@@ -8,7 +8,7 @@ import webbrowser
 from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warnings_in_lines
 from qa_lightning.runs.folder import display_name
-from qa_lightning.utils.extras import need
+from qa_lightning.utils.extras import require
 
 LISTED = 5
 """Answers that the page lists, unless ``--top_k`` says otherwise."""
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
     add_reader_flags(parser, leave_out=("legacy",))
     options = parser.parse_args(arguments)
     for module in ("starlette", "uvicorn"):
-        need(module, "serve")
+        require(module, "serve")
     # Imported here, since they need these packages.
     from qa_lightning.demo.app import make_app
     from qa_lightning.serving.run import bind_socket, run_app

@@ -35,7 +35,7 @@ from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_of
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
-from qa_lightning.utils.refusals import Progress, refusals_in_one_line
+from qa_lightning.utils.refusals import Progress, unwrap_user_errors
 from qa_lightning.utils.terminal import printable
 
 SIDE_BY_SIDE = 2
@@ -87,7 +87,7 @@ class DataCLI(QACLI):
 
     def instantiate_classes(self) -> None:
         """Builds the data module."""
-        with refusals_in_one_line(Progress()):
+        with unwrap_user_errors(Progress()):
             self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
 
 
@@ -148,7 +148,7 @@ def run(arguments: list[str]) -> None:
 
 
 def _stages(data: QADataModule) -> list[str]:
-    """What to set up for all the splits that are named."""
+    """The stages to set up for all the splits that are named."""
     if data.dataset_name is not None or data.synthetic is not None or data.files["train"] is not None:
         stages = ["fit"]
     else:

@@ -40,7 +40,7 @@ from qa_lightning.runs.resume import earlier_settings, resolve_checkpoint
 from qa_lightning.trainer_settings import check_trainer_settings
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.processes import lost_process, one_run, tell_main_process
+from qa_lightning.utils.processes import lost_process, one_run, stop_main_process
 from qa_lightning.utils.refusals import Progress
 from qa_lightning.utils.signals import end_by_exception
 
@@ -174,7 +174,7 @@ class QACLI(LightningCLI):
             check_between("early_stopping_patience", config.early_stopping_patience, 0)
         if config.run_dir is not None:
             config.run_dir = os.path.expanduser(config.run_dir)  # as Lightning does
-        end_by_exception(tell_main_process)
+        end_by_exception(stop_main_process)
         self._stack.enter_context(one_run())
         run_dir = config.run_dir or self._stack.enter_context(
             new_run_dir(self._run_name, config.trainer.default_root_dir)

@@ -9,7 +9,7 @@ from qa_lightning.runs.questions import read_questions
 
 
 def run(arguments: list[str]) -> None:
-    """Writes the page of the run that the arguments name, and tells where.
+    """Writes the page of the run that the arguments name, and prints where it is.
 
     Raises:
         UserError: Where the run has no per-question scores, or the page cannot be written.

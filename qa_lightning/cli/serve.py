@@ -9,7 +9,7 @@ from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warning
 from qa_lightning.runs.folder import display_name
 from qa_lightning.serving.limits import Limits
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.extras import need
+from qa_lightning.utils.extras import require
 
 
 def run(arguments: list[str]) -> None:
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> None:
     _check_hosts(options.allowed_hosts)
     limits = Limits(options.max_body_bytes, options.max_context_characters, options.max_questions)
     for module in ("fastapi", "uvicorn"):
-        need(module, "serve")
+        require(module, "serve")
     # Imported here, since they take seconds that --help and a mistake need not wait for.
     from qa_lightning.serving.app import make_app
     from qa_lightning.serving.batching import Batcher

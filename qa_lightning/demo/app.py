@@ -1,7 +1,7 @@
 """The page's server: one page, and one place to ask.
 
 The page is our own, on Starlette, which the server needs anyway, rather than on Gradio. Gradio (6.31) takes 83 MB and
-requires two dozen packages, reports each start to its makers unless it is told not to, and has scripts written into
+requires two dozen packages, reports each start to its makers unless that is switched off, and has scripts written into
 its page, so that no strict security policy can hold. A picture beside a context and a list of candidates would be
 scripts of our own there, too.
 """
@@ -182,7 +182,7 @@ class Guard:
 
 
 def is_own_name(header: str, host: str) -> bool:
-    """Whether a request's ``Host`` is an address, localhost, or the host that the server was told to be."""
+    """Whether a request's ``Host`` is an address, localhost, or the host that the server is bound to."""
     name = re.sub(r":\d*$", "", header).strip("[]").lower()
     if name in ("localhost", host.lower()):
         return True

@@ -1,4 +1,4 @@
-"""Puts a model folder on the Hub."""
+"""Uploads a model folder to the Hub."""
 
 from __future__ import annotations
 

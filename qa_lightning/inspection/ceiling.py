@@ -1,4 +1,4 @@
-"""What windows and settings leave within reach: what the golds' own tokens score, and what no answer can exceed."""
+"""Computes which scores windows and settings leave within reach: those of the golds' own tokens, and upper bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a split, in numbers and examples: how long things are, and what windows and settings leave in reach."""
+"""Measures a split, and draws examples from it: counts, lengths, and what windows and settings leave in reach."""
 
 from __future__ import annotations
 
@@ -198,16 +198,16 @@ def sample_examples(split: Split, answers: AnswerChoice, count: int, seed: int) 
     starts, ends, bounds = chosen_spans(taken, answers)
     begins, finishes = covered(encoded, encoded.golds)
     examples = []
-    for number, (row, one) in enumerate(zip(rows.tolist(), taken.to_pylist(), strict=True)):
-        context, span, label = one["context"], None, None
+    for number, (row, example) in enumerate(zip(rows.tolist(), taken.to_pylist(), strict=True)):
+        context, span, label = example["context"], None, None
         if bounds[number] < bounds[number + 1]:
             span = int(starts[bounds[number]]), int(ends[bounds[number]])
         at = encoded.golds.bounds[row]
         if at < encoded.golds.bounds[row + 1]:
             label = context[begins[at] : finishes[at]]
         before, answer, after = _excerpt(context, span)
-        others = tuple(text for text in dict.fromkeys(one["gold_texts"]) if text != answer)
-        examples.append(Example(one["id"], one["question"], before, answer, after, label, others))
+        others = tuple(text for text in dict.fromkeys(example["gold_texts"]) if text != answer)
+        examples.append(Example(example["id"], example["question"], before, answer, after, label, others))
     return examples
 
 

@@ -49,7 +49,7 @@ def settings_of(data: QADataModule, max_answer_length: int) -> list[tuple[str, s
 
 def numbers(found: dict[str, Inspection]) -> Table:
     """A column for each split; details that no split has are left out."""
-    columns = [_figures(one) for one in found.values()]
+    columns = [_figures(split) for split in found.values()]
     groups = []
     for group in columns[0]:
         # Splits differ in why they lost questions.
@@ -59,43 +59,43 @@ def numbers(found: dict[str, Inspection]) -> Table:
     return Table("Splits", ["", *found], groups)
 
 
-def _figures(one: Inspection) -> dict[str, dict[str, str]]:
-    """What one split's column says, by group and by row."""
+def _figures(split: Inspection) -> dict[str, dict[str, str]]:
+    """The cells of one split's column, by group and by row."""
 
     def share(part: int, whole: int) -> str:
         return f"{part:,} ({100 * part / whole:.1f}\N{NO-BREAK SPACE}%)" if part else "0"
 
-    golds, reach = sum(one.alignment.values()), one.reach
+    golds, reach = sum(split.alignment.values()), split.reach
     repairs = [kind for kind in KINDS if kind not in ("exact", "no_offset", "not_found")]
     return {
         "Questions": {
-            "questions": f"{one.questions:,}",
-            "distinct contexts": f"{one.contexts:,}",
-            "unanswerable": share(one.unanswerable, one.questions),
-            "cut at max_question_length": share(one.questions_cut, one.questions),
-            **{f"dropped: {reason}": f"{count:,}" for reason, count in one.dropped.items()},
+            "questions": f"{split.questions:,}",
+            "distinct contexts": f"{split.contexts:,}",
+            "unanswerable": share(split.unanswerable, split.questions),
+            "cut at max_question_length": share(split.questions_cut, split.questions),
+            **{f"dropped: {reason}": f"{count:,}" for reason, count in split.dropped.items()},
         },
         "Gold answers": {
             "golds": f"{golds:,}",
-            "golds of an answerable question, mean": f"{one.golds_per_question:.2f}",
-            "golds of a question, max": f"{one.most_golds:,}",
-            "exact": share(one.alignment["exact"], golds),
-            "found: without an offset": share(one.alignment["no_offset"], golds),
-            **{f"repaired: {kind}": share(one.alignment[kind], golds) for kind in repairs},
-            "not found": share(one.alignment["not_found"], golds),
+            "golds of an answerable question, mean": f"{split.golds_per_question:.2f}",
+            "golds of a question, max": f"{split.most_golds:,}",
+            "exact": share(split.alignment["exact"], golds),
+            "found: without an offset": share(split.alignment["no_offset"], golds),
+            **{f"repaired: {kind}": share(split.alignment[kind], golds) for kind in repairs},
+            "not found": share(split.alignment["not_found"], golds),
         },
         "Windows": {
-            "windows": f"{one.windows:,}",
-            "windows of a question, mean": f"{one.windows / one.questions:.2f}",
-            "windows of a question, max": f"{one.most_windows:,}",
-            "questions of several windows": share(one.questions_of_several_windows, one.questions),
-            "added: for answers across the border of two": f"{one.windows_added:,}",
-            "dropped: windows without an answer": share(one.windows_dropped, one.windows),
+            "windows": f"{split.windows:,}",
+            "windows of a question, mean": f"{split.windows / split.questions:.2f}",
+            "windows of a question, max": f"{split.most_windows:,}",
+            "questions of several windows": share(split.questions_of_several_windows, split.questions),
+            "added: for answers across the border of two": f"{split.windows_added:,}",
+            "dropped: windows without an answer": share(split.windows_dropped, split.windows),
         },
         "Within reach": {
-            "golds that no window holds whole": share(one.never_whole, one.located),
-            "golds above max_answer_length": share(one.too_long, one.located),
-            "scored by the rule of": one.rule if one.rule in (SQUAD_V1, SQUAD_V2) else f"MLQA, {one.rule}",
+            "golds that no window holds whole": share(split.never_whole, split.located),
+            "golds above max_answer_length": share(split.too_long, split.located),
+            "scored by the rule of": split.rule if split.rule in (SQUAD_V1, SQUAD_V2) else f"MLQA, {split.rule}",
             "EM of the golds' own tokens": f"{reach.exact_of_golds:.2f}",
             "F1 of the golds' own tokens": f"{reach.f1_of_golds:.2f}",
             "EM, upper bound": f"{reach.exact_at_most:.2f}",
@@ -107,16 +107,16 @@ def _figures(one: Inspection) -> dict[str, dict[str, str]]:
 def lengths(found: dict[str, Inspection]) -> Table:
     """A row for each split under each thing that is measured."""
 
-    def row(split: str, measured: Lengths | None) -> list[str]:
+    def row(name: str, measured: Lengths | None) -> list[str]:
         cells = ["–"] * 6 if measured is None else [f"{x:,.1f}" if isinstance(x, float) else f"{x:,}" for x in measured]
-        return [split, *cells]
+        return [name, *cells]
 
     measured = next(iter(found.values())).lengths
     return Table(
         "Lengths",
         ["", "min", "median", "mean", "90 %", "99 %", "max"],
         [
-            (f"{what}, in {unit}", [row(split, one.lengths[what, unit]) for split, one in found.items()])
+            (f"{what}, in {unit}", [row(name, split.lengths[what, unit]) for name, split in found.items()])
             for what, unit in measured
         ],
     )

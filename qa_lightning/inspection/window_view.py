@@ -81,10 +81,10 @@ def sample_windows(split: Split, tokenizer: Any, count: int, seed: int) -> list[
             labelled = dataset[np.arange(begin, end)]
             holding = (labelled.starts[:, 0] >= 0) & (labelled.starts[:, 0] != labelled.null_position)
             window = begin + int(holding.int().argmax())
-            one = split.table.slice(row, 1).to_pylist()[0]
+            example = split.table.slice(row, 1).to_pylist()[0]
             ids = dataset[np.array([window])].inputs["input_ids"][0].tolist()
-            tokens = _tokens(dataset, window, one["question"], one["context"], tokenizer)
-            views.append(WindowView(one["id"], window - begin + 1, end - begin, tokenizer.decode(ids), tokens))
+            tokens = _tokens(dataset, window, example["question"], example["context"], tokenizer)
+            views.append(WindowView(example["id"], window - begin + 1, end - begin, tokenizer.decode(ids), tokens))
     return views
 
 
@@ -97,7 +97,7 @@ def shortened(tokens: Sequence[Token]) -> list[list[Token]]:
     near = [*context[:1], *context[-1:], *(token.position for token in tokens if token.label)]
 
     def run(token: Token) -> int | str:
-        far = token.part == "context" and all(abs(token.position - one) >= AROUND for one in near)
+        far = token.part == "context" and all(abs(token.position - position) >= AROUND for position in near)
         return token.part if far or token.part == "padding" else token.position
 
     return [list(of_run) for _, of_run in groupby(tokens, key=run)]
@@ -145,4 +145,4 @@ def _labels(batch: Batch, length: int) -> list[str]:
                 labels[position] = ["no answer"]
             elif position >= 0 and name not in labels[position]:
                 labels[position].append(name)
-    return [", ".join(one) for one in labels]
+    return [", ".join(names) for names in labels]

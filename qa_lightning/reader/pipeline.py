@@ -86,6 +86,6 @@ def pipeline(
 
 def _warn(notes: Iterable[str]) -> None:
     """One warning that says all there is to say, shown where the user's own code stands."""
-    told = "; ".join(notes)
-    if told:
-        warnings.warn(f"pipeline: {told}", stacklevel=3)
+    text = "; ".join(notes)
+    if text:
+        warnings.warn(f"pipeline: {text}", stacklevel=3)

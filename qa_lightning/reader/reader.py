@@ -15,10 +15,10 @@ from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
 from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
+from qa_lightning.reader.formatting import NOTHING, Found, format_answers
 from qa_lightning.reader.inputs import Pair, read_pairs
-from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
-from qa_lightning.reader.more import with_more
+from qa_lightning.reader.more import add_distinct_answers
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
@@ -196,7 +196,7 @@ class Reader:
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
         blocks = (self._scored(block, plan) for block in _blocks(pairs))
-        return (one for scored in blocks for one in _predictions(scored, plan))
+        return (prediction for scored in blocks for prediction in _predictions(scored, plan))
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
         """One question's prediction and answers, and where the model sees an answer begin and end.
@@ -244,7 +244,7 @@ class Reader:
             batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
             moved = (dataset[rows].to(self.runner.device) for rows in batches)
             scored = [Scored(batch, *self.runner(batch)) for batch in moved]
-        if any(one.start_logits.isnan().any() or one.end_logits.isnan().any() for one in scored):
+        if any(batch.start_logits.isnan().any() or batch.end_logits.isnan().any() for batch in scored):
             raise UserError("the model gave what is no number (NaN); load it with another dtype, such as float32")
         return scored
 
@@ -253,18 +253,18 @@ def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction]
     """The best answers to each of some questions, in their order, from their predictions where these are known."""
     if plan.legacy:
         legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
-        answered = [one for batch in scored for one in legacy.answer(*batch)]
-        return [one.answers for one in sorted(answered, key=lambda one: one.question.row)]
+        answered = [prediction for batch in scored for prediction in legacy.answer(*batch)]
+        return [prediction.answers for prediction in sorted(answered, key=lambda prediction: prediction.question.row)]
     if predictions is None:
         predictions = _predictions(scored, plan)
-    answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
+    answers = [format_answers(prediction, plan.top_k, plan.n_best_size) for prediction in predictions]
     few = [
-        one
-        for one, found in zip(predictions, answers, strict=True)
-        if len(found) < plan.top_k and len(one.answers) >= plan.n_best_size
+        prediction
+        for prediction, found in zip(predictions, answers, strict=True)
+        if len(found) < plan.top_k and len(prediction.answers) >= plan.n_best_size
     ]
-    for row, more in with_more(few, scored, plan).items() if few else ():
-        answers[row] = listing(more, plan.top_k, plan.n_best_size)
+    for row, more in add_distinct_answers(few, scored, plan).items() if few else ():
+        answers[row] = format_answers(more, plan.top_k, plan.n_best_size)
     return answers
 
 
@@ -274,8 +274,8 @@ def _predictions(scored: list[Scored], plan: Settings) -> list[Prediction]:
     decoder = Decoder(
         plan.n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
     )
-    found = [one for batch in scored for one in decoder.answer(*batch)]
-    return sorted(found, key=lambda one: one.question.row)
+    found = [prediction for batch in scored for prediction in decoder.answer(*batch)]
+    return sorted(found, key=lambda prediction: prediction.question.row)
 
 
 def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:

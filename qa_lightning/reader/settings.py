@@ -84,7 +84,7 @@ class Settings:
             return cls()
         missing = [name for name in _SAVED if name not in saved]
         if missing:
-            raise UserError(f"the model's {SETTINGS_FILE} tells no {missing[0]}; write it, or delete that file")
+            raise UserError(f"the model's {SETTINGS_FILE} is missing {missing[0]}; add it, or delete that file")
         # Validation does not keep words whole.
         try:
             return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})

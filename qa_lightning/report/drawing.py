@@ -213,7 +213,7 @@ def _reversed(axes: Axes) -> tuple[list[Any], list[str]]:
 
 
 def _thinned(line: Line) -> tuple[Floats, Floats]:
-    """No more points than can be told apart, among them the first, the last and the highest."""
+    """No more points than can be seen apart, among them the first, the last and the highest."""
     if len(line.x) <= _MOST_POINTS:
         return line.x, line.y
     kept = np.linspace(0, len(line.x) - 1, _MOST_POINTS).astype(np.int64)

@@ -102,5 +102,5 @@ def check_language(language: str | None) -> None:
 
 
 def has_own_rule(language: str | None) -> bool:
-    """Whether a language has a rule made for it; where not, whoever asks for scores should be told."""
+    """Whether a language has a rule made for it; where not, a note to whoever asks for scores is due."""
     return language is None or language.lower() in LANGUAGES

@@ -66,7 +66,7 @@ def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]
 
 
 def score_question_v1(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
-    """The same by the script for SQuAD 1.1 (``evaluate-v1.1.py``), whose rule `score_by` tells."""
+    """Scores one prediction as the script for SQuAD 1.1 (``evaluate-v1.1.py``) does; see `score_by`."""
     return score_by(normalize, prediction, golds)
 
 

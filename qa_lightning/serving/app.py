@@ -70,7 +70,7 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
         """Answers a question, or several."""
         plan = settings.updated(asked.settings())
         pairs, form = read_pairs(asked.inputs, asked.question, asked.context)
-        answers = await _answers(batcher, limits.held_by(pairs), plan, request)
+        answers = await _answers(batcher, limits.check(pairs), plan, request)
         return answers[0] if form == "one" else answers
 
     @app.get("/health", response_description="The server runs.")
@@ -110,7 +110,7 @@ def _refuse(_: Request, error: Exception) -> JSONResponse:
 
 def _admit(_: Request, error: Exception) -> JSONResponse:
     """Answers where the server itself has failed; uvicorn prints the traceback on the server."""
-    return JSONResponse({"detail": "the server has failed at this request; its log tells more"}, 500)
+    return JSONResponse({"detail": "the server has failed at this request; its log has more"}, 500)
 
 
 def _status_and_line(mistake: Any) -> tuple[int, str]:

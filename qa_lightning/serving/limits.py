@@ -29,8 +29,8 @@ class Limits:
             if value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
 
-    def held_by(self, pairs: Iterator[Pair]) -> list[Pair]:
-        """The questions with their contexts.
+    def check(self, pairs: Iterator[Pair]) -> list[Pair]:
+        """Checks questions with their contexts, and returns them.
 
         Raises:
             UserError: Where they are too many, or one of them is too long.

@@ -1,4 +1,4 @@
-"""YAML that is looked through before it is loaded: a few lines of aliases can stand for more than memory holds."""
+"""Checks YAML before it is loaded: a few lines of aliases can stand for more than memory holds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_yaml(text: str, source: str) -> None:
 
 
 def read_config(path: str) -> str:
-    """The text of a config file, looked through.
+    """Reads the text of a config file, and checks it.
 
     Raises:
         UserError: Where it cannot be read, is not text, or stands for too much.
@@ -62,15 +62,15 @@ def read_config(path: str) -> str:
 def _check_events(yaml: Any, text: str, source: str) -> None:
     """Adds up sizes while the parser reads, which takes no memory for what aliases stand for."""
     sizes: dict[str, int] = {}
-    open_ones: list[tuple[str | None, int]] = [(None, 0)]
+    open_nodes: list[tuple[str | None, int]] = [(None, 0)]
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):
-            open_ones.append((event.anchor, 1))
-            if len(open_ones) > DEEPEST:
+            open_nodes.append((event.anchor, 1))
+            if len(open_nodes) > DEEPEST:
                 raise UserError(f"{source}: lists and mappings stand more than {DEEPEST} deep in each other")
             continue
         if isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = open_ones.pop()
+            anchor, size = open_nodes.pop()
         elif isinstance(event, yaml.ScalarEvent):
             anchor, size = event.anchor, 1 + len(event.value)
         elif isinstance(event, yaml.AliasEvent):
@@ -81,7 +81,7 @@ def _check_events(yaml: Any, text: str, source: str) -> None:
             continue
         if anchor is not None:
             sizes[anchor] = size
-        around, total = open_ones[-1]
+        around, total = open_nodes[-1]
         if total + size > MOST:
             raise UserError(f"{source}: its aliases stand for more than {MOST:,} characters; write out what is needed")
-        open_ones[-1] = (around, total + size)
+        open_nodes[-1] = (around, total + size)

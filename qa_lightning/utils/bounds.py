@@ -1,4 +1,4 @@
-"""Checks of numbers that a user sets, each in one line."""
+"""Checks the numbers that a user sets."""
 
 from __future__ import annotations
 

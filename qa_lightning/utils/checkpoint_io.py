@@ -1,4 +1,4 @@
-"""Checkpoints that are on the disk whole before the older one goes."""
+"""Writes checkpoints so that the new one is on the disk whole before the older one goes."""
 
 from __future__ import annotations
 

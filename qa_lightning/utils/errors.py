@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake ends in, and how the command line says it."""
+"""The exception that a user's mistake raises, and how the command line prints it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = 2
 
 
 class UserError(Exception):
-    """Bad input, told in one clear line: the file, the row or id, and what to do.
+    """Bad input, described in one clear line: the file, the row or id, and what to do.
 
     The command line prints the message without a traceback and exits with status 2.
     """

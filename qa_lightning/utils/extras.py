@@ -8,8 +8,8 @@ from types import ModuleType
 from qa_lightning.utils.errors import UserError
 
 
-def need(module: str, extra: str) -> ModuleType:
-    """An optional package's module.
+def require(module: str, extra: str) -> ModuleType:
+    """Imports a module of an optional package.
 
     Args:
         module: What to import.

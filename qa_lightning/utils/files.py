@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Writes files and folders whole or not at all."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_entries(path: Path, entries: Iterable[tuple[str, Any]]) -> None:
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A file to write to, beside ``path``, which takes its place when the block ends without an error.
+    """Opens a temporary file beside ``path``, which replaces it when the block ends without an error.
 
     Args:
         path: The file.
@@ -103,7 +103,7 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of ``path`` when the block ends without an error.
+    """Makes a temporary folder beside ``path``, which replaces it when the block ends without an error.
 
     It is on the disk when the old one goes.
 
@@ -137,7 +137,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def in_scratch_folder(work: Callable[[Path], T]) -> T:
-    """What a function makes of an empty folder, which is gone afterwards.
+    """Calls a function with an empty folder, which is removed afterwards, and returns what it returns.
 
     It is where temporary files go; where they cannot, since that disk is full, it is another disk.
     """
@@ -147,7 +147,9 @@ def in_scratch_folder(work: Callable[[Path], T]) -> T:
             with tempfile.TemporaryDirectory(dir=place) as folder:
                 return work(Path(folder))
         except Exception as error:
-            if place == places[-1] or not any(isinstance(one, OSError) or _in_rust(one) for one in _causes(error)):
+            if place == places[-1] or not any(
+                isinstance(cause, OSError) or _in_rust(cause) for cause in _causes(error)
+            ):
                 raise
     raise AssertionError("the last place returns or raises")
 
@@ -175,18 +177,18 @@ def raise_if_not_written(path: Path | str, error: BaseException) -> None:
     """
     if isinstance(error, UserError) or not isinstance(error, Exception):
         return
-    for one in _causes(error):
-        if isinstance(one, OSError) and (one is error or one.errno in _NO_ROOM):
-            raise UserError(f"{path}: cannot be written: {one.strerror or one}") from error
-        if _in_rust(one):
-            raise UserError(f"{path}: cannot be written: {os.strerror(_in_rust(one))}") from error
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and (cause is error or cause.errno in _NO_ROOM):
+            raise UserError(f"{path}: cannot be written: {cause.strerror or cause}") from error
+        if _in_rust(cause):
+            raise UserError(f"{path}: cannot be written: {os.strerror(_in_rust(cause))}") from error
 
 
 def full_disk(error: BaseException) -> str | None:
-    """A line about the file for which there was no room, where that is what an error comes from."""
-    for one in _causes(error):
-        if isinstance(one, OSError) and one.errno in _NO_ROOM:
-            return f"{one.filename or 'a file'}: cannot be written: {one.strerror}"
+    """Describes in a line the file for which there was no room, where that caused an error; None for any other."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return f"{cause.filename or 'a file'}: cannot be written: {cause.strerror}"
     return None
 
 
@@ -199,11 +201,11 @@ def _in_rust(error: BaseException) -> int:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """An error, and those in the handling of which it came."""
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _flush(path: Path) -> None:

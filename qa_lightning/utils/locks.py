@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes to."""
+"""Locks on folders, so that one process at a time writes to each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qa_lightning.utils.errors import UserError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks: there, two runs in one folder are not told apart
+except ImportError:  # Windows has no such locks: there, nothing keeps two runs out of one folder
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
@@ -26,7 +26,7 @@ _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 @contextmanager
 def sole_user(folder: Path) -> Iterator[None]:
-    """A context in which no other process is in the folder's; the lock ends with the process, however that ends.
+    """Locks a folder against other processes; the lock ends with the process, however that ends.
 
     The folder is made where there is none, and is gone afterwards if nothing was written into it.
 

@@ -1,4 +1,4 @@
-"""Whether a model's configuration asks for more than there can be, before anything of it is built."""
+"""Refuses a model's configuration that asks for too much, before anything of it is built."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def check_model_size(values: Mapping[str, Any], source: str) -> None:
         for called, most in _MOST.items():
             if called.search(name) and number > most:
                 raise UserError(f"{source}: {name} is {number}; no model has more than {most:,}")
-    width = max((one for one in numbers if _WIDTH.search(one[0])), key=_number, default=("", 0))
-    rows = max((one for one in numbers if _ROWS.search(one[0])), key=_number, default=width)
+    width = max((pair for pair in numbers if _WIDTH.search(pair[0])), key=_number, default=("", 0))
+    rows = max((pair for pair in numbers if _ROWS.search(pair[0])), key=_number, default=width)
     there = _memory()
     if there is not None and width[1] * max(rows[1], width[1]) * _LEAST_BYTES > there:
-        told = " and ".join(f"{name} = {number}" for name, number in dict.fromkeys((width, rows)))
-        raise UserError(f"{source}: with {told} one matrix alone would take more than this machine's memory")
+        named = " and ".join(f"{name} = {number}" for name, number in dict.fromkeys((width, rows)))
+        raise UserError(f"{source}: with {named} one matrix alone would take more than this machine's memory")
 
 
-def _number(one: tuple[str, int]) -> int:
-    return one[1]
+def _number(pair: tuple[str, int]) -> int:
+    return pair[1]
 
 
 def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -56,13 +56,13 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _numbers(value)
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, int) and not isinstance(one, bool):
-                yield str(name), one
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and not isinstance(number, bool):
+                yield str(name), number
 
 
 def _memory() -> int | None:
-    """The machine's memory in bytes, where the system tells it."""
+    """The machine's memory in bytes, where the system says."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

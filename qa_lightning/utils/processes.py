@@ -27,12 +27,12 @@ def is_first() -> bool:
 
 
 def main_process() -> int | None:
-    """The number of the process that started this one; None where this is not one that was started so."""
+    """The id of the process that started this one for another device; None in the main process."""
     number = os.environ.get(_MAIN)
     return None if number is None or is_first() else int(number)
 
 
-def tell_main_process() -> None:
+def stop_main_process() -> None:
     """Sends a SIGTERM to the process that started this one, where it was started so: that ends all of them."""
     main = main_process()
     if main is not None:
@@ -41,17 +41,17 @@ def tell_main_process() -> None:
 
 
 def lost_process(processes: Iterable[Any]) -> str | None:
-    """A line about the first process that failed, of those that this one started; None where all are well.
+    """Describes in a line the first process that failed, of those that this one started; None where all run.
 
     Args:
         processes: In the order of their ranks, from 1 on. One that is failing is waited for.
     """
-    started = [(rank, one) for rank, one in enumerate(processes, 1) if isinstance(one, subprocess.Popen)]
+    started = [(rank, process) for rank, process in enumerate(processes, 1) if isinstance(process, subprocess.Popen)]
     until = time.monotonic() + _SECONDS
     while started:
-        for rank, one in started:
-            if one.poll():
-                how = f"was ended by signal {-one.returncode}" if one.returncode < 0 else "failed"
+        for rank, process in started:
+            if process.poll():
+                how = f"was ended by signal {-process.returncode}" if process.returncode < 0 else "failed"
                 return f"the run's process {rank} {how}; see what it said, and go on with --ckpt_path last"
         if time.monotonic() > until:
             break
@@ -61,7 +61,7 @@ def lost_process(processes: Iterable[Any]) -> str | None:
 
 @contextmanager
 def one_run() -> Iterator[None]:
-    """A context in which processes that this one starts belong to the same run.
+    """Ties the processes that this one starts to its run.
 
     They end with it, however it ends: they would wait for it, or go on to write into its folder.
     """

@@ -1,4 +1,4 @@
-"""What Lightning, torch and the operating system refuse, as the one line that a user's own mistakes end in.
+"""Turns what Lightning, torch and the operating system refuse into the one line that a user's own mistakes end in.
 
 An exception is a refusal where it speaks of what the user asked for, and a fault of the program, whose traceback is
 worth having, in all other cases. Which it is shows in where it was raised:
@@ -56,8 +56,8 @@ class Progress:
 
 
 @contextmanager
-def refusals_in_one_line(progress: Progress) -> Iterator[None]:
-    """A context in which an exception that refuses what the user asked for becomes a `UserError`.
+def unwrap_user_errors(progress: Progress) -> Iterator[None]:
+    """Turns an exception that refuses what the user asked for into a `UserError`.
 
     Raises:
         UserError: In the place of a refusal. Faults pass as they are.
@@ -72,7 +72,7 @@ def refusals_in_one_line(progress: Progress) -> Iterator[None]:
 
 
 def refusal(error: Exception, progress: Progress) -> UserError | None:
-    """What an exception says, where it refuses what the user asked for; None where it is a fault."""
+    """Turns an exception into a `UserError` where it refuses what the user asked for; None where it is a fault."""
     built = False
     while _module(error).startswith("jsonargparse.") and isinstance(error.__cause__, Exception):
         error, built = error.__cause__, True

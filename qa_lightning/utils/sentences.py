@@ -1,4 +1,4 @@
-"""The sentence that an answer stands in, in any language."""
+"""Finds the sentence that an answer stands in, in any language."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Excerpt(NamedTuple):
 
 
 def excerpt(text: str, start: int, end: int, room: int = 200) -> Excerpt:
-    """The sentence, or the sentences, that a span stands in.
+    """Finds the sentence, or the sentences, that a span stands in.
 
     Args:
         text: The whole text.
         start: First character of the span.
         end: Its end, exclusive.
-        room: Characters that either side may have; of a longer one the nearest words are kept, and … tells of it.
+        room: Characters that either side may have; of a longer one the nearest words are kept, and … marks the rest.
     """
     borders = [0, *(found.end() for found in _END.finditer(text)), len(text)]
     before = text[max(border for border in borders if border <= start) : start].lstrip()

@@ -44,8 +44,8 @@ def end_by_exception(pass_on: Callable[[], None] | None = None) -> None:
         _set_all(handle)
 
 
-class Noted:
-    """Signals that are noted, and wait until the work asks for them.
+class DeferredSignals:
+    """Notes signals, until the work asks for them.
 
     Attributes:
         signal: The first one's number; None where there was none.
@@ -62,7 +62,7 @@ class Noted:
 
         Args:
             pass_on: What to do when the first one comes.
-            say: What to tell the one who pressed Ctrl-C; pressed again, it is a `KeyboardInterrupt` at once.
+            say: What to print after Ctrl-C; pressed again, it is a `KeyboardInterrupt` at once.
         """
         self.signal = None
         self._pass_on, self._say = pass_on, say

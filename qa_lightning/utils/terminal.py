@@ -1,4 +1,4 @@
-"""Text from elsewhere on a terminal: without what it would obey, and short enough to be read."""
+"""Makes text from elsewhere safe to print, and short enough to be read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _LONGEST_LINE = 1500
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would obey, such as escape sequences hidden in data."""
+    """Replaces what a terminal would obey, such as escape sequences hidden in data, by spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def one_line(text: str) -> str:
-    """Text as one line that can be read: without colours and line breaks, very long words and ends cut out.
+    """Makes one readable line of a text: without colours and line breaks, very long words and ends cut out.
 
     What is cut out is replaced by ``…``.
     """
@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Text without its middle where it has more characters than ``most``, which is then its length."""
+    """Cuts the middle out of a text of more than ``most`` characters, which is then its length."""
     if len(text) <= most:
         return text
     end = most // 4

@@ -488,7 +488,7 @@ def test_bad_readers(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"Reader\.from_pretrained takes a name"):
             Reader(given, tokenizer)
     (tiny / "qa_lightning.json").write_text('{"foo": 1}')
-    with pytest.raises(UserError, match=r"qa_lightning.json tells no doc_stride; write it, or delete that file"):
+    with pytest.raises(UserError, match=r"qa_lightning.json is missing doc_stride; add it, or delete that file"):
         Reader.from_pretrained(tiny)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").touch()

@@ -16,7 +16,7 @@ from qa_lightning.cli.main import main
 from qa_lightning.utils.bounded_yaml import MOST, check_yaml
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.model_size import check_model_size
-from qa_lightning.utils.refusals import Progress, refusal, refusals_in_one_line
+from qa_lightning.utils.refusals import Progress, refusal, unwrap_user_errors
 from qa_lightning.utils.terminal import one_line
 from tests.tiny import SQUAD, fit_arguments, tiny_folder, write_squad
 from tests.training import trains
@@ -400,7 +400,7 @@ def test_where_an_exception_was_raised_decides() -> None:
     assert refusal(ours, before) is None
     no_memory = caught(lambda: torch.empty(2**60))
     assert "memory is used up" in str(refusal(no_memory, after))
-    with pytest.raises(KeyError), refusals_in_one_line(before):
+    with pytest.raises(KeyError), unwrap_user_errors(before):
         raise ours
 
 

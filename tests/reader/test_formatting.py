@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qa_lightning.reader.listing import listing
+from qa_lightning.reader.formatting import format_answers
 from qa_lightning.records import Answer, Answers, Prediction, Question
 
 CONTEXT = "Mara sang. mara sang. Ivo"
@@ -17,7 +17,7 @@ def prediction(text: str, rows: list[tuple[tuple[int, int], float]], null_odds: 
 
 
 def texts(*arguments: object) -> list[str]:
-    return [one["answer"] for one in listing(*arguments)]  # type: ignore[arg-type]
+    return [one["answer"] for one in format_answers(*arguments)]  # type: ignore[arg-type]
 
 
 def test_the_predicted_answer_comes_first() -> None:
@@ -27,7 +27,7 @@ def test_the_predicted_answer_comes_first() -> None:
 
 
 def test_of_equal_texts_the_best_place_is_told() -> None:
-    assert listing(prediction("Mara", ROWS), 4, 20)[0] == {
+    assert format_answers(prediction("Mara", ROWS), 4, 20)[0] == {
         "score": pytest.approx(0.4),
         "start": 0,
         "end": 4,
@@ -36,12 +36,12 @@ def test_of_equal_texts_the_best_place_is_told() -> None:
 
 
 def test_scores_are_shares_of_the_answers_that_are_kept_and_of_null() -> None:
-    found = listing(prediction("Mara", ROWS), 4, 2)
+    found = format_answers(prediction("Mara", ROWS), 4, 2)
     assert [one["score"] for one in found] == pytest.approx([0.4 / 0.7, 0.3 / 0.7, 0.1 / 0.7])
     last = [(ROWS[2][0], 0.5), (ROWS[3][0], 0.3), (ROWS[1][0], 0.2)]
-    found = listing(prediction("mara", last), 3, 1)
+    found = format_answers(prediction("mara", last), 3, 1)
     assert [one["score"] for one in found] == pytest.approx([0.5 / 0.7, 0.3 / 0.7, 0.2 / 0.7])
 
 
 def test_nothing_found() -> None:
-    assert listing(prediction("", [], None), 3, 20) == []
+    assert format_answers(prediction("", [], None), 3, 20) == []

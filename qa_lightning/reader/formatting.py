@@ -10,10 +10,10 @@ NOTHING: Found = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 """What stands for an answer where a context has nothing that could be one."""
 
 
-def listing(prediction: Prediction, top_k: int, n_best_size: int) -> list[Found]:
-    """The best answers to a question: first the predicted one, then the others by score, no text twice.
+def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[Found]:
+    """Lists the best answers to a question: first the predicted one, then the others by score, no text twice.
 
-    Texts that differ in case only are one; the place with the highest score is told.
+    Texts that differ in case only are one; the place with the highest score is given.
 
     Args:
         prediction: The prediction, with any number of answers.

@@ -76,7 +76,7 @@ def fit(start: str, file: str, folder: str, max_length: str, doc_stride: str) ->
     """Seconds from a moment to where ``fit`` would train its first batch; it goes no further."""
     from unittest.mock import patch
 
-    from qa_lightning.cli import main as qa_lightning
+    from qa_lightning.cli.main import main as qa_lightning
     from qa_lightning.modeling.module import QALightningModule
 
     class FirstBatchError(Exception):

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import functools
 import json
-import pickle
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from qa_lightning.errors import UserError
-from qa_lightning.files import in_scratch_folder
-from qa_lightning.model_size import check_model_size
+from qa_lightning.utils.errors import UserError, in_one_line
+from qa_lightning.utils.files import in_scratch_folder
+from qa_lightning.utils.model_size import check_model_size
 
 CHECKPOINT_KEY = "qa_lightning"
 """Key in a Lightning checkpoint under which our parts stand."""
@@ -69,22 +66,10 @@ def is_checkpoint(name: str | None) -> bool:
     return name is not None and name.endswith(".ckpt")
 
 
-def model_of(name: str) -> str:
-    """The best model of a run, where a name is that of a run's folder; any other name as it is.
-
-    Raises:
-        UserError: Where the run has none.
-    """
-    folder = Path(name)
-    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
-        return name
-    if not (folder / BEST_MODEL).is_dir():
-        raise UserError(f"{name}: a run without a {BEST_MODEL}; name a checkpoint of it, or train on")
-    return str(folder / BEST_MODEL)
-
-
 @functools.lru_cache(maxsize=2)
 def _read_checkpoint(path: str, _changed: int) -> dict[str, Any]:
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -110,8 +95,25 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
+def checkpoint_config(path: str) -> dict[str, Any]:
+    """The model's and the data's arguments that a checkpoint was made with, in the form of a config.
+
+    Raises:
+        UserError: As `read_checkpoint` does.
+    """
+    checkpoint = read_checkpoint(path)
+    config = {}
+    for section, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+        values = {name: value for name, value in checkpoint.get(key, {}).items() if name != "_instantiator"}
+        class_path = values.pop("_class_path", None)
+        config[section] = {"init_args": values} | ({"class_path": class_path} if class_path else {})
+    return config
+
+
 def _what_is_wrong(checkpoint: Mapping[str, Any]) -> str | None:
     """The first part of a checkpoint that is not of the kind that `fit` writes, in a few words."""
+    import torch
+
     weights, ours = checkpoint.get("state_dict"), checkpoint[CHECKPOINT_KEY]
     if not _maps_names(weights, torch.Tensor):
         return "its state_dict does not map names to tensors"
@@ -186,7 +188,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
         raise UserError(
-            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which cannot tell where a "
+            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which does not know where a "
             "token stands in the text; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
         )
     if tokenizer.cls_token_id is not None and not tokenizer.num_special_tokens_to_add(pair=True):
@@ -283,7 +285,7 @@ def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
 
     try:
         return Path(hf_hub_download(name, file, revision=revision))
-    except (EntryNotFoundError, HFValidationError, OSError):  # what is wrong with the name is told by what needs it
+    except (EntryNotFoundError, HFValidationError, OSError):  # what needs the name says what is wrong with it
         return None
 
 
@@ -308,11 +310,3 @@ class clear_errors:  # noqa: N801 - reads as a statement
                 "the Hub; check the name and the connection, or name a local folder, which works offline"
             ) from error
         raise UserError(f"cannot load a {self.what} from {self.name}: {in_one_line(error)}") from error
-
-
-def in_one_line(error: Exception) -> str:
-    """The first line of what an exception says, with the next where it only announces that."""
-    if isinstance(error, pickle.UnpicklingError):
-        return "its file holds more than plain data, which is not loaded"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 _LEAST = {
     "max_epochs": -1,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from tests.tiny import SQUAD, fit_arguments, tiny_folder, write_squad
 
 Refuse = Callable[..., str]

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from qa_lightning import Reader
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, tokenizer_files
-from tests.commands.mistakes import error_of
+from qa_lightning.utils.errors import UserError
+from tests.cli.mistakes import error_of
 from tests.tiny import SQUAD, tiny_folder, tiny_tokenizer, write_squad
 from tests.training import trains
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from qa_lightning.data.synthetic import SyntheticCorpus
 from tests import standins
 from tests.conftest import ROOT

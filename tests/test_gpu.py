@@ -15,9 +15,9 @@ import torch
 
 from qa_lightning import Reader
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.modeling.packing import kernel_is_exact
+from qa_lightning.utils.errors import UserError
 from tests.conftest import ROOT
 from tests.tiny import PASSAGES, tiny_folder
 from tests.training import NO_DROPOUT, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long

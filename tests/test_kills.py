@@ -52,7 +52,7 @@ class Run:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(self.folder / "cache")}
         script = (
             "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-            "from qa_lightning.cli import main; sys.exit(main())"
+            "from qa_lightning.cli.main import main; sys.exit(main())"
         )
         with (self.folder / "said").open("ab") as said:
             command = [sys.executable, "-c", script, *self.command]

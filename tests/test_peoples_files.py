@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from tests.tiny import fit_arguments, tiny_folder, write_squad
 from tests.training import trains
 

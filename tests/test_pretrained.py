@@ -14,7 +14,6 @@ import torch
 from tokenizers import processors
 from transformers import BertConfig, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from qa_lightning.errors import UserError
 from qa_lightning.pretrained import (
     CHECKPOINT_KEY,
     SETTINGS_FILE,
@@ -26,6 +25,7 @@ from qa_lightning.pretrained import (
     read_checkpoint,
     tokenizer_files,
 )
+from qa_lightning.utils.errors import UserError
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder, tiny_tokenizer
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from qa_lightning.data.windows import check_lengths
 from tests import standins
 from tests.conftest import ROOT

@@ -1,4 +1,4 @@
-"""Averages of the weights over a training: ours, and what Lightning's own need so that they are right."""
+"""Averages of the weights over a training: an exponential one, and corrections of Lightning's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveragi
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 class ExponentialMovingAverage(WeightAveraging):
@@ -150,15 +150,17 @@ def averaging_callbacks(callbacks: Iterable[pl.Callback], ema_decay: float | Non
     Raises:
         UserError: Where more than one average is asked for, since each would take the other's place.
     """
-    averages = [one for one in callbacks if isinstance(one, WeightAveraging | StochasticWeightAveraging)]
-    names = [f"trainer.callbacks: {type(one).__name__}" for one in averages]
+    averages = [callback for callback in callbacks if isinstance(callback, WeightAveraging | StochasticWeightAveraging)]
+    names = [f"trainer.callbacks: {type(average).__name__}" for average in averages]
     names += [] if ema_decay is None else ["ema_decay"]
     if len(names) > 1:
         raise UserError(f"a training can average its weights in one way only: keep one of {', '.join(names)}")
     if ema_decay is not None:
         return [ExponentialMovingAverage(ema_decay)]
     theirs = [
-        one for one in averages if isinstance(one, WeightAveraging) and not isinstance(one, ExponentialMovingAverage)
+        average
+        for average in averages
+        if isinstance(average, WeightAveraging) and not isinstance(average, ExponentialMovingAverage)
     ]
     return [SafeAveraging(theirs)] if theirs else []
 

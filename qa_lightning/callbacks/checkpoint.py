@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import warnings
 from pathlib import Path
@@ -14,20 +13,19 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from qa_lightning.bounds import check_between
 from qa_lightning.callbacks.final_validation import training_ends
-from qa_lightning.errors import UserError
-from qa_lightning.files import link_or_copy
-from qa_lightning.processes import tell_main_process
-from qa_lightning.signals import Noted
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.utils.bounds import check_between
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import link_or_copy
+from qa_lightning.utils.processes import stop_main_process
+from qa_lightning.utils.signals import DeferredSignals
 
 KEEP_ALL = -1
 """A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
 
 STEPS_BETWEEN_LOOKS = 8
 """Steps after which processes with GPUs ask each other whether one of them was asked to end."""
-
-_STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -82,12 +80,12 @@ class RunCheckpoint(ModelCheckpoint):
         self._saving_before_validation = False
         self._saving_last = False
         self._all_stop = False
-        self._signals = Noted()
+        self._signals = DeferredSignals()
         self._epoch_is_over = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Settles the folder, whatever loggers there are."""
-        self.dirpath = str(Path(trainer.default_root_dir, "checkpoints"))
+        self.dirpath = str(RunFolder(Path(trainer.default_root_dir)).checkpoints)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*exists and is not empty")  # as it should be, when training goes on
             super().setup(trainer, pl_module, stage)
@@ -98,7 +96,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best score of the training that goes on, if it goes on in the folder that holds the best."""
-        best, score = str(Path(str(self.dirpath), "best.ckpt")), state_dict["best_model_score"]
+        best, score = str(self._run.best_checkpoint), state_dict["best_model_score"]
         if score is not None and Path(best).is_file():
             self.best_model_path = self.kth_best_model_path = best
             self.best_model_score = self.kth_value = score
@@ -113,7 +111,7 @@ class RunCheckpoint(ModelCheckpoint):
         def pass_on() -> None:
             if launcher is not None:
                 launcher.kill(signal.SIGTERM)
-            tell_main_process()
+            stop_main_process()
 
         say = "Ending after this step; all is saved (Ctrl-C once more: ends at once, and saves nothing)"
         self._signals.begin(pass_on, say if trainer.is_global_zero else None)
@@ -196,6 +194,11 @@ class RunCheckpoint(ModelCheckpoint):
         if self._saving_last and self._saving_before_validation:
             go_on_before_validation(checkpoint["loops"]["fit_loop"])
 
+    @property
+    def _run(self) -> RunFolder:
+        """The folder of the run that is trained."""
+        return RunFolder(Path(str(self.dirpath)).parent)
+
     def _save_last(self, trainer: pl.Trainer) -> None:
         """Saves the state in training, once a step; between two steps, once the second is made."""
         if not _in_training(trainer) or trainer.global_step == self._step_of_last:
@@ -204,7 +207,7 @@ class RunCheckpoint(ModelCheckpoint):
         if self._is_due:
             return
         step_of_best = self._last_global_step_saved
-        self.last_model_path = str(Path(str(self.dirpath), "last.ckpt"))
+        self.last_model_path = str(self._run.last_checkpoint)
         self._saving_last = True
         try:
             self._save_checkpoint(trainer, self.last_model_path)
@@ -220,13 +223,13 @@ class RunCheckpoint(ModelCheckpoint):
         if limit is None or not self.steps_between or trainer.global_step % self.steps_between:
             return
         step, last = trainer.global_step, Path(self.last_model_path)
-        path = last.with_name(f"step-{step}.ckpt")
+        path = self._run.step_checkpoint(step)
         if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO) or not last.is_file():
             trainer.save_checkpoint(path, self.save_weights_only)  # the last state is being written, or is a folder
         elif trainer.is_global_zero:
             link_or_copy(last, path)  # the next last state takes its name, and leaves these bytes alone
         if trainer.is_global_zero and limit != KEEP_ALL:
-            others = [one for one in _oldest_first(last.parent, step) if one != path]
+            others = [other for other in _oldest_first(self._run, step) if other != path]
             for old in others[: max(0, len(others) + 1 - limit)]:
                 trainer.strategy.remove_checkpoint(old)
 
@@ -250,10 +253,9 @@ class RunCheckpoint(ModelCheckpoint):
             raise KeyboardInterrupt if self._signals.signal == signal.SIGINT else SIGTERMException
 
 
-def _oldest_first(folder: Path, step: int) -> list[Path]:
-    """The step checkpoints of a folder; first those beyond this step, which training went back from."""
-    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _STEP_FILE.fullmatch(path.name))]
-    return [path for number, path in sorted(numbered, key=lambda one: (one[0] <= step, one[0]))]
+def _oldest_first(run: RunFolder, step: int) -> list[Path]:
+    """The step checkpoints of a run; first those beyond this step, which training went back from."""
+    return [path for _, path in sorted(run.step_checkpoints(), key=lambda kept: (kept[0] <= step, kept[0]))]
 
 
 def go_on_after_batch(fit_loop: dict[str, Any]) -> None:

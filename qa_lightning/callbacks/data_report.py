@@ -1,4 +1,4 @@
-"""What was read, repaired, cut and dropped, for the run's folder and the loggers."""
+"""Writes and logs what was read, repaired, cut and dropped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 import lightning.pytorch as pl
 
-from qa_lightning.files import write_json
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.utils.files import write_json
 
 
 class Reports(Protocol):
-    """Something that can tell what became of the data."""
+    """Something that reports what became of the data."""
 
     def reports(self) -> dict[str, Any]:
         """Plain data for each split that was read."""
@@ -32,7 +33,7 @@ class DataReport(pl.Callback):
         if not trainer.is_global_zero:
             return
         reports = self.data.reports()
-        write_json(Path(trainer.default_root_dir, "data.json"), reports)
+        write_json(RunFolder(Path(trainer.default_root_dir)).data_report, reports)
         counts = {f"data/{key}": value for key, value in _numbers(reports)}
         for logger in trainer.loggers:
             logger.log_hyperparams(counts)

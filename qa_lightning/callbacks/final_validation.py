@@ -1,4 +1,4 @@
-"""The validation that a training ends with, wherever it ends."""
+"""Validates the weights that a training ends with, wherever it ends."""
 
 from __future__ import annotations
 

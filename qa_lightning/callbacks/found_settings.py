@@ -1,4 +1,4 @@
-"""What a batch size or a learning rate that was searched for changes besides itself."""
+"""Applies a batch size or a learning rate that was searched for to the schedule and the saved config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FINDERS = (BatchSizeFinder, LearningRateFinder)
 
 
 class FoundSettings(pl.Callback):
-    """Has a training go by what Lightning's finders found before it, and has that written down.
+    """Makes a training use what Lightning's finders found before it, and has that written down.
 
     By themselves, the schedule would go on from the learning rate that was asked for, and end where training would
     have ended with the batch size that was asked for.

@@ -1,4 +1,4 @@
-"""What the processes know of their questions, brought together on the first of them."""
+"""Gathers the tables of questions of all processes on the first one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import lightning.pytorch as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lightning.per_question import read_table, write_table
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.runs.questions import read_table, write_table
 
 
 def gather(tables: Mapping[str, pa.Table], folder: Path, trainer: pl.Trainer) -> dict[str, pa.Table]:
-    """The tables of all processes on the first one, each question once, in the data's order.
+    """Gathers the tables of all processes on the first one, each question once, in the data's order.
 
     Each process writes its part into a folder that is gone afterwards; neither logits nor texts go over the
     network. All processes must call this.
 
     Args:
         tables: This process's questions by evaluation set, the same sets on every process, in the same order;
-            with the columns of `per_question.SCHEMA`.
+            with the columns of `questions.SCHEMA`.
         folder: The run's folder, which all processes must see.
         trainer: Knows the processes.
 
@@ -30,17 +31,18 @@ def gather(tables: Mapping[str, pa.Table], folder: Path, trainer: pl.Trainer) ->
     """
     if trainer.world_size == 1:
         return dict(tables)
-    parts = folder / ".parts"
+    run = RunFolder(folder)
+    parts = run.parts
     if trainer.is_global_zero:
         shutil.rmtree(parts, ignore_errors=True)  # of an evaluation that was interrupted here
     trainer.strategy.barrier("there are no parts")
     for number, table in enumerate(tables.values()):
-        write_table(parts / f"{number}-{trainer.global_rank}.parquet", table)
+        write_table(run.part(number, trainer.global_rank), table)
     trainer.strategy.barrier("every process has written its part")
     joined = {}
     if trainer.is_global_zero:
         for number, name in enumerate(tables):
-            files = [parts / f"{number}-{rank}.parquet" for rank in range(trainer.world_size)]
+            files = [run.part(number, rank) for rank in range(trainer.world_size)]
             joined[name] = _join([read_table(file) for file in files])
         shutil.rmtree(parts)
     trainer.strategy.barrier("the first process has read the parts")

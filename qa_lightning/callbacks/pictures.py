@@ -1,4 +1,4 @@
-"""The report's pictures, for loggers that show pictures."""
+"""Logs the report's pictures to loggers that show pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import WandbLogger
 
-from qa_lightning.per_question import questions_of
+from qa_lightning.runs.questions import read_questions
 
 
 def log_pictures(trainer: pl.Trainer, folder: Path) -> None:
@@ -25,11 +25,11 @@ def log_pictures(trainer: pl.Trainer, folder: Path) -> None:
     from PIL import Image
 
     from qa_lightning.report.figures import draw_figures
-    from qa_lightning.report.run_files import curves_of, scores_of
+    from qa_lightning.runs.history import read_curves, read_scores
 
     for logger in trainer.loggers:
         logger.save()  # the learning curves are drawn from a logger's file
-    for name, figure in draw_figures(questions_of(folder), scores_of(folder), curves_of(folder)).items():
+    for name, figure in draw_figures(read_questions(folder), read_scores(folder), read_curves(folder)).items():
         file = io.BytesIO()
         with warnings.catch_warnings():
             # The font that comes with matplotlib lacks some scripts, and shows boxes for their letters.

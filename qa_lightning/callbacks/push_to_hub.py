@@ -1,4 +1,4 @@
-"""Puts each new best model on the Hub while the training goes on."""
+"""Uploads each new best model to the Hub while the training goes on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting.background import BackgroundUploads
 from qa_lightning.exporting.upload import create, upload
-from qa_lightning.files import link_or_copy
-from qa_lightning.pretrained import BEST_MODEL, load_settings
-
-_WORKSHOP = ".push_to_hub"
-"""Folder of a run that holds copies of the best model while they are uploaded."""
+from qa_lightning.pretrained import load_settings
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import link_or_copy
 
 
 class PushToHub(pl.Callback):
@@ -35,7 +33,7 @@ class PushToHub(pl.Callback):
         self.private = private
         self.address = ""
         self._uploads = BackgroundUploads(self._upload, self._say)
-        self._run: Path | None = None
+        self._run: RunFolder | None = None
         self._seen: tuple[int, int] | None = None
         self._copies = 0
         self._error: UserError | None = None
@@ -54,8 +52,8 @@ class PushToHub(pl.Callback):
 
             disable_progress_bars()  # they would run through the training's own
             logging.set_verbosity_error()  # each try again would be a line
-            self._run = Path(trainer.default_root_dir)
-            shutil.rmtree(self._run / _WORKSHOP, ignore_errors=True)  # of a training that was killed
+            self._run = RunFolder(Path(trainer.default_root_dir))
+            shutil.rmtree(self._run.uploads, ignore_errors=True)  # of a training that was killed
             try:
                 self.address = create(self.name, public=not self.private, how="set hub_private_repo to false")
             except UserError as error:
@@ -97,7 +95,7 @@ class PushToHub(pl.Callback):
             if (self._uploads.wait() or self._error) is not None:
                 self._upload(self._copy(self._run))
         except (UserError, OSError) as error:
-            folder = self._run / BEST_MODEL
+            folder = self._run.best_model
             raise UserError(f"{error}; it is in {folder}: `hf upload {self.name} {folder} .` uploads it") from error
         finally:
             self._uploads.give_up()  # nothing waits any more, unless this was interrupted
@@ -109,7 +107,7 @@ class PushToHub(pl.Callback):
         if self._run is None:
             return
         try:
-            found = (self._run / BEST_MODEL).stat()
+            found = self._run.best_model.stat()
         except FileNotFoundError:
             return
         # Each is a new folder, which takes the other's place, whoever writes it.
@@ -121,16 +119,16 @@ class PushToHub(pl.Callback):
                 self._error = UserError(f"cannot upload the best model as {self.name}: {error}")
                 self._say(self._error)
 
-    def _copy(self, run: Path) -> Path:
-        """A copy of the best model with its card, in a folder of its own."""
+    def _copy(self, run: RunFolder) -> Path:
+        """Copies the best model, with its card, into a folder of its own."""
         # Imported here, since they bring much that a training without uploads never needs.
         from qa_lightning.exporting.card import CARD, render
-        from qa_lightning.exporting.provenance import provenance_of
+        from qa_lightning.runs.provenance import provenance_of
 
         self._copies += 1
-        folder = run / _WORKSHOP / str(self._copies)
-        shutil.copytree(run / BEST_MODEL, folder, copy_function=link_or_copy)
-        card = render(self.name, provenance_of(str(run)), load_settings(str(folder)), None, self.name)
+        folder = run.uploads / str(self._copies)
+        shutil.copytree(run.best_model, folder, copy_function=link_or_copy)
+        card = render(self.name, provenance_of(str(run.path)), load_settings(str(folder)), None, self.name)
         (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
         return folder
 
@@ -142,4 +140,4 @@ class PushToHub(pl.Callback):
 
     def _clear(self) -> None:
         if self._run is not None:
-            shutil.rmtree(self._run / _WORKSHOP, ignore_errors=True)
+            shutil.rmtree(self._run.uploads, ignore_errors=True)

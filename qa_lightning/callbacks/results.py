@@ -1,4 +1,4 @@
-"""What is kept and shown of evaluations: the best one's files and model, a table, some answers."""
+"""Writes the files of the best evaluation, keeps its model, and shows a table of scores and some answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from qa_lightning.callbacks.parts import gather
 from qa_lightning.callbacks.pictures import log_pictures
-from qa_lightning.callbacks.prediction_files import METRICS, remove_evaluation, write_predictions
 from qa_lightning.callbacks.tables import COLUMNS, SAMPLED, print_samples, print_scores, sample_rows
-from qa_lightning.comparison import intervals_of
-from qa_lightning.files import write_json
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.per_question import FILE, tabulate, write_table
-from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.records import Prediction
+from qa_lightning.runs.comparison import intervals_of
+from qa_lightning.runs.folder import RunFolder
+from qa_lightning.runs.predictions import remove_evaluation, write_predictions
+from qa_lightning.runs.questions import tabulate, write_table
+from qa_lightning.scoring.figures import metrics_of
+from qa_lightning.utils.files import write_json
 
 
 class Results(pl.Callback):
@@ -57,7 +58,7 @@ class Results(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets a best score that was reached in another folder, where its files are."""
-        if not Path(trainer.default_root_dir, METRICS).is_file():
+        if not RunFolder(Path(trainer.default_root_dir)).metrics.is_file():
             self.best = None
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -77,7 +78,9 @@ class Results(pl.Callback):
     ) -> None:
         """Keeps the predictions that the batch completed."""
         predictions: Iterable[Prediction] = outputs["predictions"] if isinstance(outputs, Mapping) else outputs
-        self._predictions.setdefault(batch.name, {}).update((one.question.row, one) for one in predictions)
+        self._predictions.setdefault(batch.name, {}).update(
+            (prediction.question.row, prediction) for prediction in predictions
+        )
 
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
@@ -120,7 +123,7 @@ class Results(pl.Callback):
 
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, QALightningModule)
-        pl_module.save_pretrained(Path(trainer.default_root_dir, BEST_MODEL))
+        pl_module.save_pretrained(RunFolder(Path(trainer.default_root_dir)).best_model)
 
     def _log_pictures(self, trainer: pl.Trainer) -> None:
         if self._watched is not None:
@@ -152,15 +155,13 @@ class Results(pl.Callback):
         for name, table in tables.items():
             write_predictions(folder / name, table)
             if stage is not None:
-                write_table(folder / name / FILE, table)
+                write_table(RunFolder(folder / name).questions, table)
         metrics: dict[str, Any] = {}
         if stage is not None:
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
             for name, scores in pl_module.scores.items():
-                intervals = {f"{score}_ci95": list(limits) for score, limits in intervals_of(tables[name]).items()}
-                values = scores | intervals
-                metrics |= {"/".join(filter(None, (stage, name, key))): value for key, value in values.items()}
-            write_json(folder / METRICS, metrics)
+                metrics |= metrics_of(stage, name, scores, intervals_of(tables[name]))
+            write_json(RunFolder(folder).metrics, metrics)
             self._watched = folder / next(iter(tables), "")
         watched = next(iter(tables.values()), None)
         self._shown = (metrics, None if watched is None else _spread(watched, self.samples))
@@ -171,7 +172,7 @@ class Results(pl.Callback):
 
 
 def _spread(table: pa.Table, count: int) -> pa.Table:
-    """So many questions, evenly over the data, since neighbours tell of the same passage; what is shown of them."""
+    """Takes so many questions, evenly over the data, since neighbours ask about the same passage."""
     count = min(count, len(table))
     # To take rows, Arrow joins a column's parts, all of them: those of ``answers`` are most of the table.
     return table.select(SAMPLED).take([i * len(table) // count for i in range(count)])

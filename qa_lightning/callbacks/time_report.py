@@ -1,4 +1,4 @@
-"""Where the time of a training went, in a few lines that one can act on."""
+"""Measures and prints where the time of a training went."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 class WandbWatch(pl.Callback):

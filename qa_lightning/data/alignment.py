@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qa_lightning.data.examples import EXAMPLES, compact
 from qa_lightning.data.folding import CASE, ENTITIES, UNICODE, WHITESPACE, Fold, Folded, Span, fold, fold_with_map
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 OnMisaligned = Literal["repair", "drop", "error"]
 

@@ -18,7 +18,6 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from qa_lightning.bounds import MOST_WINDOWS, check_between
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.batching import EvaluationBatches, TrainingBatches, packed_shape
 from qa_lightning.data.collate import WindowDataset
@@ -31,9 +30,10 @@ from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
-from qa_lightning.errors import UserError
 from qa_lightning.pretrained import BEST_MODEL, load_settings, load_tokenizer, null_at_end
 from qa_lightning.records import Batch
+from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
+from qa_lightning.utils.errors import UserError
 
 Files = str | list[str]
 

@@ -16,7 +16,7 @@ from qa_lightning.data.collate import Encoded
 from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
 from qa_lightning.data.windows import Golds, locate
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 AnswerChoice = Literal["first", "most_frequent", "all"]
 

@@ -24,7 +24,7 @@ from qa_lightning.data.values import (
     parse_flag,
     parse_golds,
 )
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 EXAMPLES = pa.schema(
     [

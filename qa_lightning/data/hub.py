@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from qa_lightning.data.readers import Columns, Rows, first_line, rows_of_dataset
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 PROBE_SECONDS = 5.0
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qa_lightning.data.values import describe
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Record = dict[str, Any]
 

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from qa_lightning.data.nested import flatten, records_of
 from qa_lightning.data.textfiles import TextFormat, find_delimiter, read_text, split_sep_line
 from qa_lightning.data.values import describe, is_missing, parse_cell
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Columns = Mapping[str, str]
 """Our names of columns and what the source calls them."""

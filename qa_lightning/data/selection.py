@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 class Selection:

@@ -17,7 +17,7 @@ from qa_lightning.data.hub import read_hub
 from qa_lightning.data.readers import Rows, read_file, rows_of_records
 from qa_lightning.data.selection import Selection
 from qa_lightning.data.textfiles import TextFormat
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 COLUMNS = {name: name for name in ("id", "question", "context", "answers", "answer_start", "is_impossible")}
 """Our names of the columns, and what a source calls them unless it is told otherwise."""

@@ -16,8 +16,8 @@ from qa_lightning.data.encode import AnswerChoice, encode
 from qa_lightning.data.examples import compact
 from qa_lightning.data.sources import Loaded
 from qa_lightning.data.windows import Windows, check_lengths, cut, hold_more, holds
-from qa_lightning.errors import UserError
 from qa_lightning.records import Question
+from qa_lightning.utils.errors import UserError
 
 ANSWER_TOO_LONG = "answer longer than a window"
 ANSWER_WITHOUT_TOKENS = "answer without a token"

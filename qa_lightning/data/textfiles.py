@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 GZIP = b"\x1f\x8b"
 """What a gzip file begins with, whatever it is called."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.tokens import Tokens, blocks
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Ints = NDArray[np.integer]
 

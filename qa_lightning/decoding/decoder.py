@@ -10,8 +10,8 @@ from torch import Tensor
 from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.decoding.words import of_words
-from qa_lightning.host_copies import HostCopy
 from qa_lightning.records import Batch, Prediction, Question
+from qa_lightning.utils.host_copies import HostCopy
 
 
 class Decoder:

@@ -1,7 +1,7 @@
 """The page's server: one page, and one place to ask.
 
 The page is our own, on Starlette, which the server needs anyway, rather than on Gradio. Gradio (6.31) takes 83 MB and
-requires two dozen packages, reports each start to its makers unless it is told not to, and has scripts written into
+requires two dozen packages, reports each start to its makers unless that is switched off, and has scripts written into
 its page, so that no strict security policy can hold. A picture beside a context and a list of candidates would be
 scripts of our own there, too.
 """
@@ -11,11 +11,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,9 +25,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qa_lightning.demo.examples import examples
-from qa_lightning.errors import UserError
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.bodies import BodyLimit
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.html import content_policy, html_environment, read_resource, style_sheet
+
+_PACKAGE = "qa_lightning.demo"
 
 LONGEST_QUESTION = 1_000
 """Characters."""
@@ -41,10 +42,7 @@ LARGEST_BODY = 1 << 20
 """Bytes of a request; more than the longest texts take."""
 
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": content_policy(frames=False, script="'self'", style="'self'", connect="'self'"),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -56,24 +54,24 @@ def make_app(reader: Reader, name: str, host: str) -> Starlette:
     """The application that serves the page.
 
     Args:
-        reader: What answers; its ``top_k`` tells how many answers are listed.
+        reader: What answers; its ``top_k`` says how many answers are listed.
         name: What the model is called on the page.
         host: The host that it is bound to, which browsers may call it by.
     """
-    own = files("qa_lightning.demo")
     may_be_none = reader.settings.handle_impossible_answer
-    environment = Environment(
-        loader=PackageLoader("qa_lightning.demo", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    page = (
+        html_environment(_PACKAGE)
+        .get_template("page.html.j2")
+        .render(
+            name=name,
+            setup={
+                "examples": [{"question": example.question, "context": example.context} for example in examples()],
+                "longestQuestion": LONGEST_QUESTION,
+                "longestContext": LONGEST_CONTEXT,
+            },
+        )
     )
-    page = environment.get_template("page.html.j2").render(
-        name=name,
-        setup={
-            "examples": [{"question": one.question, "context": one.context} for one in examples()],
-            "longestQuestion": LONGEST_QUESTION,
-            "longestContext": LONGEST_CONTEXT,
-        },
-    )
-    style, script = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style, script = style_sheet(_PACKAGE, "page.css"), read_resource(_PACKAGE, "page.js")
 
     async def ask(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -95,7 +93,7 @@ def make_app(reader: Reader, name: str, host: str) -> Starlette:
     async def show_script(_: Request) -> Response:
         return Response(script, media_type="text/javascript")
 
-    async def tell(_: Request, error: Exception) -> Response:
+    async def show_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
@@ -110,7 +108,7 @@ def make_app(reader: Reader, name: str, host: str) -> Starlette:
             Middleware(Guard, host=host),
             Middleware(BodyLimit, max_bytes=LARGEST_BODY, advice="shorten the context"),
         ],
-        exception_handlers={HTTPException: tell},
+        exception_handlers={HTTPException: show_error},
     )
 
 
@@ -184,7 +182,7 @@ class Guard:
 
 
 def is_own_name(header: str, host: str) -> bool:
-    """Whether a request's ``Host`` is an address, localhost, or the host that the server was told to be."""
+    """Whether a request's ``Host`` is an address, localhost, or the host that the server is bound to."""
     name = re.sub(r":\d*$", "", header).strip("[]").lower()
     if name in ("localhost", host.lower()):
         return True

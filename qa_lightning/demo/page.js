@@ -153,7 +153,7 @@
     const highest = roof(Math.max(...peaks(starts, 1), ...peaks(ends, 1)));
     const x = (place) => ROOM.left + (width - ROOM.left - ROOM.right) * place / length;
     const y = (share) => middle - half * share / highest;
-    const svg = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": told() });
+    const svg = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": description() });
     const { start, end } = view.answers[view.chosen] ?? { start: 0, end: 0 };
     if (end > start) {
       svg.append(shape("rect", { class: "chosen", x: x(start), width: Math.max(3, x(end) - x(start)), y: ROOM.top, height: 2 * half }));
@@ -200,7 +200,7 @@
   }
 
   /** The picture in words. */
-  function told() {
+  function description() {
     const { spans, starts, ends } = view.tokens;
     const likely = (shares) => order(shares).slice(0, 3).map((i) =>
       `“${cut(...spans[i])}” at character ${count(spans[i][0])}, ${percent(shares[i])}`).join("; ");

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 class BackgroundUploads:
@@ -39,7 +39,7 @@ class BackgroundUploads:
         with self._lock:
             replaced, self._waiting = self._waiting, folder
             if self._thread is None:
-                # A daemon, since a process that is told to end does not wait for the network.
+                # A daemon, since a process that is asked to end does not wait for the network.
                 self._thread = threading.Thread(target=self._work, name="upload", daemon=True)
                 self._thread.start()
         if replaced is not None:

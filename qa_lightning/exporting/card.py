@@ -6,23 +6,29 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from qa_lightning.exporting.measure import Comparison
-from qa_lightning.exporting.provenance import Provenance
-from qa_lightning.report.run_files import Scores
-from qa_lightning.terminal import printable
+from qa_lightning.exporting.measure import Quantized
+from qa_lightning.runs.history import Scores
+from qa_lightning.runs.provenance import Provenance
+from qa_lightning.scoring.figures import PROGRESS, THRESHOLD_IN_USE, read_figures, read_thresholds
+from qa_lightning.utils.terminal import printable
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 CARD = "README.md"
 """File of a model folder that is its card."""
+
+_TASK = "question-answering"
 
 _FORMATTING = re.compile(r"[\\`*{}\[\]<>#|~!&$@:/^]|(?<=www)\.|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
 """What could format a text that stands within a line or a cell, or make a link of it."""
 
 
-class ScoreRow(NamedTuple):
+class CardRow(NamedTuple):
     """A row of the table of scores, as it is shown."""
 
     name: str
@@ -32,7 +38,7 @@ class ScoreRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """What is told of an ONNX model.
+    """What the card says of an ONNX model.
 
     Attributes:
         inputs: The names of what it takes.
@@ -44,13 +50,13 @@ class Graph:
     inputs: list[str]
     longest: int | None
     difference: float
-    int8: Comparison | None = None
+    int8: Quantized | None = None
 
 
 def render(
     title: str, provenance: Provenance, settings: Mapping[str, Any], graph: Graph | None, hub_name: str | None = None
 ) -> str:
-    """The card as Markdown. Text from elsewhere can neither format it nor add to it.
+    """Writes the card as Markdown. Text from elsewhere can neither format it nor add to it.
 
     Args:
         title: What the model is called.
@@ -61,25 +67,22 @@ def render(
     """
     environment = Environment(
         loader=PackageLoader("qa_lightning.exporting", ""),
-        autoescape=False,  # noqa: S701 - it is no HTML; the filters here escape for Markdown, YAML and Python
+        autoescape=False,  # noqa: S701 - it is no HTML; the filters here escape for Markdown and Python
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"text": as_text, "yaml": as_string, "literal": as_string}
+    environment.filters |= {"text": as_text, "literal": as_string}
     int8 = None if graph is None else graph.int8
     return environment.get_template("card.md.j2").render(
         title=title,
-        library="transformers" if graph is None else "onnx",
+        metadata=_metadata(title, provenance, "transformers" if graph is None else "onnx"),
         base=provenance.base,
-        base_on_hub=provenance.base_is_on_hub,
-        datasets=provenance.datasets,
-        language=provenance.language,
         trained=bool(provenance.training),
         data=provenance.data,
         training=provenance.training,
-        settings={name: value for name, value in settings.items() if name != "null_score_diff_threshold"},
+        settings={name: value for name, value in settings.items() if name != THRESHOLD_IN_USE},
         null_allowed=bool(settings.get("version_2_with_negative")),
         scores=[row for name, scores in provenance.scores.items() for row in _score_rows(name, scores)],
         thresholds=dict(_thresholds(settings, provenance.scores)),
@@ -100,27 +103,62 @@ def as_text(value: object) -> str:
 
 
 def as_string(value: object) -> str:
-    """A text in quotes that YAML and Python read alike."""
+    """A text in quotes, as Python reads it."""
     return json.dumps(printable(str(value)), ensure_ascii=False)
 
 
-def _score_rows(evaluation_set: str, scores: Scores) -> Iterator[ScoreRow]:
-    for name, value in scores.items():
-        if not name.endswith(("_ci95", "_thresh", "_threshold")) and name not in ("epoch", "step"):
-            low_high = scores.get(f"{name}_ci95")
-            interval = f"{low_high[0]:.2f} – {low_high[1]:.2f}" if low_high else ""
-            number = f"{value:,.0f}" if name.endswith("total") else f"{value:.2f}"
-            yield ScoreRow(_named(evaluation_set, name), number, interval)
+def _metadata(title: str, provenance: Provenance, library: str) -> str:
+    """The YAML at the head of the card, by which the Hub finds the model and its scores."""
+    from huggingface_hub import ModelCardData
+
+    results = [result for name, scores in provenance.scores.items() for result in _results(name, scores, provenance)]
+    card = ModelCardData(
+        library_name=library,
+        pipeline_tag=_TASK,
+        base_model=printable(provenance.base) if provenance.base_is_on_hub else None,
+        datasets=[printable(name) for name in provenance.datasets] or None,
+        language=None if provenance.language is None else printable(provenance.language),
+        tags=[_TASK, "qa_lightning"],
+        model_name=printable(title) if results else None,
+        eval_results=results or None,
+    )
+    return card.to_yaml()
+
+
+def _results(evaluation_set: str, scores: Scores, provenance: Provenance) -> Iterator[EvalResult]:
+    """EM and F1 of an evaluation set, as the Hub's leaderboards take them."""
+    from huggingface_hub import EvalResult
+
+    figures = read_figures(scores)
+    data = provenance.data.get("validation") or "the validation data"
+    for name, title in (("exact_match", "EM"), ("f1", "F1")):
+        if name in figures:
+            yield EvalResult(
+                task_type=_TASK,
+                task_name="Extractive question answering",
+                dataset_type=printable(provenance.datasets[0]) if provenance.datasets else "custom",
+                dataset_name=printable(data),
+                dataset_config=printable(evaluation_set) or None,
+                dataset_split="validation",
+                metric_type=name,
+                metric_name=title,
+                metric_value=figures[name].value,
+            )
+
+
+def _score_rows(evaluation_set: str, scores: Scores) -> Iterator[CardRow]:
+    for name, figure in read_figures(scores).items():
+        if name not in PROGRESS:
+            yield CardRow(_named(evaluation_set, name), figure.text(), figure.interval_text())
 
 
 def _thresholds(settings: Mapping[str, Any], by_set: Mapping[str, Scores]) -> Iterator[tuple[str, str]]:
     """The one in use, and those that were best in the evaluation, to the last digit, since they are to be used."""
     if settings.get("version_2_with_negative"):
-        yield "null_score_diff_threshold", repr(float(settings["null_score_diff_threshold"]))
+        yield THRESHOLD_IN_USE, repr(float(settings[THRESHOLD_IN_USE]))
         for evaluation_set, scores in by_set.items():
-            for name, value in scores.items():
-                if name.endswith("_thresh"):
-                    yield _named(evaluation_set, name), repr(float(value))
+            for name, value in read_thresholds(scores):
+                yield _named(evaluation_set, name), repr(float(value))
 
 
 def _named(evaluation_set: str, figure: str) -> str:

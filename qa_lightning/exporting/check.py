@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from qa_lightning.data.synthetic import SyntheticCorpus
-from qa_lightning.errors import UserError
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import Runner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Batch
+from qa_lightning.utils.errors import UserError
 
 LIMIT = 1e-3
 """By how much logits may differ."""
@@ -58,24 +58,24 @@ def sample_batches(runner: Runner, tokenizer: Any, settings: Settings) -> list[B
     return watched.batches
 
 
-def largest_difference(one: Runner, other: Runner, batches: Iterable[Batch]) -> float:
-    """The largest absolute difference between the logits of two models, padding left out; NaN where one gave NaN."""
+def largest_difference(runner: Runner, other: Runner, batches: Iterable[Batch]) -> float:
+    """Computes the largest absolute difference of two models' logits, padding left out; NaN where a logit is NaN."""
     differences = []
     with torch.inference_mode():
         for batch in batches:
             real = batch.inputs["attention_mask"].bool()
-            for logits, others in zip(one(batch), other(batch), strict=True):
+            for logits, others in zip(runner(batch), other(batch), strict=True):
                 differences.append((logits - others)[real].abs().max().item())
     return float(np.max(differences))
 
 
-def checked_difference(one: Runner, other: Runner, batches: Iterable[Batch]) -> float:
-    """The same, where it is small enough.
+def checked_difference(runner: Runner, other: Runner, batches: Iterable[Batch]) -> float:
+    """Computes the largest difference, and refuses one that is too large.
 
     Raises:
         UserError: Where it is above `LIMIT`.
     """
-    difference = largest_difference(one, other, batches)
+    difference = largest_difference(runner, other, batches)
     if not difference <= LIMIT:
         raise UserError(
             f"the logits of the exported model differ from torch's by up to {difference:.1e}, more than {LIMIT:.0e}: "

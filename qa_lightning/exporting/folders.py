@@ -11,21 +11,22 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting.card import CARD, Graph, render
 from qa_lightning.exporting.check import checked_difference, sample_batches
-from qa_lightning.exporting.measure import Comparison, measure, read_golds, size_of
+from qa_lightning.exporting.measure import Quantized, measure, read_golds, size_of
 from qa_lightning.exporting.onnx import check_exportable, write_onnx
-from qa_lightning.exporting.provenance import provenance_of
 from qa_lightning.exporting.quantize import quantize
-from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.network import quiet_transformers
-from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer, model_of
+from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer
 from qa_lightning.reader.loading import load_answering
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import TorchRunner
 from qa_lightning.reader.settings import Settings
+from qa_lightning.runs.folder import resolve_model
+from qa_lightning.runs.provenance import provenance_of
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import whole_folder, write_json
 
 Format = Literal["onnx", "safetensors"]
 
@@ -49,7 +50,7 @@ def export(
     Raises:
         UserError: Where the model cannot be loaded, exported or written, or the exported one gives other logits.
     """
-    name = model_of(run)
+    name = resolve_model(run)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already; name another folder, or delete it first")
     if holds_onnx(name):
@@ -89,8 +90,8 @@ def _write_onnx(network: Any, tokenizer: Any, settings: Settings, folder: Path) 
     return Graph(exported.inputs, exported.longest, difference)
 
 
-def _to_int8(folder: Path, golds: pa.Table, data: str, language: str | None) -> Comparison:
-    """Puts a model with weights in 8 bits into the place of a folder's, and tells how they compare."""
+def _to_int8(folder: Path, golds: pa.Table, data: str, language: str | None) -> Quantized:
+    """Puts a model with weights in 8 bits into the place of a folder's, and measures both."""
     whole = measure(Reader.from_pretrained(folder, device="cpu"), golds, size_of(folder), language)
     with tempfile.TemporaryDirectory(dir=folder) as workshop:
         quantize(folder / ONNX_FILE, Path(workshop, ONNX_FILE))
@@ -99,7 +100,7 @@ def _to_int8(folder: Path, golds: pa.Table, data: str, language: str | None) -> 
         for new in Path(workshop).iterdir():
             new.rename(folder / new.name)
     int8 = measure(Reader.from_pretrained(folder, device="cpu"), golds, size_of(folder), language)
-    return Comparison(data, len(golds), whole, int8)
+    return Quantized(data, len(golds), whole, int8)
 
 
 @contextmanager

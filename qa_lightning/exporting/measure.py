@@ -37,7 +37,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Quantized:
     """A model beside the same with weights in 8 bits.
 
     Attributes:
@@ -53,7 +53,7 @@ class Comparison:
     int8: Measured
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """A table: model, EM, F1, questions per second and megabytes; the last row tells the changes."""
+        """A table: model, EM, F1, questions per second and megabytes; the last row has the changes."""
         whole, int8 = self.whole, self.int8
         change = (
             "change",
@@ -66,7 +66,7 @@ class Comparison:
 
 
 def read_golds(file: str) -> pa.Table:
-    """The questions of a file that has golds, in any format that training reads.
+    """Reads the questions of a file that has golds, in any format that training reads.
 
     Raises:
         UserError: Where the file is missing or not of that kind.
@@ -87,7 +87,7 @@ def measure(reader: Reader, questions: pa.Table, size: int, language: str | None
     for _ in reader.predictions(records[:_WARM_UP]):
         pass
     started = time.perf_counter()
-    texts = [one.text for one in reader.predictions(records)]
+    texts = [prediction.text for prediction in reader.predictions(records)]
     seconds = time.perf_counter() - started
     ids = questions["id"].to_pylist()
     golds = dict(zip(ids, questions["gold_texts"].to_pylist(), strict=True))
@@ -101,5 +101,5 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob(f"{ONNX_FILE}*"))
 
 
-def _row(name: str, one: Measured) -> tuple[str, str, str, str, str]:
-    return name, f"{one.exact:.2f}", f"{one.f1:.2f}", f"{one.speed:,.1f}", f"{one.size / 1e6:.1f}"
+def _row(name: str, model: Measured) -> tuple[str, str, str, str, str]:
+    return name, f"{model.exact:.2f}", f"{model.f1:.2f}", f"{model.speed:,.1f}", f"{model.size / 1e6:.1f}"

@@ -1,4 +1,4 @@
-"""A network of transformers as an ONNX model that takes batches of any size and length."""
+"""Writes a network of transformers as an ONNX model that takes batches of any size and length."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qa_lightning.errors import UserError
-from qa_lightning.extras import need
 from qa_lightning.modeling.network import accepted_inputs, longest_input, network_inputs
-from qa_lightning.pretrained import in_one_line
 from qa_lightning.reader.onnx_runner import LONGEST, OUTPUTS
 from qa_lightning.records import Batch
+from qa_lightning.utils.errors import UserError, in_one_line
+from qa_lightning.utils.extras import require
 
 REFUSED = {
     "longformer": "which tokens it attends to depends on the input in a way that no graph can hold",
@@ -34,7 +33,7 @@ def check_exportable(name: str, model_type: str) -> None:
         UserError: Where a package is missing, or for a kind of model that cannot be exported.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
-        need(module, "onnx")
+        require(module, "onnx")
     if model_type in REFUSED:
         raise UserError(
             f"{name}: a {model_type} model cannot be exported to ONNX: {REFUSED[model_type]}; "
@@ -97,7 +96,7 @@ class _Logits(nn.Module):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps torch's exporter from telling of its progress, and whole graphs where it fails; errors are raised."""
+    """Silences torch's exporter, which prints its progress, and whole graphs where it fails; errors are raised."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

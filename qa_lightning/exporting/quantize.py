@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from qa_lightning.extras import need
+from qa_lightning.utils.extras import require
 
 
 def quantize(path: Path, to: Path) -> None:
@@ -18,7 +18,7 @@ def quantize(path: Path, to: Path) -> None:
         path: A model in float32.
         to: Where to write the other.
     """
-    need("onnxruntime", "onnx")
+    require("onnxruntime", "onnx")
     from onnxruntime.quantization import quantize_dynamic
 
     disabled = logging.root.manager.disable

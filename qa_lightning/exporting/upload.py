@@ -1,4 +1,4 @@
-"""Puts a model folder on the Hub."""
+"""Uploads a model folder to the Hub."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qa_lightning.errors import UserError
-from qa_lightning.pretrained import in_one_line
+from qa_lightning.utils.errors import UserError, in_one_line
 
 
 def check_name(name: str) -> None:

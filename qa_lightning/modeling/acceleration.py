@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
+from qa_lightning.utils.errors import UserError
 
 Choice = Literal["auto"] | bool
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from qa_lightning.decoding.decoder import Decoder, PendingAnswers
-from qa_lightning.errors import UserError
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
 from qa_lightning.scoring.rules import rule_of, scorer
+from qa_lightning.utils.errors import UserError
 
 
 class Evaluation:

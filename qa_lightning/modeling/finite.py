@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from qa_lightning.errors import UserError
-from qa_lightning.host_copies import HostCopy
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.host_copies import HostCopy
 
 MOST_STEPS = 64
 """Batches behind that the host's look at losses may be; then it waits."""

@@ -19,9 +19,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from qa_lightning.bounds import MOST_ANSWERS, check_between
-from qa_lightning.errors import UserError
-from qa_lightning.files import whole_folder, write_json
 from qa_lightning.modeling.acceleration import Choice, choose_packing, compile_network, compiling_pays
 from qa_lightning.modeling.attention import use_fast_dropout, use_our_attention
 from qa_lightning.modeling.evaluation import Evaluation
@@ -51,6 +48,9 @@ from qa_lightning.pretrained import (
 )
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.mlqa import check_language, has_own_rule
+from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import whole_folder, write_json
 
 
 class QALightningModule(pl.LightningModule):

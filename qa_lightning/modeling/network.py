@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qa_lightning.errors import UserError
-from qa_lightning.model_size import check_model_size
-from qa_lightning.pretrained import clear_errors, in_one_line, is_checkpoint, load_config, read_checkpoint
+from qa_lightning.pretrained import clear_errors, is_checkpoint, load_config, read_checkpoint
 from qa_lightning.records import Batch
+from qa_lightning.utils.errors import UserError, in_one_line
+from qa_lightning.utils.model_size import check_model_size
 
 CONSTANT_NULL = (
     "this model is a causal decoder and scores 'no answer' at a window's first token, which sees nothing: the score is "

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Schedule = Literal["linear", "cosine", "polynomial", "constant", "constant_with_warmup"]
 

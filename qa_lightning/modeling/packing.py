@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.attention import PackedWindows, attend_unequal, has_kernel, use_our_attention
 from qa_lightning.modeling.network import accepted_inputs, first_position
+from qa_lightning.utils.errors import UserError
 
 _REPLACED = ("attention_mask", "position_ids")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 RENAMED = {"topk": "top_k", "data": "inputs", "X": "inputs"}
 """Arguments that have another name here."""
@@ -132,7 +132,7 @@ def by_name(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, 
     """
     if not positional:
         return dict(named)
-    texts = [_are_texts(one) for one in positional]
+    texts = [_are_texts(value) for value in positional]
     if len(positional) == 2 and all(texts):
         found = {"question": positional[0], "context": positional[1]}
     elif len(positional) == 1:
@@ -153,5 +153,5 @@ def by_name(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, 
 def _are_texts(value: Any) -> bool:
     """Whether something is a text, or a list of nothing but texts."""
     if isinstance(value, list | tuple) and value:
-        return all(isinstance(one, str) for one in value)
+        return all(isinstance(text, str) for text in value)
     return isinstance(value, str)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from qa_lightning.data.values import ShapeError, check_text
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Form = Literal["one", "list", "stream"]
 """What was given, and so what is returned."""
@@ -68,7 +68,7 @@ def _spread(question: Any, context: Any) -> tuple[Sequence[Any], Form]:
             f"{len(question)} questions and {len(context)} contexts: give lists of equal length, or one context for "
             "all questions"
         )
-    questions, contexts = ([one] * count if isinstance(one, str) else one for one in (question, context))
+    questions, contexts = ([texts] * count if isinstance(texts, str) else texts for texts in (question, context))
     return [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)], "list"
 
 
@@ -94,7 +94,7 @@ def _pair(record: Any, name: str) -> Pair:
     texts = []
     for key in ("question", "context"):
         if key not in record:
-            others = ", ".join(f"{one!r:.40}" for one in islice(record, 5)) or "nothing"
+            others = ", ".join(f"{name!r:.40}" for name in islice(record, 5)) or "nothing"
             raise UserError(f"{name} has no {key!r}; it has {others}: {_EXPECTED}")
         try:
             check_text(record[key])

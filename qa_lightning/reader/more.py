@@ -1,4 +1,4 @@
-"""More answers to questions whose best ones have too few different texts."""
+"""Adds answers to questions whose best answers have too few different texts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from qa_lightning.reader.tokens import Scored
 from qa_lightning.records import Answers, Prediction
 
 
-def with_more(predictions: Collection[Prediction], scored: Iterable[Scored], plan: Settings) -> dict[int, Prediction]:
-    """Predictions with further answers behind their own: the best of each of the ``top_k`` best texts.
+def add_distinct_answers(
+    predictions: Collection[Prediction], scored: Iterable[Scored], plan: Settings
+) -> dict[int, Prediction]:
+    """Adds further answers behind those of predictions: the best of each of the ``top_k`` best texts.
 
     Args:
         predictions: Predictions with at least one answer, which may be among the further ones again.
@@ -27,14 +29,14 @@ def with_more(predictions: Collection[Prediction], scored: Iterable[Scored], pla
     """
     found: dict[int, Rows] = {}
     numbers: dict[str, TextNumbers] = {}
-    asked = {one.question.row for one in predictions}
+    asked = {prediction.question.row for prediction in predictions}
     for batch, *logits in scored:
         places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
         if not places:
             continue
         starts, ends, offsets = of_answers(batch, *logits)
         outside = ~batch.context_mask
-        windows = [one.float().masked_fill(outside, -np.inf).cpu().numpy() for one in (starts, ends)]
+        windows = [scores.float().masked_fill(outside, -np.inf).cpu().numpy() for scores in (starts, ends)]
         characters = offsets.cpu().numpy()
         for place in places:
             assert batch.questions is not None
@@ -42,11 +44,11 @@ def with_more(predictions: Collection[Prediction], scored: Iterable[Scored], pla
             if question.context not in numbers:
                 numbers[question.context] = TextNumbers(question.context)
             of_context = numbers[question.context]
-            start_logits, end_logits = (one[place] for one in windows)
+            start_logits, end_logits = (of_windows[place] for of_windows in windows)
             more = best_texts(start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, of_context)
             before = found.get(question.row, more[:0])
             found[question.row] = different(np.concatenate([before, more], dtype=more.dtype), plan.top_k, of_context)
-    return {one.question.row: _joined(one, found[one.question.row]) for one in predictions}
+    return {prediction.question.row: _joined(prediction, found[prediction.question.row]) for prediction in predictions}
 
 
 def _joined(prediction: Prediction, more: Rows) -> Prediction:

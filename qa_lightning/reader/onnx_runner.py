@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qa_lightning.errors import UserError
-from qa_lightning.extras import need
 from qa_lightning.modeling.network import network_inputs
-from qa_lightning.pretrained import in_one_line
 from qa_lightning.records import Batch
+from qa_lightning.utils.errors import UserError, in_one_line
+from qa_lightning.utils.extras import require
 
 ONNX_FILE = "model.onnx"
 """File in an exported folder that holds the model."""
@@ -54,7 +53,7 @@ class OnnxRunner:
     """
 
     def __init__(self, path: Path, device: str | torch.device | None = None) -> None:
-        onnxruntime = need("onnxruntime", "onnx")
+        onnxruntime = require("onnxruntime", "onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
@@ -64,8 +63,8 @@ class OnnxRunner:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # which are many, of its own and of no common kind
             raise UserError(f"{path}: onnxruntime cannot load it: {in_one_line(error)}") from error
-        self.inputs: list[str] = [one.name for one in self._session.get_inputs()]
-        given = [one.name for one in self._session.get_outputs()]
+        self.inputs: list[str] = [taken.name for taken in self._session.get_inputs()]
+        given = [output.name for output in self._session.get_outputs()]
         if not set(self.inputs) <= _INPUTS or not set(OUTPUTS) <= set(given):
             raise UserError(
                 f"{path}: not a question-answering model as `export` writes it: it takes {', '.join(self.inputs)} "

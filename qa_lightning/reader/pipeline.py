@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from qa_lightning.errors import UserError
 from qa_lightning.pretrained import load_tokenizer
 from qa_lightning.reader.former import by_name, take_loading, translate
 from qa_lightning.reader.loading import as_device, as_dtype
 from qa_lightning.reader.reader import Reader
+from qa_lightning.utils.errors import UserError
 
 _TASK = "question-answering"
 
@@ -86,6 +86,6 @@ def pipeline(
 
 def _warn(notes: Iterable[str]) -> None:
     """One warning that says all there is to say, shown where the user's own code stands."""
-    told = "; ".join(notes)
-    if told:
-        warnings.warn(f"pipeline: {told}", stacklevel=3)
+    text = "; ".join(notes)
+    if text:
+        warnings.warn(f"pipeline: {text}", stacklevel=3)

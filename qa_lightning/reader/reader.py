@@ -13,18 +13,19 @@ import torch
 from qa_lightning.data.batching import EvaluationBatches
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
-from qa_lightning.pretrained import load_settings, load_tokenizer, model_of, null_at_end
+from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
+from qa_lightning.reader.formatting import NOTHING, Found, format_answers
 from qa_lightning.reader.inputs import Pair, read_pairs
-from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
-from qa_lightning.reader.more import with_more
+from qa_lightning.reader.more import add_distinct_answers
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
 from qa_lightning.reader.windows import make_windows
 from qa_lightning.records import Prediction
+from qa_lightning.runs.folder import resolve_model
+from qa_lightning.utils.errors import UserError
 
 BLOCK = 1024
 """Questions that are read, tokenised and put into batches together; a stream is answered block by block."""
@@ -133,7 +134,7 @@ class Reader:
         Raises:
             UserError: Where the model cannot be loaded, or has no question-answering head.
         """
-        name = model_of(str(model_name_or_path))
+        name = resolve_model(str(model_name_or_path))
         tokenizer = load_tokenizer(tokenizer_name or name, None if tokenizer_name else revision)
         runner = load_runner(
             name,
@@ -195,7 +196,7 @@ class Reader:
         plan = self._checked(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
         blocks = (self._scored(block, plan) for block in _blocks(pairs))
-        return (one for scored in blocks for one in _predictions(scored, plan))
+        return (prediction for scored in blocks for prediction in _predictions(scored, plan))
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
         """One question's prediction and answers, and where the model sees an answer begin and end.
@@ -254,18 +255,18 @@ def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction]
     """The best answers to each of some questions, in their order, from their predictions where these are known."""
     if plan.legacy:
         legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
-        answered = [one for batch in scored for one in legacy.answer(*batch)]
-        return [one.answers for one in sorted(answered, key=lambda one: one.question.row)]
+        answered = [prediction for batch in scored for prediction in legacy.answer(*batch)]
+        return [prediction.answers for prediction in sorted(answered, key=lambda prediction: prediction.question.row)]
     if predictions is None:
         predictions = _predictions(scored, plan)
-    answers = [listing(one, plan.top_k, plan.n_best_size) for one in predictions]
+    answers = [format_answers(prediction, plan.top_k, plan.n_best_size) for prediction in predictions]
     few = [
-        one
-        for one, found in zip(predictions, answers, strict=True)
-        if len(found) < plan.top_k and len(one.answers) >= plan.n_best_size
+        prediction
+        for prediction, found in zip(predictions, answers, strict=True)
+        if len(found) < plan.top_k and len(prediction.answers) >= plan.n_best_size
     ]
-    for row, more in with_more(few, scored, plan).items() if few else ():
-        answers[row] = listing(more, plan.top_k, plan.n_best_size)
+    for row, more in add_distinct_answers(few, scored, plan).items() if few else ():
+        answers[row] = format_answers(more, plan.top_k, plan.n_best_size)
     return answers
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
-from qa_lightning.bounds import MOST_ANSWERS, check_between
 from qa_lightning.data.windows import check_lengths
-from qa_lightning.errors import UserError
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.reader.former import LOADING, SET_ASIDE
+from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
+from qa_lightning.utils.errors import UserError
 
 _LONGEST_WINDOW = 384
 _LONGEST_STRIDE = 128
@@ -84,7 +84,7 @@ class Settings:
             return cls()
         missing = [name for name in _SAVED if name not in saved]
         if missing:
-            raise UserError(f"the model's {SETTINGS_FILE} tells no {missing[0]}; write it, or delete that file")
+            raise UserError(f"the model's {SETTINGS_FILE} is missing {missing[0]}; add it, or delete that file")
         # Validation does not keep words whole.
         try:
             return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})

@@ -14,10 +14,10 @@ from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.data.windows import Ints, cut
 from qa_lightning.data.words import tokenizer_words, whole_words
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question
+from qa_lightning.utils.errors import UserError
 
 ANY_LENGTH = (1 << 31) - 1
 """Tokens of a question at most, where it is not cut."""
@@ -64,7 +64,7 @@ def make_windows(
         Question(row, str(row), question, context, None, count)
         for row, ((question, context), count) in enumerate(zip(pairs, counts, strict=True))
     ]
-    return WindowDataset(encoded, windows, [one.id for one in asked], asked)
+    return WindowDataset(encoded, windows, [question.id for question in asked], asked)
 
 
 def _check_room(questions: Sequence[str], contexts: Ints, lengths: Ints, tokens: int, doc_stride: int) -> None:
@@ -72,11 +72,11 @@ def _check_room(questions: Sequence[str], contexts: Ints, lengths: Ints, tokens:
     room = tokens - lengths
     wrong = np.flatnonzero((contexts > room) & (room <= doc_stride))
     if len(wrong):
-        one = int(wrong[0])
+        first = int(wrong[0])
         raise UserError(
-            f"the question {questions[one][:60]!r} has {lengths[one]} tokens, which leaves {max(0, room[one])} of a "
-            f"window for its context, no more than doc_stride ({doc_stride}); lower doc_stride, raise max_seq_len, or "
-            "leave out legacy, with which questions are not cut"
+            f"the question {questions[first][:60]!r} has {lengths[first]} tokens, which leaves {max(0, room[first])} "
+            f"of a window for its context, no more than doc_stride ({doc_stride}); lower doc_stride, raise "
+            "max_seq_len, or leave out legacy, with which questions are not cut"
         )
 
 

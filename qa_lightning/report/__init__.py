@@ -1,1 +1,1 @@
-"""A run as a page and as pictures: scores, charts, and its questions to look at."""
+"""Draws a run as a page and as pictures: scores, charts, and its questions to look at."""

@@ -1,6 +1,6 @@
-"""The numbers behind the charts: groups of questions, curves over thresholds, calibration.
+"""The numbers behind the charts: outcomes, groups of questions, calibration.
 
-Scores of questions are on a scale of 0 to 100, as in the table of `qa_lightning.per_question`.
+Scores of questions are on a scale of 0 to 100, as in the table of `qa_lightning.runs.questions`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from qa_lightning.scoring.thresholds import Bools, Floats
+
 Integers = NDArray[np.int64]
 
 OUTCOMES = ("right", "partly right", "wrong", "false null", "false answer", "not scored")
@@ -88,10 +88,10 @@ def by_type(types: Sequence[str], exact: Floats, f1: Floats, most: int = 12) -> 
         most: How many types get a group of their own.
     """
     counts = Counter(types)
-    frequent = sorted(counts, key=lambda one: (-counts[one], one))[:most]
-    place = {one: i for i, one in enumerate(frequent)}
-    labels = [one or "(no word)" for one in frequent] + [OTHER] * (len(counts) > most)
-    return _groups(np.array([place.get(one, most) for one in types], dtype=np.int64), labels, exact, f1)
+    frequent = sorted(counts, key=lambda kind: (-counts[kind], kind))[:most]
+    place = {kind: i for i, kind in enumerate(frequent)}
+    labels = [kind or "(no word)" for kind in frequent] + [OTHER] * (len(counts) > most)
+    return _groups(np.array([place.get(kind, most) for kind in types], dtype=np.int64), labels, exact, f1)
 
 
 def by_size(sizes: Integers, exact: Floats, f1: Floats, most: int = 8) -> list[Group]:
@@ -124,46 +124,6 @@ def by_tenth(positions: Floats, exact: Floats, f1: Floats) -> list[Group]:
     """
     index = np.minimum((positions * 10).astype(np.int64), 9)
     return _groups(index, [f"{10 * tenth}–{10 * tenth + 10} %" for tenth in range(10)], exact, f1)
-
-
-def threshold_curve(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[Floats, Floats]:
-    """The mean score at every threshold; a question is answered where its no-answer score is at most that.
-
-    Args:
-        if_answered: Score of each question where it is answered; ``[questions]``, at least one.
-        if_null: Score of each question where it is left unanswered; ``[questions]``.
-        na_scores: The no-answer scores; ``[questions]``.
-
-    Returns:
-        Thresholds, ascending, of which the first is minus infinity and the others are the distinct no-answer
-        scores, and the score from each of them up to the next; both ``[distinct scores + 1]``.
-    """
-    order = np.argsort(na_scores, kind="stable")
-    ordered = na_scores[order]
-    totals = np.concatenate(([if_null.sum()], (if_answered - if_null)[order])).cumsum()
-    parts = np.concatenate(([True], ordered[1:] != ordered[:-1], [True]))
-    return np.concatenate(([-np.inf], ordered))[parts], totals[parts] / len(ordered)
-
-
-def precision_recall(scores: Floats, has_answer: Bools, na_scores: Floats) -> tuple[Floats, Floats]:
-    """Recall and precision of answering ever more questions, the surest first.
-
-    As `qa_lightning.scoring.squad.average_precision` defines them, which is the area under this curve where each
-    precision holds from the recall before it to its own.
-
-    Args:
-        scores: Score of each question where it is answered; ``[questions]``.
-        has_answer: Whether the question is answerable, at least one is; ``[questions]``.
-        na_scores: The no-answer scores; ``[questions]``.
-
-    Returns:
-        Recall, which rises, and precision, both 0 to 100; ``[distinct no-answer scores]``.
-    """
-    order = np.argsort(na_scores, kind="stable")
-    ordered = na_scores[order]
-    found = np.where(has_answer, scores, 0.0)[order].cumsum()
-    cuts = np.append(ordered[1:] != ordered[:-1], True)
-    return (found / has_answer.sum())[cuts], (found / np.arange(1, len(found) + 1))[cuts]
 
 
 def calibration(confidence: Floats, correct: Bools, bins: int = 10) -> Calibration:

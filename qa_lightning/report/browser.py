@@ -48,8 +48,8 @@ _HARMLESS = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2
 
 
 @dataclass(frozen=True, slots=True)
-class Browsable:
-    """Questions for the page.
+class PageData:
+    """The questions of the page, as JSON.
 
     Attributes:
         data: JSON: an object of ``fields``, ``outcomes``, ``contexts`` and ``questions``, arrays of `FIELDS`.
@@ -60,11 +60,11 @@ class Browsable:
     shown: int
 
 
-def browsable(table: pa.Table, n_best: int, most: int | None = None, budget: int = BUDGET) -> Browsable:
-    """As many of the first questions as there is room for.
+def page_data(table: pa.Table, n_best: int, most: int | None = None, budget: int = BUDGET) -> PageData:
+    """Puts as many of the first questions into JSON as there is room for.
 
     Args:
-        table: The questions, as `qa_lightning.per_question.tabulate` makes them.
+        table: The questions, as `qa_lightning.runs.questions.tabulate` makes them.
         n_best: How many candidates of each are kept.
         most: How many questions at most; None: no limit.
         budget: How many bytes of UTF-8 at most.
@@ -95,7 +95,7 @@ def browsable(table: pa.Table, n_best: int, most: int | None = None, budget: int
         f'{{"fields":{_dump(FIELDS)},"outcomes":{_dump(OUTCOMES)},'
         f'"contexts":[{written}],"questions":[{",".join(questions)}]}}'
     )
-    return Browsable(data, len(questions))
+    return PageData(data, len(questions))
 
 
 class _Context:
@@ -149,7 +149,7 @@ def _gold(gold: dict[str, Any], context: _Context) -> list[Any]:
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
-    """A number short enough for the page; None also where it is infinite, which JSON cannot tell."""
+    """A number short enough for the page; None also where it is infinite, which JSON has no word for."""
     return round(value, digits) if value is not None and math.isfinite(value) else None
 
 

@@ -19,11 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qa_lightning.report.analysis import Calibration, Floats, Group
+from qa_lightning.utils.html import PALETTE
 
-INK, MUTED, LINE, ACCENT, SOFT = "#1d2430", "#5c6675", "#dfe3e8", "#1c63b7", "#c3d9f3"
+_COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft")}
+INK, MUTED, LINE, ACCENT, SOFT = _COLORS.values()
 """Text, lesser text, lines, the accent and its tint; on the page, each gives way to a colour of the style sheet."""
 
-_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent", SOFT: "--accent-soft"}
 _WIDTH = 4.1
 _MOST_POINTS = 500
 _LONGEST_LABEL = 18
@@ -59,7 +60,7 @@ class Line:
         x: ``[points]``.
         y: ``[points]``.
         color: One of the colours above.
-        dashes: matplotlib's line style, which tells lines apart without colour.
+        dashes: matplotlib's line style, which distinguishes lines without colour.
         steps: matplotlib's ``steps-pre`` or ``steps-post`` for a curve that jumps.
         marker: matplotlib's marker of each point.
     """
@@ -167,7 +168,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
     Args:
         figure: What to draw.
-        name: Tells the ids within this picture from those of the page's other pictures.
+        name: Makes the ids within this picture differ from those of the page's other pictures.
     """
     stream = io.StringIO()
     unwanted = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -179,7 +180,7 @@ def to_svg(figure: Figure, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     svg = re.sub(r'font: ([\d.]+px) [^;"]*', r"font-size: \1", svg)
-    for color, variable in _VARIABLES.items():
+    for variable, color in _COLORS.items():
         svg = svg.replace(color, f"var({variable})")
     return re.sub(r"\s*\n\s*", "\n", svg)
 
@@ -212,7 +213,7 @@ def _reversed(axes: Axes) -> tuple[list[Any], list[str]]:
 
 
 def _thinned(line: Line) -> tuple[Floats, Floats]:
-    """No more points than can be told apart, among them the first, the last and the highest."""
+    """No more points than can be seen apart, among them the first, the last and the highest."""
     if len(line.x) <= _MOST_POINTS:
         return line.x, line.y
     kept = np.linspace(0, len(line.x) - 1, _MOST_POINTS).astype(np.int64)

@@ -20,11 +20,15 @@ from qa_lightning.report.analysis import (
     by_tenth,
     by_type,
     calibration,
-    precision_recall,
-    threshold_curve,
 )
 from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
-from qa_lightning.scoring.squad import average_precision, best_threshold
+from qa_lightning.scoring.figures import THRESHOLD_IN_USE
+from qa_lightning.scoring.thresholds import (
+    average_precision,
+    best_threshold,
+    precision_recall_curve,
+    threshold_curve,
+)
 
 Curve = tuple[Floats, Floats]
 
@@ -57,7 +61,7 @@ def draw_figures(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[st
     """The pictures of an evaluation by name; one that has no data is left out.
 
     Args:
-        table: The questions, as `qa_lightning.per_question.tabulate` makes them.
+        table: The questions, as `qa_lightning.runs.questions.tabulate` makes them.
         metrics: The evaluation set's scores by plain name, of which ``null_score_diff_threshold`` is marked.
         curves: Steps and values by name, ``train/loss``, ``val/loss``, ``val/f1``, ``val/exact_match``;
             ``[points]`` each.
@@ -142,8 +146,8 @@ def _no_answer(known: pa.Table, metrics: Mapping[str, Any]) -> list[Chart]:
 
 def _threshold_chart(known: pa.Table, na_scores: Floats, metrics: Mapping[str, Any]) -> Chart:
     lines, marks, said = [], [], []
-    if "null_score_diff_threshold" in metrics:
-        used = metrics["null_score_diff_threshold"]
+    if THRESHOLD_IN_USE in metrics:
+        used = metrics[THRESHOLD_IN_USE]
         marks.append((used, f"in use: {signed(used)}", "-"))
     for name, key, color, dashes in _SCORES:
         if_answered, if_null = _numbers(known, f"span_{key}"), _numbers(known, f"null_{key}")
@@ -164,14 +168,13 @@ def _threshold_chart(known: pa.Table, na_scores: Floats, metrics: Mapping[str, A
 
 
 def _precision_recall_chart(known: pa.Table, has_answer: Bools, na_scores: Floats) -> Chart:
-    order = np.argsort(na_scores, kind="stable")
     curves = [(name, _numbers(known, f"span_{key}"), color, dashes) for name, key, color, dashes in _SCORES]
     curves.append(("oracle", np.full(len(known), 100.0), MUTED, ":"))
     lines, said = [], []
     for name, scores, color, dashes in curves:
-        area = average_precision(scores[order] / 100, has_answer[order], na_scores[order])
+        area = average_precision(scores / 100, has_answer, na_scores)
         said.append(f"average precision of {name}: {area:.2f}")
-        recall, precision = precision_recall(scores, has_answer, na_scores)
+        recall, precision = precision_recall_curve(scores, has_answer, na_scores)
         lines.append(Line(f"{name}, {area:.1f}", recall, precision, color, dashes, "steps-pre"))
     note = (
         "Answering ever more questions, the lowest null odds first. Beside each name its average precision; "

@@ -55,21 +55,21 @@
     contextsFolded ??= data.contexts.map(folded);
     const inContext = contextsFolded.map((text) => text.includes(wanted));
     const [, key, direction] = ORDERS[view.order];
-    view.found = questions.filter((one) =>
-      (view.outcome === null || one.outcome === view.outcome) && (inContext[one.context] || told(one).includes(wanted)));
+    view.found = questions.filter((entry) =>
+      (view.outcome === null || entry.outcome === view.outcome) && (inContext[entry.context] || searchText(entry).includes(wanted)));
     if (key !== null) {
       // What has no such figure comes last, either way.
-      const rank = (one) => (one[key] === null ? Infinity : direction * one[key]);
+      const rank = (entry) => (entry[key] === null ? Infinity : direction * entry[key]);
       view.found.sort((a, b) => rank(a) - rank(b) || 0);
     }
     view.page = 0;
     showList();
   }
 
-  function told(one) {
-    one.told ??= folded([one.id, one.question, ...[...(one.golds ?? []), ...one.nBest].map((answer) => answer.text),
-      one.predicted?.text ?? ""].join("\n"));
-    return one.told;
+  function searchText(entry) {
+    entry.searchText ??= folded([entry.id, entry.question, ...[...(entry.golds ?? []), ...entry.nBest].map((answer) => answer.text),
+      entry.predicted?.text ?? ""].join("\n"));
+    return entry.searchText;
   }
 
   // The list.
@@ -87,14 +87,14 @@
     $("next").disabled = view.page === pages - 1;
   }
 
-  function row(one) {
+  function row(entry) {
     const button = element("button", { type: "button", className: "row" },
-      element("span", { className: "question", dir: "auto", textContent: one.question }),
-      element("span", { className: "figure", textContent: one.f1 === null ? "" : `F1 ${number(one.f1, 0)}` }),
-      element("span", { className: "answer" }, words(one.predicted?.text, "bdi")),
-      element("span", { className: "mark", textContent: `${one.outcome} ${MARKS[one.outcome]}` }));
-    button.setAttribute("aria-current", one === view.chosen);
-    button.addEventListener("click", () => open(one));
+      element("span", { className: "question", dir: "auto", textContent: entry.question }),
+      element("span", { className: "figure", textContent: entry.f1 === null ? "" : `F1 ${number(entry.f1, 0)}` }),
+      element("span", { className: "answer" }, words(entry.predicted?.text, "bdi")),
+      element("span", { className: "mark", textContent: `${entry.outcome} ${MARKS[entry.outcome]}` }));
+    button.setAttribute("aria-current", entry === view.chosen);
+    button.addEventListener("click", () => open(entry));
     return element("li", {}, button);
   }
 
@@ -117,10 +117,10 @@
 
   // One question.
 
-  function open(one) {
-    view.chosen = one;
+  function open(entry) {
+    view.chosen = entry;
     for (const [i, button] of $("list").querySelectorAll("button").entries()) {
-      button.setAttribute("aria-current", view.found[view.page * PER_PAGE + i] === one);
+      button.setAttribute("aria-current", view.found[view.page * PER_PAGE + i] === entry);
     }
     $("browser").classList.add("opened");
     showDetail();
@@ -136,42 +136,42 @@
   }
 
   function showDetail() {
-    const one = view.chosen;
+    const entry = view.chosen;
     const back = element("button", { type: "button", className: "back", textContent: "Back to the list" });
     back.addEventListener("click", close);
-    const context = element("p", { className: "context", dir: "auto", tabIndex: 0 }, ...highlighted(one));
+    const context = element("p", { className: "context", dir: "auto", tabIndex: 0 }, ...highlighted(entry));
     context.setAttribute("role", "group");
     context.setAttribute("aria-label", "Context");
     $("detail").replaceChildren(
       back,
-      element("h3", { dir: "auto", tabIndex: -1, textContent: one.question }),
-      element("p", { className: "about" }, `${MARKS[one.outcome]} ${one.outcome} · question ${one.number} · id `,
-        element("bdi", { className: "id", textContent: one.id })),
+      element("h3", { dir: "auto", tabIndex: -1, textContent: entry.question }),
+      element("p", { className: "about" }, `${MARKS[entry.outcome]} ${entry.outcome} · question ${entry.number} · id `,
+        element("bdi", { className: "id", textContent: entry.id })),
       element("dl", { className: "answers" },
-        element("dt", { textContent: "predicted" }), element("dd", { className: "prediction" }, words(one.predicted?.text, "div")),
-        element("dt", { textContent: "gold" }), element("dd", { className: "golds" }, ...golds(one))),
-      figures(one),
+        element("dt", { textContent: "predicted" }), element("dd", { className: "prediction" }, words(entry.predicted?.text, "div")),
+        element("dt", { textContent: "gold" }), element("dd", { className: "golds" }, ...golds(entry))),
+      figures(entry),
       element("h4", {}, "Context ", legend()),
       context,
-      element("h4", { textContent: `The best ${one.nBest.length} candidates` }),
-      candidates(one));
+      element("h4", { textContent: `The best ${entry.nBest.length} candidates` }),
+      candidates(entry));
     $("detail").scrollTop = 0;
     const mark = context.querySelector("mark");
     if (mark) context.scrollTop = mark.offsetTop - context.clientHeight / 2;
   }
 
-  function golds(one) {
-    if (one.golds === null) return [element("div", { className: "none", textContent: "not known" })];
-    if (one.golds.length === 0) return [words("", "div")];
-    return [...new Set(one.golds.map((gold) => gold.text))].map((text) => words(text, "div"));
+  function golds(entry) {
+    if (entry.golds === null) return [element("div", { className: "none", textContent: "not known" })];
+    if (entry.golds.length === 0) return [words("", "div")];
+    return [...new Set(entry.golds.map((gold) => gold.text))].map((text) => words(text, "div"));
   }
 
-  function figures(one) {
-    const told = [["EM", number(one.exact, 0)], ["F1", number(one.f1)], ["probability", percent(one.probability)],
-      ["score", number(one.score)]];
-    if (one.nullOdds !== null) told.push(["null odds", number(one.nullOdds)]);
-    told.push(["type", one.type || "–"], ["windows", String(one.windows)]);
-    return element("dl", { className: "figures" }, ...told.map(([name, value]) => element("div", {},
+  function figures(entry) {
+    const rows = [["EM", number(entry.exact, 0)], ["F1", number(entry.f1)], ["probability", percent(entry.probability)],
+      ["score", number(entry.score)]];
+    if (entry.nullOdds !== null) rows.push(["null odds", number(entry.nullOdds)]);
+    rows.push(["type", entry.type || "–"], ["windows", String(entry.windows)]);
+    return element("dl", { className: "figures" }, ...rows.map(([name, value]) => element("div", {},
       element("dt", { textContent: name }), element("dd", { dir: "auto", textContent: value }))));
   }
 
@@ -182,23 +182,23 @@
   }
 
   /** The context in pieces: cut wherever a gold or the predicted span begins or ends. */
-  function highlighted(one) {
-    const gold = (one.golds ?? []).filter((span) => span.start !== undefined);
-    const predicted = one.predicted ? [one.predicted] : [];
-    const edges = [0, one.text.length, ...[...gold, ...predicted].flatMap(({ start, end }) => [start, end])];
+  function highlighted(entry) {
+    const gold = (entry.golds ?? []).filter((span) => span.start !== undefined);
+    const predicted = entry.predicted ? [entry.predicted] : [];
+    const edges = [0, entry.text.length, ...[...gold, ...predicted].flatMap(({ start, end }) => [start, end])];
     const cuts = [...new Set(edges)].sort((a, b) => a - b);
     const holds = (spans, start) => spans.some((span) => span.start <= start && start < span.end);
     return cuts.slice(0, -1).map((start, i) => {
-      const text = one.text.slice(start, cuts[i + 1]);
+      const text = entry.text.slice(start, cuts[i + 1]);
       const kinds = [holds(gold, start) && "gold", holds(predicted, start) && "predicted"].filter(Boolean);
       return kinds.length ? element("mark", { className: kinds.join(" "), textContent: text }) : text;
     });
   }
 
-  function candidates(one) {
+  function candidates(entry) {
     const head = element("tr", {}, ...[["rank", "#"], ["text", "answer"], ["share", "probability"], ["bar", ""]].map(
       ([className, textContent]) => element(textContent ? "th" : "td", { className, textContent })));
-    const rows = one.nBest.map((answer, i) => {
+    const rows = entry.nBest.map((answer, i) => {
       const bar = element("div");
       bar.style.width = `${100 * (answer.probability ?? 0)}%`;
       return element("tr", {}, element("td", { className: "rank", textContent: i + 1 }),
@@ -212,7 +212,7 @@
   // Controls.
 
   function showFilters() {
-    const of = (outcome) => questions.filter((one) => one.outcome === outcome).length;
+    const of = (outcome) => questions.filter((entry) => entry.outcome === outcome).length;
     const there = data.outcomes.filter((outcome) => of(outcome) > 0);
     const buttons = [null, ...there].map((outcome) => {
       const count = outcome === null ? questions.length : of(outcome);

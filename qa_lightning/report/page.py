@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from qa_lightning.files import whole_file
-from qa_lightning.report.browser import browsable
+from qa_lightning.report.browser import page_data
 from qa_lightning.report.drawing import signed, to_svg
 from qa_lightning.report.figures import Curve, draw_charts
-from qa_lightning.scoring.squad import is_best_threshold
+from qa_lightning.scoring.figures import BEST, HAS_ANSWER, NO_ANSWER, PROGRESS, Figure, read_figures
+from qa_lightning.utils.files import whole_file
+from qa_lightning.utils.html import content_policy, html_environment, read_resource, source_hash, style_sheet
+
+_PACKAGE = "qa_lightning.report"
 
 PARTS = {
     "learning": "Learning curves",
@@ -68,9 +66,9 @@ def write_page(
     Args:
         path: Where to.
         name: What the run is called.
-        table: Its questions, as `qa_lightning.per_question.tabulate` makes them.
-        scores: Its figures, as `qa_lightning.report.run_files.scores_of` reads them.
-        curves: Its learning curves, as `qa_lightning.report.run_files.curves_of` reads them.
+        table: Its questions, as `qa_lightning.runs.questions.tabulate` makes them.
+        scores: Its figures, as `qa_lightning.runs.history.read_scores` reads them.
+        curves: Its learning curves, as `qa_lightning.runs.history.read_curves` reads them.
         n_best: How many candidate answers of each question are shown.
         questions: How many questions can be looked at; None: all, as far as there is room.
     """
@@ -90,31 +88,31 @@ def render(
     """The page as text; arguments as of `write_page`."""
     # Everything that is put into the template is escaped but for what is marked as HTML here: what the package
     # itself holds, pictures, which matplotlib escapes, and JSON, which is harmless by its own escapes.
-    environment = Environment(
-        loader=PackageLoader("qa_lightning.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     charts = draw_charts(table, scores, curves)
     pictures = {chart.name: Markup(to_svg(chart.figure, chart.name)) for chart in charts}  # noqa: S704
-    found = browsable(table, n_best, questions)
+    found = page_data(table, n_best, questions)
     rows = score_rows(scores)
-    script = _own("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("template.html.j2").render(
-        name=name,
-        facts=list(_facts(table, scores)),
-        rows=rows,
-        at_thresholds=any(row.threshold for row in rows),
-        intervals=any(row.exact_interval or row.f1_interval for row in rows),
-        tuned=any(row.tuned for row in rows),
-        others=other_scores(scores),
-        parts=[(part, title, [c for c in charts if c.part == part]) for part, title in PARTS.items()],
-        pictures=pictures,
-        shown=found.shown,
-        total=len(table),
-        data=Markup(found.data),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=digest,
-        style=Markup(_own("page.css")),  # noqa: S704
+    script = read_resource(_PACKAGE, "page.js")
+    return (
+        html_environment(_PACKAGE)
+        .get_template("page.html.j2")
+        .render(
+            name=name,
+            facts=list(_facts(table, scores)),
+            rows=rows,
+            at_thresholds=any(row.threshold for row in rows),
+            intervals=any(row.exact_interval or row.f1_interval for row in rows),
+            tuned=any(row.tuned for row in rows),
+            others=other_scores(scores),
+            parts=[(part, title, [c for c in charts if c.part == part]) for part, title in PARTS.items()],
+            pictures=pictures,
+            shown=found.shown,
+            total=len(table),
+            data=Markup(found.data),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            policy=Markup(content_policy(style="'unsafe-inline'", script=source_hash(script))),  # noqa: S704
+            style=Markup(style_sheet(_PACKAGE, "page.css")),  # noqa: S704
+        )
     )
 
 
@@ -124,61 +122,49 @@ def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
     Args:
         scores: Figures by plain name; those that are missing leave gaps.
     """
-    used = _threshold(scores, "null_score_diff_threshold")
-    # Where the threshold in use is the best one here, it was tuned on these questions too.
-    tuned = used != "" and is_best_threshold(
-        scores["null_score_diff_threshold"], scores.get("best_f1_thresh", math.inf)
-    )
+    figures = read_figures(scores)
     rows = []
-    for name, prefix, whole in (
+    for name, prefix, exact_name in (
         ("all", "", "exact_match"),
-        ("answerable", "HasAns_", ""),
-        ("unanswerable", "NoAns_", ""),
+        ("answerable", HAS_ANSWER, f"{HAS_ANSWER}exact"),
+        ("unanswerable", NO_ANSWER, f"{NO_ANSWER}exact"),
     ):
-        exact, f1 = whole or f"{prefix}exact", f"{prefix}f1"
-        if exact in scores or f1 in scores:
-            total = f"{scores[f'{prefix}total']:,.0f}" if f"{prefix}total" in scores else ""
-            cells = (_figure(scores, exact), _interval(scores, exact), _figure(scores, f1), _interval(scores, f1))
-            rows.append(ScoreRow(name, total, *cells, used, tuned))
-    if "best_exact" in scores:
-        threshold = _threshold(scores, "best_exact_thresh")
-        rows.append(ScoreRow("all, best EM", exact=_figure(scores, "best_exact"), threshold=threshold, tuned=True))
-    if "best_f1" in scores:
-        threshold = _threshold(scores, "best_f1_thresh")
-        rows.append(ScoreRow("all, best F1", f1=_figure(scores, "best_f1"), threshold=threshold, tuned=True))
+        exact, f1, total = (figures.get(key) for key in (exact_name, f"{prefix}f1", f"{prefix}total"))
+        if any_score := exact or f1:
+            cells = (_value(exact), _interval(exact), _value(f1), _interval(f1))
+            rows.append(ScoreRow(name, _value(total), *cells, _threshold(any_score), any_score.tuned))
+    if exact := figures.get(f"{BEST}exact"):
+        rows.append(ScoreRow("all, best EM", exact=_value(exact), threshold=_threshold(exact), tuned=True))
+    if f1 := figures.get(f"{BEST}f1"):
+        rows.append(ScoreRow("all, best F1", f1=_value(f1), threshold=_threshold(f1), tuned=True))
     return rows
 
 
 def other_scores(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values of the figures that neither the table of scores nor the page's head has."""
-    told = {"exact_match", "f1", "total", "epoch", "step", "null_score_diff_threshold"}
-    shown = ("HasAns_", "NoAns_", "best_")
-    names = [name for name in scores if name not in told and not name.startswith(shown) and not name.endswith("_ci95")]
-    return [(name, f"{scores[name]:.2f}") for name in names]
+    shown = {"exact_match", "f1", "total", *PROGRESS}
+    return [
+        (name, figure.text())
+        for name, figure in read_figures(scores).items()
+        if name not in shown and not name.startswith((HAS_ANSWER, NO_ANSWER, BEST))
+    ]
 
 
 def _facts(table: pa.Table, scores: Mapping[str, Any]) -> Iterator[str]:
     yield f"{len(table):,} questions"
     yield f"{len(table['context'].unique()):,} contexts"
-    for name in ("epoch", "step"):
+    for name in PROGRESS:
         if name in scores:
             yield f"{name} {scores[name]:,.0f}"
 
 
-def _figure(scores: Mapping[str, Any], name: str) -> str:
-    return f"{scores[name]:.2f}" if name in scores else ""
+def _value(figure: Figure | None) -> str:
+    return "" if figure is None else figure.text()
 
 
-def _interval(scores: Mapping[str, Any], name: str) -> str:
-    if f"{name}_ci95" not in scores:
-        return ""
-    low, high = scores[f"{name}_ci95"]
-    return f"{low:.2f} – {high:.2f}"
+def _interval(figure: Figure | None) -> str:
+    return "" if figure is None else figure.interval_text()
 
 
-def _threshold(scores: Mapping[str, Any], name: str) -> str:
-    return signed(scores[name]) if name in scores else ""
-
-
-def _own(file: str) -> str:
-    return files("qa_lightning.report").joinpath(file).read_text(encoding="utf-8")
+def _threshold(figure: Figure) -> str:
+    return "" if figure.threshold is None else signed(figure.threshold)

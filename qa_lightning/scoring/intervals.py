@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.scoring.squad import Floats
+from qa_lightning.scoring.thresholds import Floats
 
 Ints = NDArray[np.integer]
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from qa_lightning.records import Prediction
-from qa_lightning.scoring.squad import Scorer, best_threshold, score_question, summarize
+from qa_lightning.scoring.figures import BEST, THRESHOLD
+from qa_lightning.scoring.squad import Scorer, score_question, summarize
+from qa_lightning.scoring.thresholds import best_threshold
 
 # What is kept of a question: its row in the data; whether it is answerable; its null odds (NaN where not
 # known); EM and F1 of the predicted text, of the best text that is not empty, and of the empty text.
@@ -80,7 +82,7 @@ class ExtractiveQA(Metric):
             if not np.isnan(null_odds).any():
                 for name, answered, null in (("exact", span_exact, null_exact), ("f1", span_f1, null_f1)):
                     best, threshold = best_threshold(answered, null, null_odds)
-                    figures |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
+                    figures |= {f"{BEST}{name}": best, f"{BEST}{name}{THRESHOLD}": threshold}
         return {key: float(value) for key, value in figures.items()}
 
 

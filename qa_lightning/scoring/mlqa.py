@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache, partial
 
-from qa_lightning.errors import UserError
 from qa_lightning.scoring import squad
+from qa_lightning.utils.errors import UserError
 
 LANGUAGES = ("en", "es", "de", "ar", "hi", "vi", "zh")
 """Codes of the languages that have a rule; every other one takes the plain rule."""
@@ -102,5 +102,5 @@ def check_language(language: str | None) -> None:
 
 
 def has_own_rule(language: str | None) -> bool:
-    """Whether a language has a rule made for it; where not, whoever asks for scores should be told."""
+    """Whether a language has a rule made for it; where not, a note to whoever asks for scores is due."""
     return language is None or language.lower() in LANGUAGES

@@ -4,8 +4,8 @@ Where nothing else is said, the script is ``evaluate-v2.0.py`` of Rajpurkar, Jia
 Know: Unanswerable Questions for SQuAD" (2018). That for SQuAD 1.1 differs only where a gold answer normalises
 to nothing.
 
-A *no-answer score* is any number that is higher the surer a model is that a question has no answer; a
-threshold on it answers a question where ``score <= threshold``. Figures are on a scale of 0 to 100.
+A *no-answer score* and a threshold on it are those of `qa_lightning.scoring.thresholds`. Scores of one question are
+on a scale of 0 to 1, figures over several on one of 0 to 100.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from functools import lru_cache
 from itertools import chain, repeat
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qa_lightning.errors import UserError
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from qa_lightning.scoring.figures import BEST, HAS_ANSWER, NO_ANSWER, THRESHOLD
+from qa_lightning.scoring.thresholds import (
+    Bools,
+    Floats,
+    apply_threshold,
+    average_precision,
+    official_best_threshold,
+)
+from qa_lightning.utils.errors import UserError
 
 Scorer = Callable[[str, Sequence[str]], tuple[float, float]]
 """EM and F1, 0 to 1, of a prediction by a question's golds: `score_question`, or another language's."""
@@ -62,7 +66,7 @@ def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]
 
 
 def score_question_v1(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
-    """The same by the script for SQuAD 1.1 (``evaluate-v1.1.py``), whose rule `score_by` tells."""
+    """Scores one prediction as the script for SQuAD 1.1 (``evaluate-v1.1.py``) does; see `score_by`."""
     return score_by(normalize, prediction, golds)
 
 
@@ -114,103 +118,12 @@ def summarize(exact: Floats, f1: Floats, has_answer: Bools) -> dict[str, float]:
         are such questions.
     """
     figures: dict[str, float] = {}
-    for prefix, rows in (("", np.ones_like(has_answer)), ("HasAns_", has_answer), ("NoAns_", ~has_answer)):
+    for prefix, rows in (("", np.ones_like(has_answer)), (HAS_ANSWER, has_answer), (NO_ANSWER, ~has_answer)):
         if total := int(rows.sum()):
             figures[f"{prefix}exact"] = 100 * math.fsum(exact[rows]) / total
             figures[f"{prefix}f1"] = 100 * math.fsum(f1[rows]) / total
             figures[f"{prefix}total"] = total
     return figures
-
-
-def apply_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats, threshold: float) -> Floats:
-    """Scores when the questions above a threshold are left unanswered; all ``[questions]``."""
-    return np.where(na_scores > threshold, if_null, if_answered)
-
-
-def official_best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[float, float]:
-    """The best mean score that a threshold could reach, as the script's ``find_best_thresh`` reckons it.
-
-    The script walks through the questions in the order of their no-answer scores, and takes the first of
-    several maxima. It may stop between two questions with the same no-answer score, which no threshold can
-    part. For a threshold to be used, see `best_threshold`.
-
-    Args:
-        if_answered: Score of each question where it is answered; ``[questions]``, sorted by `na_scores`.
-        if_null: Score of each question where it is left unanswered; ``[questions]``.
-        na_scores: The no-answer scores, ascending; ``[questions]``.
-
-    Returns:
-        The mean score (0 to 100), and the no-answer score of the last question that is answered, or 0.0 where
-        it is best to answer none.
-    """
-    totals = _running_totals(if_answered, if_null)
-    best = int(totals.argmax())
-    return 100 * float(totals[best]) / len(if_answered), float(na_scores[best - 1]) if best else 0.0
-
-
-def best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[float, float]:
-    """The best mean score that a threshold does reach, and that threshold.
-
-    Candidates lie between distinct no-answer scores, so that applying the threshold gives exactly the score
-    that is returned; of several with the same score, the lowest. It lies halfway to the next score, but not
-    more than 1 away, lest noise in the last digits move a question across.
-
-    Args:
-        if_answered: Score of each question where it is answered; ``[questions]``, at least one.
-        if_null: Score of each question where it is left unanswered; ``[questions]``.
-        na_scores: The no-answer scores, finite; ``[questions]``.
-
-    Returns:
-        The mean score (0 to 100) and the threshold.
-    """
-    order = np.argsort(na_scores, kind="stable")
-    ordered = na_scores[order]
-    totals = _running_totals(if_answered[order], if_null[order])
-    totals[1:-1][ordered[1:] == ordered[:-1]] = -np.inf
-    best = int(totals.argmax())
-    above = float(ordered[best]) if best < len(ordered) else math.inf
-    if best:
-        below = float(ordered[best - 1])
-        threshold = below + min((above - below) / 2, 1.0)
-    else:
-        threshold = above - 1.0
-    # Halfway between two neighbouring floats is one of them.
-    return 100 * float(totals[best]) / len(ordered), min(threshold, math.nextafter(above, -math.inf))
-
-
-def is_best_threshold(threshold: float, best: float) -> bool:
-    """Whether a threshold is the best one for some questions, and was thus tuned on them.
-
-    Logits, and with them the thresholds that `best_threshold` finds, differ in their last digits from pass to pass.
-    """
-    return math.isclose(threshold, best, abs_tol=1e-4)
-
-
-def _running_totals(if_answered: Floats, if_null: Floats) -> Floats:
-    """Sums of the scores when the first 0, 1, … all questions are answered; ``[questions + 1]``."""
-    return np.concatenate(([if_null.sum()], if_answered - if_null)).cumsum()
-
-
-def average_precision(scores: Floats, has_answer: Bools, na_scores: Floats) -> float:
-    """Area under the precision-recall curve of answering ever more questions, the surest first.
-
-    As the script's ``make_precision_recall_eval``: an answerable question counts as found by its score;
-    precision is over the questions answered, recall over all answerable ones.
-
-    Args:
-        scores: EM, F1, or 1 for each answerable question (the oracle); ``[questions]``, sorted by
-            `na_scores`.
-        has_answer: Whether the question is answerable, at least one is; ``[questions]``.
-        na_scores: The no-answer scores, ascending; ``[questions]``.
-
-    Returns:
-        The average precision, 0 to 100.
-    """
-    found = np.where(has_answer, scores, 0.0).cumsum()
-    cuts = np.append(na_scores[1:] != na_scores[:-1], True)
-    precision = (found / np.arange(1, len(found) + 1))[cuts]
-    recall = (found / has_answer.sum())[cuts]
-    return 100 * float((precision * np.diff(recall, prepend=0.0)).sum())
 
 
 def evaluate(
@@ -270,7 +183,7 @@ def evaluate(
     says_nothing = np.array([key in predictions and not predictions[key] for key in keys])
     for name, scores in (("exact", exact), ("f1", f1)):
         best, threshold = official_best_threshold(np.where(has_answer, scores, says_nothing), if_null, na)
-        figures |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
+        figures |= {f"{BEST}{name}": best, f"{BEST}{name}{THRESHOLD}": threshold}
     if has_answer.any():
         for name, scores in (("exact", exact), ("f1", f1), ("oracle", has_prediction.astype(np.float64))):
             figures[f"pr_{name}_ap"] = average_precision(scores, has_answer, na)

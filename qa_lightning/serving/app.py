@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from qa_lightning import __version__
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.settings import Settings
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import CLIENT_HAS_GONE, BodyLimit
 from qa_lightning.serving.docs import CONTENT_POLICY, docs_page
 from qa_lightning.serving.limits import Limits
-from qa_lightning.serving.messages import Answers, Asked, Health, Problem
+from qa_lightning.serving.messages import Answers, ErrorResponse, Health, PredictRequest
+from qa_lightning.utils.errors import UserError
+
+OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""Host names that mean the machine itself, by which any server may be called."""
 
 _PROBLEMS = {
     400: "The body is not JSON.",
@@ -28,17 +33,18 @@ _PROBLEMS = {
     500: "The server has failed at this request.",
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": told} for status, told in _PROBLEMS.items()
+    status: {"model": ErrorResponse, "description": description} for status, description in _PROBLEMS.items()
 }
 
 
-def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
-    """The application that uvicorn runs.
+def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] = ()) -> FastAPI:
+    """Makes the application that uvicorn runs.
 
     Args:
         batcher: What answers; it must be running while requests come in.
         model: What to call the model.
         limits: What a request may bring.
+        hosts: Host names by which requests may call this server, besides those of the machine itself; ``*``: any.
     """
     app = FastAPI(
         title=f"{model}, a question-answering model",
@@ -53,22 +59,23 @@ def make_app(batcher: Batcher, model: str, limits: Limits) -> FastAPI:
     app.add_middleware(
         BodyLimit, max_bytes=limits.max_body_bytes, advice="send fewer questions, or raise --max_body_bytes"
     )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*OWN_HOSTS, *hosts], www_redirect=False)
     app.add_exception_handler(UserError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _admit)
     settings = batcher.reader.settings
 
     @app.post("/predict", responses=_RESPONSES, response_description="The answers.")
-    async def predict(asked: Asked, request: Request) -> Answers:
+    async def predict(asked: PredictRequest, request: Request) -> Answers:
         """Answers a question, or several."""
         plan = settings.updated(asked.settings())
         pairs, form = read_pairs(asked.inputs, asked.question, asked.context)
-        answers = await _answers(batcher, limits.held_by(pairs), plan, request)
+        answers = await _answers(batcher, limits.check(pairs), plan, request)
         return answers[0] if form == "one" else answers
 
     @app.get("/health", response_description="The server runs.")
     async def health() -> Health:
-        """Tells that the server runs, and how it answers."""
+        """Says that the server runs, and how it answers."""
         return Health(status="ok", model=model, settings=asdict(settings))
 
     @app.get("/docs", include_in_schema=False)
@@ -96,17 +103,17 @@ async def _answers(batcher: Batcher, pairs: list[Pair], plan: Settings, request:
 
 def _refuse(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
-        status, line = _told(error.errors()[0])
+        status, line = _status_and_line(error.errors()[0])
         return JSONResponse({"detail": line}, status)
     return JSONResponse({"detail": str(error)}, 422)
 
 
 def _admit(_: Request, error: Exception) -> JSONResponse:
-    """What a client is told of a failure of ours; uvicorn prints the traceback on the server."""
-    return JSONResponse({"detail": "the server has failed at this request; its log tells more"}, 500)
+    """Answers where the server itself has failed; uvicorn prints the traceback on the server."""
+    return JSONResponse({"detail": "the server has failed at this request; its log has more"}, 500)
 
 
-def _told(mistake: Any) -> tuple[int, str]:
+def _status_and_line(mistake: Any) -> tuple[int, str]:
     """The status and the line for what FastAPI and pydantic found."""
     kind, where, message = mistake["type"], mistake["loc"], mistake["msg"]
     if kind == "json_invalid":
@@ -114,5 +121,5 @@ def _told(mistake: Any) -> tuple[int, str]:
     if len(where) == 1:
         return 422, "the body must be a JSON object, sent with the header Content-Type: application/json"
     if kind == "extra_forbidden":
-        return 422, f"unknown key {where[-1]!r:.40}; there are {', '.join(Asked.model_fields)}"
+        return 422, f"unknown key {where[-1]!r:.40}; there are {', '.join(PredictRequest.model_fields)}"
     return 422, f"{where[-1]}: {message[0].lower()}{message[1:]}"

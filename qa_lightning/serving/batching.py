@@ -1,4 +1,4 @@
-"""Many requests, one model: what waits while the model is busy is answered together."""
+"""Answers many requests with one model: those that wait while it is busy are answered together."""
 
 from __future__ import annotations
 

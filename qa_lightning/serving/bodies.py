@@ -15,7 +15,7 @@ CLIENT_HAS_GONE = 499
 
 
 class BodyLimit:
-    """Refuses long bodies, whether or not their length is told beforehand, and clients that never finish theirs.
+    """Refuses long bodies, whether or not their length is announced, and clients that never finish theirs.
 
     Args:
         app: What reads the bodies.
@@ -34,7 +34,7 @@ class BodyLimit:
         """Hands a request on, its body counted while it is read."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        told = dict(scope["headers"]).get(b"content-length", b"")
+        announced = dict(scope["headers"]).get(b"content-length", b"")
         deadline = asyncio.get_running_loop().time() + self.seconds
         seen, whole = 0, False
 
@@ -43,7 +43,7 @@ class BodyLimit:
             if whole:
                 return await receive()
             # Looked at before anything is read, so that a client that asks first need not send it.
-            self._check(int(told) if told.isdigit() else 0)
+            self._check(int(announced) if announced.isdigit() else 0)
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()

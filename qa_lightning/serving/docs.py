@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from qa_lightning.utils.html import content_policy, html_environment
 
-CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+CONTENT_POLICY = content_policy(style="'unsafe-inline'", script="'unsafe-inline'", connect="'self'")
 """What a browser lets the page do: ask this server."""
 
 
 def docs_page(openapi: dict[str, Any]) -> str:
-    """The page.
+    """Writes the page.
 
     Args:
         openapi: The document, as FastAPI makes it.
@@ -23,19 +23,17 @@ def docs_page(openapi: dict[str, Any]) -> str:
         for path, methods in openapi["paths"].items()
         for method, operation in methods.items()
     ]
-    environment = Environment(
-        loader=PackageLoader("qa_lightning.serving", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = html_environment("qa_lightning.serving")
     environment.filters["kind"] = kind
     return environment.get_template("docs.html.j2").render(info=openapi["info"], operations=operations, schemas=schemas)
 
 
 def kind(schema: dict[str, Any]) -> str:
-    """A JSON schema in a few words: ``string, or list of string``."""
+    """Describes a JSON schema in a few words: ``string, or list of string``."""
     if "$ref" in schema:
         return schema["$ref"].rpartition("/")[2]
     if "anyOf" in schema:
-        return ", or ".join(kind(one) for one in schema["anyOf"] if one.get("type") != "null")
+        return ", or ".join(kind(option) for option in schema["anyOf"] if option.get("type") != "null")
     if schema.get("type") == "array":
         return f"list of {kind(schema['items'])}"
     if "properties" in schema:
@@ -49,10 +47,10 @@ def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[
     return {
         "method": method.upper(),
         "path": path,
-        "told": operation.get("description", ""),
+        "description": operation.get("description", ""),
         "body": body,
         "example": json.dumps(schemas[kind(body)].get("example", {}), indent=2) if body else "",
-        "responses": [(status, one["description"], kind(_schema(one))) for status, one in responses],
+        "responses": [(status, response["description"], kind(_schema(response))) for status, response in responses],
     }
 
 

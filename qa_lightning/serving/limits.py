@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair
+from qa_lightning.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Limits:
             if value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
 
-    def held_by(self, pairs: Iterator[Pair]) -> list[Pair]:
-        """The questions with their contexts.
+    def check(self, pairs: Iterator[Pair]) -> list[Pair]:
+        """Checks questions with their contexts, and returns them.
 
         Raises:
             UserError: Where they are too many, or one of them is too long.

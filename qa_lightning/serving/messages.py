@@ -1,4 +1,4 @@
-"""What a server is sent and what it returns, as its OpenAPI document tells."""
+"""What a server is sent and what it returns, as its OpenAPI document describes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_ANSWER = 100
 """How many tokens an answer may be asked to have."""
 
 
-class Asked(BaseModel):
+class PredictRequest(BaseModel):
     """Either a question and its context, or inputs; and settings, where they are to be others than the server's."""
 
     model_config = ConfigDict(
@@ -73,7 +73,7 @@ class Health(BaseModel):
     settings: dict[str, Any] = Field(description="How questions are answered unless a request says otherwise.")
 
 
-class Problem(BaseModel):
+class ErrorResponse(BaseModel):
     """Why a request was not answered."""
 
     detail: str = Field(description="One line: what is wrong, and what to do.")

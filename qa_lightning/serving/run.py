@@ -10,18 +10,18 @@ from contextlib import ExitStack
 import uvicorn
 from starlette.types import ASGIApp
 
-from qa_lightning.errors import UserError
 from qa_lightning.serving.connections import Connection
+from qa_lightning.utils.errors import UserError
 
 MOST_CONNECTIONS = 512
-"""Clients that are connected at the same time; what comes above is told to come again (status 503)."""
+"""Clients that are connected at the same time; those beyond are asked to come again (status 503)."""
 
 SECONDS_TO_STOP = 30
 """How long requests that are being answered may take when a server is stopped."""
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket with an address of its own, on which nobody listens yet.
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Binds a socket; does not listen yet.
 
     Args:
         host: A name or an address of this machine.
@@ -52,7 +52,7 @@ def address(sock: socket.socket) -> str:
 
 
 def make_server(app: ASGIApp) -> uvicorn.Server:
-    """A server by uvicorn, with our limits.
+    """Makes a server of uvicorn, with our limits.
 
     Args:
         app: What answers.
@@ -70,13 +70,13 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
 
 def run_app(app: ASGIApp, sock: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serves until the process is told to stop, by SIGINT (Ctrl-C) or SIGTERM.
+    """Serves until the process is asked to stop, by SIGINT (Ctrl-C) or SIGTERM.
 
     Requests that have come in by then are answered, and new connections are refused. A second SIGINT does not wait.
 
     Args:
         app: What answers.
-        sock: What `bound` returned; it is closed in the end.
+        sock: What `bind_socket` returned; it is closed in the end.
         ready: Called with the address when it can be asked.
 
     Raises:
@@ -84,8 +84,8 @@ def run_app(app: ASGIApp, sock: socket.socket, ready: Callable[[str], None]) -> 
     """
     server = make_server(app)
     # Having stopped, uvicorn raises the signal again, for whoever handled it before; that must not end the process.
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, server.handle_exit)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.handle_exit)
     with sock:
         try:
             sock.listen()

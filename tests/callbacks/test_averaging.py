@@ -18,11 +18,10 @@ from qa_lightning.callbacks.averaging import ExponentialMovingAverage, SafeAvera
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.results import Results
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.utils.errors import UserError
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
-from tests.test_processes import command
 from tests.tiny import fit_arguments
 from tests.training import (
     SETTINGS,
@@ -34,6 +33,7 @@ from tests.training import (
     script_scores,
     trains,
 )
+from tests.utils.test_processes import command
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
@@ -62,7 +62,7 @@ def fit(
     return trainer
 
 
-def scores_of(source: Path, squad: Path, folder: Path) -> dict[str, Any]:
+def read_scores(source: Path, squad: Path, folder: Path) -> dict[str, Any]:
     """What a model folder or a checkpoint scores on its own, without the times."""
     module = make_module(source, tokenizer_name=str(source), null_score_diff_threshold=0.0)
     trainer = make_trainer(folder, Results())
@@ -76,8 +76,8 @@ def without_time(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def assert_saved_is_what_was_scored(run: Path, squad: Path, folder: Path) -> None:
     expected = without_time(read(run / "metrics.json"))
-    assert scores_of(run / "best_model", squad, folder / "model") == expected
-    assert scores_of(run / "checkpoints/best.ckpt", squad, folder / "checkpoint") == expected
+    assert read_scores(run / "best_model", squad, folder / "model") == expected
+    assert read_scores(run / "checkpoints/best.ckpt", squad, folder / "checkpoint") == expected
     reader, checkpoint = (
         Reader.from_pretrained(run / "best_model"),
         Reader.from_pretrained(run / "checkpoints/best.ckpt"),
@@ -351,7 +351,7 @@ def test_two_processes_have_one_average(model: Path, squad: Path, tmp_path: Path
     expected = without_time(read(run / "metrics.json"))
     rough = {key for key in expected if key.endswith(("loss", "thresh"))}
     for source in ("best_model", "checkpoints/best.ckpt"):
-        scores = scores_of(run / source, squad, tmp_path / "alone")
+        scores = read_scores(run / source, squad, tmp_path / "alone")
         assert {key: value for key, value in scores.items() if key not in rough} == {
             key: value for key, value in expected.items() if key not in rough
         }

@@ -22,8 +22,8 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.utils.errors import UserError
 from tests.conftest import ROOT
 from tests.training import Send, StopAt, make_data, make_module, make_trainer, script_scores, trains
 

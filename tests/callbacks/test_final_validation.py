@@ -16,7 +16,7 @@ from qa_lightning.callbacks.averaging import ExponentialMovingAverage
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.results import Results
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
 from tests.tiny import fit_arguments
 from tests.training import SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains

@@ -10,7 +10,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from tests.tiny import fit_arguments, tiny_folder, write_squad
 from tests.training import trains
 

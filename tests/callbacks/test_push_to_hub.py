@@ -15,8 +15,8 @@ from qa_lightning.callbacks import push_to_hub
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
+from qa_lightning.utils.errors import UserError
 from tests.hub import TOKEN, Hub, standin_hub
 from tests.tiny import fit_arguments, write_squad
 from tests.training import StopAt, make_data, make_module, make_trainer, script_scores, trains

@@ -12,14 +12,15 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.loggers import WandbLogger
+from qa_lightning.runs.folder import QUESTIONS
 from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.results import Results
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.per_question import FILE, read_table
+from qa_lightning.runs.questions import read_table
+from qa_lightning.utils.errors import UserError
 from tests.training import make_data, make_module, make_trainer, script_scores, trains, write_long
 
 pytestmark = trains
@@ -214,7 +215,7 @@ def test_files_of_sets_that_are_gone_do_not_stay(model: Path, squad: Path, run: 
         make_trainer(run, Results()).validate(module, make_data(model, validation_file=files), verbose=False)
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.*")) == [
         "metrics.json",
-        *(f"vi/{name}" for name in sorted([*FILES[1:], FILE])),
+        *(f"vi/{name}" for name in sorted([*FILES[1:], QUESTIONS])),
     ]
 
 
@@ -241,13 +242,13 @@ def test_predict_writes_answers_and_no_scores(model: Path, squad: Path, run: Pat
     make_trainer(run, Results()).predict(make_module(model), data, return_predictions=False)
     assert json_files(run) == FILES[1:]
     assert len(read(run / "predictions.json")) == 7
-    assert not (run / FILE).exists()  # there are no scores
+    assert not (run / QUESTIONS).exists()  # there are no scores
 
 
 def test_the_scores_of_each_question_have_the_scores_of_all_as_their_means(model: Path, squad: Path, run: Path) -> None:
     module = make_module(model)
     make_trainer(run, Results()).validate(module, make_data(model, validation_file=str(squad)), verbose=False)
-    table, scores = read_table(run / FILE), module.scores[""]
+    table, scores = read_table(run / QUESTIONS), module.scores[""]
     assert table["row"].to_pylist() == list(range(7))
     assert dict(zip(table["id"].to_pylist(), table["prediction"].to_pylist(), strict=True)) == read(
         run / "predictions.json"
@@ -303,7 +304,7 @@ def test_answers_are_scored_by_the_rule_of_the_language(model: Path, squad: Path
     assert scores(str(german), None)[""]["exact_match"] == 0
     assert scores(str(german), "en")[""]["exact_match"] == 0
     assert scores(str(german), "de")[""]["exact_match"] == 100
-    assert read_table(run / FILE)["exact_match"].to_pylist() == [100] * 6
+    assert read_table(run / QUESTIONS)["exact_match"].to_pylist() == [100] * 6
     named = scores({"a": str(german), "b": str(german)}, {"b": "de", "a": "en"})
     assert (named["a"]["exact_match"], named["b"]["exact_match"]) == (0, 100)
     with pytest.warns(match="no rule for the language 'fr'"):

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from qa_lightning.callbacks.tables import COLUMNS, print_samples, print_scores, sample_rows
-from qa_lightning.per_question import tabulate
 from qa_lightning.records import Answer, Answers, Prediction, Question
+from qa_lightning.runs.questions import tabulate
 from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada met Bob."

@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch.loggers import WandbLogger
 
 from qa_lightning.callbacks.wandb_watch import WandbWatch
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 from tests.offline_wandb import OfflineRun, read_offline_run
 from tests.tiny import tiny_folder
 from tests.training import StopAt, make_data, make_module, make_trainer, trains, write_long

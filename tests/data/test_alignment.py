@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qa_lightning.data.alignment import ALIGNED, KINDS, AlignmentReport, align
 from qa_lightning.data.folding import CASE, ENTITIES, UNICODE, WHITESPACE, fold
 from qa_lightning.data.sources import EXAMPLES, read_examples
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 Gold = tuple[str, int | None]
 

@@ -13,7 +13,7 @@ import pytest
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 from tests.tiny import tiny_folder, write_squad
 
 SIZES: dict[str, Any] = {"max_length": 48, "doc_stride": 8, "max_question_length": 12, "batch_size": 4}

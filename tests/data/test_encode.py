@@ -16,7 +16,7 @@ from qa_lightning.data.alignment import ALIGNED
 from qa_lightning.data.encode import AnswerChoice, chosen_spans, encode
 from qa_lightning.data.sources import rows_to_examples
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 from tests.data.prepared import prepare, rows
 from tests.data.tokenizers import characters, word_level
 

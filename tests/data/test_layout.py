@@ -8,7 +8,7 @@ from tokenizers import processors
 
 from qa_lightning.data.layout import Layout, read_layout
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import FAMILIES, build, characters, word_level
 
 WORDS = ["ada", "wrote", "who"]

@@ -17,7 +17,7 @@ import pytest
 from qa_lightning.data.nested import HINT
 from qa_lightning.data.sources import EXAMPLES, Loaded, read_examples
 from qa_lightning.data.textfiles import TextFormat
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 CONTEXT = 'Ada Lovelace, born in London,\nwrote "notes" in 1843.'
 OTHER = "Żółw means turtle 🐢, a\u2028slow animal."

@@ -10,7 +10,7 @@ import pytest
 
 from qa_lightning.data.sources import EXAMPLES, Loaded, read_examples, rows_to_examples
 from qa_lightning.data.values import FORMS
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 
 
 def row(name: Any = "a", question: Any = "q?", context: Any = "a context", answers: Any = "context") -> dict[str, Any]:

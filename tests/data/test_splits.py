@@ -13,8 +13,8 @@ from tokenizers import normalizers
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Split
 from qa_lightning.data.windows import holds
-from qa_lightning.errors import UserError
 from qa_lightning.scoring.squad import normalize
+from qa_lightning.utils.errors import UserError
 from tests.data.prepared import prepare, rows
 from tests.data.tokenizers import build, characters, word_level
 from tests.tiny import WORDS, tiny_tokenizer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qa_lightning.data import windows as windows_module
 from qa_lightning.data.tokens import Tokens, plain_backend
 from qa_lightning.data.windows import Golds, Windows, check_lengths, cut, held, hold_more, holds, locate, ranges
-from qa_lightning.errors import UserError
+from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import word_level
 
 

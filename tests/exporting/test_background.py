@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting.background import BackgroundUploads
+from qa_lightning.utils.errors import UserError
 
 
 class Uploads:

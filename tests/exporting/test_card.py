@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import yaml
 
 from qa_lightning.exporting.card import Graph, as_string, as_text, render
-from qa_lightning.exporting.measure import Comparison, Measured
-from qa_lightning.exporting.provenance import Provenance
+from qa_lightning.exporting.measure import Measured, Quantized
+from qa_lightning.runs.provenance import Provenance
 
 SETTINGS = {
     "max_length": 384,
@@ -39,7 +40,7 @@ KNOWN = Provenance(
 )
 
 
-def parts(card: str) -> tuple[dict[str, object], str]:
+def parts(card: str) -> tuple[dict[str, Any], str]:
     _, front, body = card.split("---\n", 2)
     return yaml.safe_load(front), body
 
@@ -59,6 +60,21 @@ def test_all_that_is_known_is_told() -> None:
         "datasets": ["rajpurkar/squad_v2"],
         "language": "en",
         "tags": ["question-answering", "qa_lightning"],
+        "model-index": [
+            {
+                "name": "my-model",
+                "results": [
+                    {
+                        "task": {"type": "question-answering", "name": "Extractive question answering"},
+                        "dataset": {"name": "dev.json", "type": "rajpurkar/squad_v2", "split": "validation"},
+                        "metrics": [
+                            {"type": "exact_match", "value": 70.25, "name": "EM"},
+                            {"type": "f1", "value": 80.5, "name": "F1"},
+                        ],
+                    }
+                ],
+            }
+        ],
     }
     assert "# my-model\n" in body
     assert "or that\nthere is none" in body
@@ -85,7 +101,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_an_onnx_model_on_the_hub() -> None:
     measured = Measured(70.25, 80.5, 100.0, 90_000_000), Measured(70.0, 80.75, 250.0, 22_500_000)
-    graph = Graph(["input_ids", "attention_mask"], 512, 2.5e-6, Comparison("dev.json", 1190, *measured))
+    graph = Graph(["input_ids", "attention_mask"], 512, 2.5e-6, Quantized("dev.json", 1190, *measured))
     front, body = parts(render("me/m", KNOWN, SETTINGS, graph, "me/m"))
     assert front["library_name"] == "onnx"
     assert 'reader = Reader.from_pretrained(snapshot_download("me/m"))\n' in body
@@ -100,7 +116,11 @@ def test_an_onnx_model_on_the_hub() -> None:
 
 def test_figures_of_several_evaluation_sets_have_their_names() -> None:
     known = Provenance(scores={"en": {"f1": 80.0, "best_f1_thresh": 1.0}, "de": {"f1": 70.0}})
-    rows = cells(render("m", known, SETTINGS, None))
+    front, body = parts(render("m", known, SETTINGS, None))
+    rows = cells(body)
+    data = {"name": "the validation data", "type": "custom", "split": "validation"}
+    found = [(result["dataset"], result["metrics"][0]["value"]) for result in front["model-index"][0]["results"]]
+    assert found == [(data | {"config": "en"}, 80.0), (data | {"config": "de"}, 70.0)]
     assert ["en: f1", "80.00", ""] in rows
     assert ["de: f1", "70.00", ""] in rows
     assert ["en: best_f1_thresh", "1.0"] in rows
@@ -108,7 +128,14 @@ def test_figures_of_several_evaluation_sets_have_their_names() -> None:
 
 def test_text_from_elsewhere_stays_text() -> None:
     evil = 'x" \n---\nlicense: mit\n```\n# Title <script>alert(1)</script> ![i](http://a.b/c) | www.evil.com __b__ `c`'
-    known = Provenance(base=evil, base_is_on_hub=True, datasets=(evil,), data={"training": evil}, language=evil)
+    known = Provenance(
+        base=evil,
+        base_is_on_hub=True,
+        datasets=(evil,),
+        data={"training": evil, "validation": evil},
+        language=evil,
+        scores={"": {"f1": 1.0}},
+    )
     card = render(evil, known, {evil: evil}, None, evil)
     front, body = parts(card)
     line = evil.replace("\n", " ")
@@ -116,8 +143,10 @@ def test_text_from_elsewhere_stays_text() -> None:
     assert front["datasets"] == [line]
     assert front["language"] == line
     assert "license" not in front
+    index = front["model-index"][0]
+    assert (index["name"], index["results"][0]["dataset"]["name"]) == (line, line)
     headings = [one for one in body.splitlines() if one.startswith("#")]
-    assert headings == [f"# {as_text(evil)}", "## Use", "## Data", "## Settings"]
+    assert headings == [f"# {as_text(evil)}", "## Use", "## Data", "## Settings", "## Scores"]
     assert body.count("\n```") == 4  # two blocks of code
     outside = re.sub(r"\\[!-/:-@\[-`{-~]", "", "\n".join(body.split("\n```")[::2]))
     for harmful in ("<", "![", "](", "://", "www.", "__", " | www", "`"):

@@ -10,10 +10,10 @@ import pytest
 import torch
 import transformers
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting.folders import export
 from qa_lightning.reader.onnx_runner import OnnxRunner
 from qa_lightning.reader.reader import Reader
+from qa_lightning.utils.errors import UserError
 from tests.exporting.exported import questions, scores, spans
 from tests.modeling.families import CONFIGS
 from tests.standins import roberta, save

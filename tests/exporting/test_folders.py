@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from qa_lightning.errors import UserError
 from qa_lightning.exporting import folders, onnx
 from qa_lightning.exporting.check import checked_difference, largest_difference, sample_batches
 from qa_lightning.exporting.folders import export
@@ -21,6 +20,7 @@ from qa_lightning.reader.onnx_runner import OnnxRunner
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import TorchRunner
 from qa_lightning.reader.settings import Settings
+from qa_lightning.utils.errors import UserError
 from tests.tiny import PASSAGES, tiny_folder, write_squad
 
 OURS = {

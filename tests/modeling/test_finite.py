@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from qa_lightning.errors import UserError
-from qa_lightning.host_copies import HostCopy
 from qa_lightning.modeling import finite
 from qa_lightning.modeling.finite import LossCheck, skips_steps
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.host_copies import HostCopy
 from tests.waits import Waits
 
 

@@ -26,12 +26,12 @@ from torch import Tensor, tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from qa_lightning.errors import UserError
 from qa_lightning.modeling import acceleration
 from qa_lightning.modeling import module as modeling_module
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
+from qa_lightning.utils.errors import UserError
 from tests.modeling.families import config
 from tests.tiny import tiny_folder, tiny_tokenizer
 from tests.training import (

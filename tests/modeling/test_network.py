@@ -18,7 +18,6 @@ from torch.testing import assert_close
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering
 from transformers.utils import logging as transformers_logging
 
-from qa_lightning.errors import UserError
 from qa_lightning.modeling.network import (
     accepted_inputs,
     check_same_architecture,
@@ -28,6 +27,7 @@ from qa_lightning.modeling.network import (
     quiet_transformers,
 )
 from qa_lightning.pretrained import CHECKPOINT_KEY
+from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import word_level
 from tests.modeling.families import CONFIGS, LENGTH, VOCABULARY, config
 from tests.tiny import tiny_folder, tiny_tokenizer

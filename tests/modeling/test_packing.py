@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering
 
-from qa_lightning.errors import UserError
 from qa_lightning.modeling import attention
 from qa_lightning.modeling import packing as packing_module
 from qa_lightning.modeling.attention import PackedWindows, attend_unequal, has_kernel
 from qa_lightning.modeling.network import accepted_inputs
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
+from qa_lightning.utils.errors import UserError
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder
 from tests.training import make_data, make_module, make_trainer, trains, write_long

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning import Reader
-from qa_lightning.cli import main
+from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import quiet_transformers, sees_only_before
 from tests.data.tokenizers import build

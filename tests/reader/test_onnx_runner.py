@@ -10,10 +10,10 @@ import onnx
 import pytest
 import torch
 
-from qa_lightning.cli import main
-from qa_lightning.errors import UserError
+from qa_lightning.cli.main import main
 from qa_lightning.reader.onnx_runner import LONGEST, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader
+from qa_lightning.utils.errors import UserError
 from tests.tiny import tiny_tokenizer
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from qa_lightning import Reader, pipeline
-from qa_lightning.errors import UserError
 from qa_lightning.reader.former import LOADING, RENAMED, SET_ASIDE
+from qa_lightning.utils.errors import UserError
 from tests.tiny import tiny_folder
 
 QUESTION, CONTEXT = "Who wrote?", "Ada wrote the first program in London."

@@ -15,8 +15,8 @@ import torch
 
 import qa_lightning
 from qa_lightning import Reader, pipeline
-from qa_lightning.errors import UserError
 from qa_lightning.reader.reader import BLOCK
+from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import build, word_level
 from tests.reader.stand_ins import Told, told
 from tests.tiny import tiny_folder
@@ -488,7 +488,7 @@ def test_bad_readers(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"Reader\.from_pretrained takes a name"):
             Reader(given, tokenizer)
     (tiny / "qa_lightning.json").write_text('{"foo": 1}')
-    with pytest.raises(UserError, match=r"qa_lightning.json tells no doc_stride; write it, or delete that file"):
+    with pytest.raises(UserError, match=r"qa_lightning.json is missing doc_stride; add it, or delete that file"):
         Reader.from_pretrained(tiny)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").touch()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from qa_lightning.runs.folder import QUESTIONS
 
-from qa_lightning.per_question import FILE, tabulate, write_table
 from qa_lightning.records import Answer, Answers, Prediction, Question
+from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.scoring.rules import SQUAD_V2
 
 CONTEXT = "Ada wrote the first program in London. Grace built a compiler in Paris."
@@ -68,7 +69,7 @@ def table(predictions: Sequence[Prediction] | None = None) -> pa.Table:
 def make_run(folder: Path, predictions: Sequence[Prediction] | None = None, **metrics: Any) -> Path:
     """A run's folder with its questions and, where there are any, metrics ``val__f1=…``."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / FILE, table(predictions))
+    write_table(folder / QUESTIONS, table(predictions))
     if metrics:
         written = {name.replace("__", "/"): value for name, value in metrics.items()}
         (folder / "metrics.json").write_text(json.dumps(written))

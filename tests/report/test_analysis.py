@@ -17,12 +17,8 @@ from qa_lightning.report.analysis import (
     by_type,
     calibration,
     outcome,
-    precision_recall,
-    threshold_curve,
 )
-from qa_lightning.scoring.squad import average_precision, best_threshold
 
-NA_SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0])
 SCORES = st.sampled_from([0.0, 25.0, 50.0, 100.0])
 
 
@@ -90,43 +86,6 @@ def test_tenths_hold_their_lower_edge_and_the_last_one_the_end() -> None:
     assert (groups[9].label, groups[9].count, groups[9].f1) == ("90–100 %", 2, 20.0)
     assert groups[5].count == 0
     assert math.isnan(groups[5].f1)
-
-
-def test_the_threshold_curve_by_hand() -> None:
-    # Two share a score, so no threshold parts them.
-    thresholds, scores = threshold_curve(
-        if_answered=floats(100, 0, 50, 0), if_null=floats(0, 100, 0, 100), na_scores=floats(-1, 2, 0, 0)
-    )
-    assert thresholds.tolist() == [-math.inf, -1.0, 0.0, 2.0]
-    assert scores.tolist() == [50.0, 75.0, 62.5, 37.5]
-
-
-@given(st.lists(st.tuples(SCORES, SCORES, NA_SCORES), min_size=1, max_size=30))
-def test_the_threshold_curve_is_the_mean_score_at_each_threshold(rows: list) -> None:
-    answered, null, na_scores = (floats(*column) for column in zip(*rows, strict=True))
-    thresholds, scores = threshold_curve(answered, null, na_scores)
-    assert thresholds.tolist() == [-math.inf, *sorted(set(na_scores.tolist()))]
-    for threshold, score in zip(thresholds, scores, strict=True):
-        slowly = [a if na <= threshold else n for a, n, na in rows]
-        assert score == pytest.approx(sum(slowly) / len(slowly))
-    assert scores.max() == pytest.approx(best_threshold(answered / 100, null / 100, na_scores)[0])
-
-
-@given(st.lists(st.tuples(SCORES, st.booleans(), NA_SCORES), min_size=1, max_size=30))
-def test_precision_and_recall_at_each_threshold(rows: list) -> None:
-    has_answer = np.array([answerable for _, answerable, _ in rows])
-    if not has_answer.any():
-        return
-    scores, na_scores = floats(*(score for score, _, _ in rows)), floats(*(na for _, _, na in rows))
-    recall, precision = precision_recall(scores, has_answer, na_scores)
-    for i, threshold in enumerate(sorted(set(na_scores.tolist()))):
-        taken = [(score, answerable) for score, answerable, na in rows if na <= threshold]
-        found = sum(score for score, answerable in taken if answerable)
-        assert precision[i] == pytest.approx(found / len(taken))
-        assert recall[i] == pytest.approx(found / has_answer.sum())
-    order = np.argsort(na_scores, kind="stable")
-    area = (precision * np.diff(recall, prepend=0.0)).sum() / 100
-    assert area == pytest.approx(average_precision(scores[order] / 100, has_answer[order], na_scores[order]))
 
 
 def test_calibration_by_hand() -> None:

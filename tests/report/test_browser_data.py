@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from qa_lightning.records import Prediction
-from qa_lightning.report.browser import FIELDS, browsable
+from qa_lightning.report.browser import FIELDS, page_data
 from tests.report.runs import CONTEXT, EMOJI, HOSTILE, answered, some, table
 
 
 def read(predictions: list[Prediction], **settings: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    data = json.loads(browsable(table(predictions), **({"n_best": 5} | settings)).data)
+    data = json.loads(page_data(table(predictions), **({"n_best": 5} | settings)).data)
     return [dict(zip(data["fields"], one, strict=True)) for one in data["questions"]], data["contexts"]
 
 
@@ -83,18 +83,18 @@ def test_a_number_that_json_cannot_tell_is_left_out() -> None:
 
 def test_no_character_of_data_can_end_the_element_that_holds_it() -> None:
     prediction = answered(0, [HOSTILE], HOSTILE, context=f"{HOSTILE} Ada", question=HOSTILE, name=HOSTILE)
-    data = browsable(table([prediction]), n_best=5).data
+    data = page_data(table([prediction]), n_best=5).data
     assert not set("<>&\u2028\u2029") & set(data)
     (one,), (context,) = read([prediction])
     assert (one["id"], one["question"], context) == (HOSTILE, HOSTILE, f"{HOSTILE} Ada")
 
 
 def test_the_first_questions_are_kept() -> None:
-    found = browsable(table(), n_best=5, most=2)
+    found = page_data(table(), n_best=5, most=2)
     assert found.shown == 2
     assert [one[0] for one in json.loads(found.data)["questions"]] == ["q0", "q1"]
-    assert browsable(table(), n_best=5, most=100).shown == 6
-    nothing = browsable(table([]), n_best=5)
+    assert page_data(table(), n_best=5, most=100).shown == 6
+    nothing = page_data(table([]), n_best=5)
     assert nothing.shown == 0
     assert json.loads(nothing.data)["fields"] == list(FIELDS)
 
@@ -102,9 +102,9 @@ def test_the_first_questions_are_kept() -> None:
 @pytest.mark.parametrize("letter", ["a", "界", "🎉", "<"])
 def test_no_more_than_the_budget_is_taken_and_the_most_that_it_holds(letter: str) -> None:
     predictions = [answered(row, ["Ada"], "Ada", context=f"Ada {row} {letter * 500}") for row in range(20)]
-    found = browsable(table(predictions), n_best=5, budget=9_000)
-    frame = len(browsable(table([]), n_best=5).data.encode())
+    found = page_data(table(predictions), n_best=5, budget=9_000)
+    frame = len(page_data(table([]), n_best=5).data.encode())
     assert 0 < found.shown < 20
     assert len(found.data.encode()) <= 9_000 + frame
-    one_more = browsable(table(predictions), n_best=5, most=found.shown + 1)
+    one_more = page_data(table(predictions), n_best=5, most=found.shown + 1)
     assert len(one_more.data.encode()) > 9_000

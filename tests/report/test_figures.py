@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from qa_lightning.report.drawing import to_svg
 from qa_lightning.report.figures import draw_charts, draw_figures
-from qa_lightning.report.run_files import Curves
+from qa_lightning.runs.history import Curves
 from tests.report.runs import answered, some, table
 
 CURVES: Curves = {

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.metric import ExtractiveQA
 from qa_lightning.scoring.rules import scorer
-from qa_lightning.scoring.squad import best_threshold, evaluate, score_question
+from qa_lightning.scoring.squad import evaluate, score_question
+from qa_lightning.scoring.thresholds import best_threshold
 
 BEST = {"best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"}
 

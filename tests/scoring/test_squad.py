@@ -5,19 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from qa_lightning.errors import UserError
 from qa_lightning.scoring.squad import (
-    apply_threshold,
-    best_threshold,
     evaluate,
     normalize,
-    official_best_threshold,
     score_question,
     score_question_v1,
     summarize,
 )
+from qa_lightning.utils.errors import UserError
 from tests.scoring import reference
 from tests.scoring.reference import DataSet, data_sets, read_golds, texts
 
@@ -210,75 +206,6 @@ def test_predictions_without_a_no_answer_score_are_counted_and_named() -> None:
         evaluate(golds, predictions, {"q0": 0.5, "q4": 0.5})
     with pytest.raises(UserError, match=r"^1 of 5 predictions have no no-answer score \('q5'\); give"):
         evaluate(golds, predictions, dict.fromkeys(list(golds)[:5], 0.5))
-
-
-# A few values only, so that ties are common; all sums of them are exact.
-rows = st.lists(
-    st.tuples(
-        st.booleans(),
-        st.sampled_from([0.0, 0.25, 0.5, 1.0]),
-        st.booleans(),
-        st.sampled_from([-2.5, 0.0, 0.1, 0.1 + 2**-56, 0.1 + 2**-55, 0.7, 3.0, 1e30]),
-    ),
-    min_size=1,
-    max_size=12,
-)
-
-
-@settings(deadline=None)
-@given(rows)
-def test_official_best_threshold_is_the_walk_of_the_script(rows: list) -> None:
-    rows.sort(key=lambda row: row[3])
-    best = current = sum(not has_answer for has_answer, *_ in rows)
-    threshold = 0.0
-    for has_answer, score, answered, na in rows:
-        current += score if has_answer else (-1 if answered else 0)
-        if current > best:
-            best, threshold = current, na
-    has_answer, score, answered, na = map(np.array, zip(*rows, strict=True))
-    expected = (100 * best / len(rows), threshold)
-    found = official_best_threshold(np.where(has_answer, score, ~answered), (~has_answer).astype(float), na)
-    assert found == expected
-
-
-@settings(deadline=None)
-@given(rows)
-def test_best_threshold_is_the_best_and_gives_what_it_says(rows: list) -> None:
-    null, answered, _, odds = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-
-    def at(threshold: float) -> float:
-        return 100 * float(np.where(odds > threshold, null, answered).sum()) / len(rows)
-
-    best, threshold = best_threshold(answered, null, odds)
-    assert np.isfinite(threshold)
-    assert at(threshold) == best == max(map(at, [-np.inf, *odds]))
-
-
-@pytest.mark.parametrize(
-    ("answered", "null", "odds", "best", "threshold"),
-    [
-        ([1, 1, 0], [0, 0, 1], [-4.0, 1.0, 2.0], 100, 1.5),  # halfway
-        ([1, 1, 0], [0, 0, 1], [-4.0, 1.0, 9.0], 100, 2.0),  # not more than 1 away
-        ([0, 0], [1, 1], [-4.0, 1.0], 100, -5.0),  # all null
-        ([1, 1], [0, 0], [-4.0, 1.0], 100, 2.0),  # none null
-        ([0, 1, 0], [1, 0, 1], [3.0, 3.0, 3.0], 200 / 3, 2.0),  # equal odds are not parted
-        ([1, 0], [0, 1], [1 + 2**-52, 1 + 2**-51], 100, 1 + 2**-52),  # no float lies between
-        ([0], [1], [2.0**60], 100, 2.0**60 - 128),  # subtracting 1 would change nothing
-    ],
-)
-def test_best_threshold_by_hand(answered: list, null: list, odds: list, best: float, threshold: float) -> None:
-    given = (np.array(column, dtype=float) for column in (answered, null, odds))
-    assert best_threshold(*given) == (pytest.approx(best), threshold)
-
-
-def test_apply_threshold_keeps_a_score_at_the_threshold() -> None:
-    scores = apply_threshold(
-        np.array([0.5, 0.5, 0.5, 0.0]),
-        np.array([0.0, 0.0, 1.0, 1.0]),
-        np.array([1.0, 1.1, 1.1, 1.0]),
-        threshold=1.0,
-    )
-    assert scores.tolist() == [0.5, 0.0, 1.0, 0.0]
 
 
 def test_summarize_is_in_float64() -> None:

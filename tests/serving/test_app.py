@@ -12,11 +12,11 @@ import pytest
 from fastapi import FastAPI
 
 from qa_lightning import Reader
-from qa_lightning.errors import UserError
 from qa_lightning.serving.app import make_app
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import BodyLimit
 from qa_lightning.serving.limits import Limits
+from qa_lightning.utils.errors import UserError
 from tests.tiny import PASSAGES
 
 LIMITS = Limits(max_body_bytes=2000, max_context_characters=300, max_questions=5)
@@ -38,7 +38,7 @@ def ask(app: FastAPI, talk: Callable[[Client], Awaitable[Any]]) -> Any:
 
     async def main() -> Any:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with Client(transport=transport, base_url="http://server") as client:
+        async with Client(transport=transport, base_url="http://localhost") as client:
             return await talk(client)
 
     return asyncio.run(main())
@@ -283,7 +283,7 @@ def test_a_client_that_has_gone_is_not_answered(reader: Reader) -> None:
         "method": "POST",
         "path": "/predict",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
     asyncio.run(make_app(batcher, "tiny", LIMITS)(scope, receive, send))
     assert [one.cancelled() for one in asked] == [True]
@@ -299,11 +299,41 @@ def test_other_paths_and_methods_are_refused(app: FastAPI) -> None:
     problem(ask(app, lambda client: client.get("/predict")), 405)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("[::1]", 200),
+        ("qa.example.org:8000", 200),
+        ("a.b.example.com", 200),
+        ("example.com", 400),
+        ("example.com.evil.net", 400),
+        ("localhost.evil.net", 400),
+        ("127.0.0.2", 400),
+        ("[::2]:8000", 400),
+        ("", 400),
+    ],
+)
+def test_only_its_own_names_are_answered(reader: Reader, host: str, status: int) -> None:
+    # The name of some other site could be made to lead here (DNS rebinding), and its pages would count as ours.
+    app = make_app(Batcher(reader), "tiny", LIMITS, ["qa.example.org", "*.example.com"])
+    for path in ("/health", "/docs", "/openapi.json"):
+        assert ask(app, lambda client, path=path: client.get(path, headers={"Host": host})).status_code == status, path
+
+
+def test_any_name_is_answered_where_that_is_asked_for(reader: Reader) -> None:
+    app = make_app(Batcher(reader), "tiny", LIMITS, ["*"])
+    assert ask(app, lambda client: client.get("/health", headers={"Host": "anything.net"})).status_code == 200
+
+
 def test_the_document_names_every_key_and_every_refusal(app: FastAPI) -> None:
     document = ask(app, lambda client: client.get("/openapi.json")).json()
     operation = document["paths"]["/predict"]["post"]
     assert set(operation["responses"]) == {"200", "400", "408", "413", "422", "500"}
-    asked = document["components"]["schemas"]["Asked"]
+    asked = document["components"]["schemas"]["PredictRequest"]
     assert list(asked["properties"])[:4] == ["question", "context", "inputs", "top_k"]
     assert "at most 2,000 bytes and 5 questions" in document["info"]["description"]
     predict(app, **asked["example"])

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from qa_lightning.errors import UserError
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.serving import batching
 from qa_lightning.serving.batching import Batcher
+from qa_lightning.utils.errors import UserError
 
 PLAN = Settings()
 SECONDS = 10.0

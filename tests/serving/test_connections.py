@@ -20,7 +20,7 @@ from qa_lightning.serving import connections
 from qa_lightning.serving.app import make_app as make_serve
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.limits import Limits
-from qa_lightning.serving.run import bound, make_server
+from qa_lightning.serving.run import bind_socket, make_server
 
 SECONDS = 30.0
 ASKED = {"question": "Who wrote the program?", "context": "Ada wrote the first program in London."}
@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest, reader: Reader) -> Iterator[tuple[int
 @contextmanager
 def running(app: Any) -> Iterator[int]:
     made = make_server(app)
-    with bound("127.0.0.1", 0) as sock:
+    with bind_socket("127.0.0.1", 0) as sock:
         sock.listen()
         thread = threading.Thread(target=lambda: asyncio.run(made.serve([sock])))
         thread.start()

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from qa_lightning.errors import UserError
-from qa_lightning.serving.run import address, bound
+from qa_lightning.serving.run import address, bind_socket
+from qa_lightning.utils.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ from qa_lightning.serving.run import address, bound
 )
 def test_a_place_that_is_none_is_told(host: str, port: int, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        bound(host, port).close()
+        bind_socket(host, port).close()
 
 
 def test_the_address_is_one_that_a_browser_can_open() -> None:
-    with bound("0.0.0.0", 0) as everywhere:
+    with bind_socket("0.0.0.0", 0) as everywhere:
         assert address(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}"
     if socket.has_ipv6:
-        with bound("::1", 0) as sixth:
+        with bind_socket("::1", 0) as sixth:
             assert address(sixth) == f"http://[::1]:{sixth.getsockname()[1]}"

@@ -1,0 +1,228 @@
+"""``inspect``: what a training would be given, in numbers and examples, before anything is trained."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from qa_lightning.cli.lightning import QACLI
+from qa_lightning.cli.parser import check_configs, named_places
+from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.inspection.page import notes, render
+from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
+from qa_lightning.inspection.tables import (
+    TOKEN_COLUMNS,
+    Table,
+    lengths,
+    numbers,
+    settings_of,
+    token_rows,
+    window_title,
+)
+from qa_lightning.inspection.window_view import WindowView, sample_windows
+from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.runs.resume import earlier_settings
+from qa_lightning.scoring.mlqa import check_language
+from qa_lightning.scoring.rules import rule_of
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import whole_file
+from qa_lightning.utils.refusals import Progress, unwrap_user_errors
+from qa_lightning.utils.terminal import printable
+
+SIDE_BY_SIDE = 2
+"""Splits that stand beside each other in the terminal, so that 80 columns hold them."""
+
+
+class DataCLI(QACLI):
+    """The command line of ``fit`` with the flags of ``inspect``, which builds the data module and nothing else.
+
+    Args:
+        arguments: What follows ``inspect``.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        # Lightning 2.6 calls what jsonargparse 5 will drop, and `instantiate_classes` does as it does.
+        warnings.filterwarnings("ignore", r"(?s).*(removed in v5\.0\.0|one JsonargparseDeprecationWarning)")
+        super().__init__(arguments, ExitStack(), Progress())
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        """Makes one parser, without subcommands."""
+        description = "Looks at the data that fit would train and validate on; takes the configs and flags of fit."
+        super().setup_parser(False, {"prog": "python -m qa_lightning inspect", "description": description}, {})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the flags of ``inspect`` to those of ``fit``."""
+        parser.add_argument("--samples", type=int, default=10, help="How many examples to show.")
+        parser.add_argument(
+            "--windows", type=int, default=1, help="Of how many examples to show a window with its tokens."
+        )
+        parser.add_argument("--seed", type=int, default=0, help="Of the examples.")
+        parser.add_argument("--html", type=str | None, default=None, help="File to write the same to, as a page.")
+        super().add_arguments_to_parser(parser)
+        parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the arguments over the settings of the run or checkpoint that they name."""
+        places = named_places(args)
+        check_configs(places.config)
+        self.config = parser.parse_args([*earlier_settings("inspect", places.run_dir, places.ckpt_path), *args])
+        self.title = Path(places.config[-1] if places.config else "data").stem
+        self.config.seed_everything = False  # --seed rules all that is drawn here
+        self.config.subcommand = None  # Lightning asks which it is
+
+    def before_instantiate_classes(self) -> None:
+        """Makes no run folder."""
+        del self.config["subcommand"]  # which is no key of the parser
+
+    def instantiate_classes(self) -> None:
+        """Builds the data module."""
+        with unwrap_user_errors(Progress()):
+            self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+
+
+def run(arguments: list[str]) -> None:
+    """Prints what is in each split, then examples and windows; with ``--html``, writes a page with the same.
+
+    Args:
+        arguments: What follows the verb: the configs and flags of ``fit``, ``--samples``, ``--windows``, ``--seed``,
+            ``--html``.
+
+    Raises:
+        UserError: For every fault in the data or the settings.
+    """
+    cli = DataCLI(arguments)
+    config, data = cli.config, cli.data
+    max_answer_length = config.model.init_args.get("max_answer_length", 30)
+    for name, value, least in (
+        ("max_answer_length", max_answer_length, 1),
+        ("samples", config.samples, 0),
+        ("windows", config.windows, 0),
+        ("seed", config.seed, 0),
+    ):
+        if value < least:
+            raise UserError(f"{name} must be at least {least}, not {value}")
+    page = config.html and Path(config.html)
+    if page and page.is_dir():
+        raise UserError(f"{page}: is a folder; --html names a file")
+
+    language = config.model.init_args.get("language")
+    for code in language.values() if isinstance(language, Mapping) else [language]:
+        check_language(code)
+
+    found = {}
+    with _at_work("Reading and tokenising") as says:
+        for stage in _stages(data):
+            data.setup(stage)
+        for split, parts in data.splits.items():
+            for part in parts:
+                name = "/".join(filter(None, (split, part.dataset.name)))
+                says(f"Measuring {name}")
+                code = language.get(part.dataset.name) if isinstance(language, Mapping) else language
+                rule = rule_of(code, null_allowed=data.recipe.version_2_with_negative)
+                found[name] = inspect_split(part, data.recipe, max_answer_length=max_answer_length, rule=rule)
+        says("Drawing examples")
+        shown = next(iter(data.splits.values()))[0]
+        examples = sample_examples(shown, data.recipe.answers, config.samples, config.seed)
+        tokenizer = load_tokenizer(str(data.tokenizer_name))
+        windows = sample_windows(shown, tokenizer, config.windows, config.seed)
+
+    settings, of_lengths = settings_of(data, max_answer_length), lengths(found)
+    few = [dict(list(found.items())[i : i + SIDE_BY_SIDE]) for i in range(0, len(found), SIDE_BY_SIDE)]
+    _print(settings, [*map(numbers, few), of_lengths], examples, windows)
+    if page:
+        text = render(cli.title, settings, [numbers(found), of_lengths], examples, windows)
+        with whole_file(page) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+        print(f"The page is {page}")
+
+
+def _stages(data: QADataModule) -> list[str]:
+    """The stages to set up for all the splits that are named."""
+    if data.dataset_name is not None or data.synthetic is not None or data.files["train"] is not None:
+        stages = ["fit"]
+    else:
+        stages = [] if data.files["validation"] is None else ["validate"]
+    if data.files["test"] is not None:
+        stages.append("test")
+    return stages or ["fit"]  # which says what is missing
+
+
+@contextmanager
+def _at_work(what: str) -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal what is being done, and for how long; gives a function to call with what is done next."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        # Lightning's messages go round what is shown, not through it.
+        handlers = [
+            handler
+            for handler in logging.getLogger("lightning.pytorch").handlers
+            if type(handler) is logging.StreamHandler
+        ]
+        before = [(handler, handler.setStream(sys.stderr)) for handler in handlers]
+        try:
+            yield lambda now: progress.update(task, description=printable(now), refresh=True)
+        finally:
+            for handler, stream in before:
+                if stream is not None:
+                    handler.setStream(stream)
+
+
+def _print(
+    settings: Sequence[tuple[str, str]],
+    tables: Sequence[Table],
+    examples: Sequence[Example],
+    windows: Sequence[WindowView],
+) -> None:
+    """Prints tables, examples and windows, as text and nothing but text."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console()
+    shown = RichTable("setting", "value", title="Settings")
+    for name, value in settings:
+        shown.add_row(name, Text(printable(value)))
+    console.print(shown)
+    for table in tables:
+        shown = RichTable(title=table.title)
+        for number, name in enumerate(table.head):
+            shown.add_column(Text(printable(name)), justify="right" if number else "left", overflow="fold")
+        for group, rows in table.groups:
+            shown.add_section()
+            shown.add_row(Text(group, style="bold"))
+            for row in rows:
+                shown.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(shown)
+    mark = ("", "") if console.is_terminal else ("»", "«")  # where style is lost
+    for number, example in enumerate(examples, 1):
+        console.rule(Text(printable(f"Example {number} · {example.id}")))
+        console.print(Text(printable(example.question), style="bold"))
+        text = Text(printable(example.before))
+        if example.answer is not None:
+            text.append(mark[0] + printable(example.answer) + mark[1], style="bold reverse")
+        console.print(text.append(printable(example.after)))
+        for name, value in notes(example).items():
+            console.print(Text(f"{name}: {printable(value)}", style="italic"))
+    for window in windows:
+        console.rule(Text(printable(window_title(window))))
+        console.print(Text(printable(window.decoded)))
+        shown = RichTable(*TOKEN_COLUMNS)
+        for cells in token_rows(window, whole=False):
+            shown.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if cells[-1] else None)
+        console.print(shown)

@@ -1,0 +1,84 @@
+"""The verbs, ``--help`` and ``--version``, answered without importing anything heavy."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+from qa_lightning import __version__
+
+TRAINER_VERBS = {
+    "fit": "train a model, and keep the best",
+    "validate": "score a model on the validation data",
+    "test": "score a model on the test data",
+    "predict": "answer the questions of a file",
+}
+"""The verbs of Lightning's trainer, and what each does."""
+
+VERBS = {
+    "inspect": "look at data before training",
+    "score": "score predictions in a file, without a model",
+    "compare": "say whether runs differ, question by question",
+    "report": "write a page that shows a run's scores and answers",
+    "ask": "ask a model about a text",
+    "demo": "open a page on which to ask a model",
+    "serve": "answer questions over HTTP",
+    "export": "write a model as a folder that other programs can use",
+}
+"""The other verbs, each a module of this name here with ``run(arguments)``, and what each does."""
+
+DESCRIPTION = "Trains, evaluates and uses models for extractive question answering."
+
+PROGRAM = "python -m qa_lightning"
+
+_OPTIONS = {"-h, --help": "show this, or after a verb its options", "--version": "show the version"}
+
+_FOR_THE_PARSER = ("-c", "--config", "--print_config")
+"""Options that Lightning's parser takes in front of a verb."""
+
+
+def overview() -> str:
+    """Writes the help of the whole program: what it is, and every verb in a line."""
+    verbs = {**TRAINER_VERBS, **VERBS}
+    width = max(map(len, (*verbs, *_OPTIONS)))
+    lines = [f"usage: {PROGRAM} VERB [options]", "", DESCRIPTION]
+    for title, rows in (("verbs", verbs), ("options", _OPTIONS)):
+        lines += ["", f"{title}:", *(f"  {name:<{width}}  {what}" for name, what in rows.items())]
+    return "\n".join(lines)
+
+
+def answer(arguments: list[str]) -> int | None:
+    """Answers a command line that asks for no verb, or for none that there is.
+
+    Args:
+        arguments: The whole command line.
+
+    Returns:
+        The exit status; None where the command line is a verb's.
+    """
+    first = arguments[0] if arguments else None
+    if first in ("-h", "--help"):
+        print(overview())
+        return 0
+    if first == "--version":
+        print(f"qa_lightning {__version__}")
+        return 0
+    if first is None:
+        print(overview(), file=sys.stderr)
+        return 2
+    if first in TRAINER_VERBS or first in VERBS or first.partition("=")[0] in _FOR_THE_PARSER:
+        return None
+    print(f"error: {_unknown(first)}", file=sys.stderr)
+    return 2
+
+
+def _unknown(first: str) -> str:
+    """Says what is wrong with a first argument that is no verb. It may be of any length and hold anything."""
+    shown = first[:40] if first.isprintable() else ascii(first[:40])[1:-1]
+    verbs = [*TRAINER_VERBS, *VERBS]
+    if first.startswith("-"):
+        return f"{shown!r} stands where a verb should: {PROGRAM} VERB [options]; the verbs are {', '.join(verbs)}"
+    near = difflib.get_close_matches(first[:40], verbs, n=1)
+    if near:
+        return f"unknown verb {shown!r}; did you mean {near[0]!r}?"
+    return f"unknown verb {shown!r}; the verbs are {', '.join(verbs)}"

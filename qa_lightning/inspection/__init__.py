@@ -1,0 +1,1 @@
+"""What a training would be given, measured before anything is trained."""

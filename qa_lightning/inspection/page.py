@@ -1,0 +1,61 @@
+"""The page of ``inspect``: one file of HTML that needs nothing else and asks for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from qa_lightning.inspection.statistics import Example
+from qa_lightning.inspection.tables import TOKEN_COLUMNS, Table, token_rows, window_title
+from qa_lightning.inspection.window_view import WindowView
+from qa_lightning.utils.html import content_policy, html_environment, source_hash, style_sheet
+
+_PACKAGE = "qa_lightning.inspection"
+
+
+def render(
+    title: str,
+    settings: Sequence[tuple[str, str]],
+    tables: Sequence[Table],
+    examples: Sequence[Example],
+    windows: Sequence[WindowView],
+) -> str:
+    """Writes the page. Every text is escaped, and nothing but the page's own style is allowed to it.
+
+    Args:
+        title: What it is called.
+        settings: Names and values of what the numbers depend on.
+        tables: The tables of numbers.
+        examples: Questions with their answers in their contexts.
+        windows: Windows with their tokens.
+    """
+    style = style_sheet(_PACKAGE, "page.css")
+    environment = html_environment(_PACKAGE)
+    environment.globals |= {
+        "notes": notes,
+        "token_columns": TOKEN_COLUMNS,
+        "token_rows": token_rows,
+        "window_title": window_title,
+    }
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        settings=settings,
+        tables=tables,
+        examples=examples,
+        windows=windows,
+        policy=Markup(content_policy(style=source_hash(style))),  # noqa: S704
+        style=Markup(style),  # noqa: S704
+    )
+
+
+def notes(example: Example) -> dict[str, str]:
+    """Remarks on an example, beside its question and the answer in its context."""
+    remarks = {}
+    if example.answer is None:
+        remarks["answer"] = "none, the question is unanswerable"
+    if example.golds:
+        remarks["published"] = " | ".join(example.golds)
+    if example.answer is not None and example.label != example.answer:
+        remarks["tokens cover"] = example.label or "nothing"
+    return remarks

@@ -1,0 +1,143 @@
+"""The tables of ``inspect``: settings, figures of each split, lengths, and the tokens of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qa_lightning.data.alignment import KINDS
+from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.inspection.statistics import Inspection, Lengths
+from qa_lightning.inspection.window_view import WindowView, shortened
+from qa_lightning.scoring.rules import SQUAD_V1, SQUAD_V2
+
+TOKEN_COLUMNS = ("position", "token", "text", "characters", "part", "label")
+"""The columns of the tokens of a window."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for the terminal and for the page; all cells are text, which may be data.
+
+    Attributes:
+        title: Its title.
+        head: The columns' names; the first is that of the rows' names.
+        groups: Rows under a name.
+    """
+
+    title: str
+    head: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[Sequence[str]]]]
+
+
+def settings_of(data: QADataModule, max_answer_length: int) -> list[tuple[str, str]]:
+    """Names and values of what the numbers depend on."""
+    recipe = data.recipe
+    values = {
+        "tokenizer": data.tokenizer_name,
+        "max_length": recipe.max_length,
+        "doc_stride": recipe.doc_stride,
+        "max_question_length": recipe.max_question_length,
+        "max_answer_length": max_answer_length,
+        "version_2_with_negative": recipe.version_2_with_negative,
+        "on_misaligned": recipe.on_misaligned,
+        "answers": recipe.answers,
+        "allow_impossible_windows": recipe.allow_impossible_windows,
+    }
+    return [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in values.items()]
+
+
+def numbers(found: dict[str, Inspection]) -> Table:
+    """A column for each split; details that no split has are left out."""
+    columns = [_figures(split) for split in found.values()]
+    groups = []
+    for group in columns[0]:
+        # Splits differ in why they lost questions.
+        labels = dict.fromkeys(label for column in columns for label in column[group])
+        rows = [(label, *(column[group].get(label, "0") for column in columns)) for label in labels]
+        groups.append((group, [row for row in rows if ": " not in row[0] or set(row[1:]) != {"0"}]))
+    return Table("Splits", ["", *found], groups)
+
+
+def _figures(split: Inspection) -> dict[str, dict[str, str]]:
+    """The cells of one split's column, by group and by row."""
+
+    def share(part: int, whole: int) -> str:
+        return f"{part:,} ({100 * part / whole:.1f}\N{NO-BREAK SPACE}%)" if part else "0"
+
+    golds, reach = sum(split.alignment.values()), split.reach
+    repairs = [kind for kind in KINDS if kind not in ("exact", "no_offset", "not_found")]
+    return {
+        "Questions": {
+            "questions": f"{split.questions:,}",
+            "distinct contexts": f"{split.contexts:,}",
+            "unanswerable": share(split.unanswerable, split.questions),
+            "cut at max_question_length": share(split.questions_cut, split.questions),
+            **{f"dropped: {reason}": f"{count:,}" for reason, count in split.dropped.items()},
+        },
+        "Gold answers": {
+            "golds": f"{golds:,}",
+            "golds of an answerable question, mean": f"{split.golds_per_question:.2f}",
+            "golds of a question, max": f"{split.most_golds:,}",
+            "exact": share(split.alignment["exact"], golds),
+            "found: without an offset": share(split.alignment["no_offset"], golds),
+            **{f"repaired: {kind}": share(split.alignment[kind], golds) for kind in repairs},
+            "not found": share(split.alignment["not_found"], golds),
+        },
+        "Windows": {
+            "windows": f"{split.windows:,}",
+            "windows of a question, mean": f"{split.windows / split.questions:.2f}",
+            "windows of a question, max": f"{split.most_windows:,}",
+            "questions of several windows": share(split.questions_of_several_windows, split.questions),
+            "added: for answers across the border of two": f"{split.windows_added:,}",
+            "dropped: windows without an answer": share(split.windows_dropped, split.windows),
+        },
+        "Within reach": {
+            "golds that no window holds whole": share(split.never_whole, split.located),
+            "golds above max_answer_length": share(split.too_long, split.located),
+            "scored by the rule of": split.rule if split.rule in (SQUAD_V1, SQUAD_V2) else f"MLQA, {split.rule}",
+            "EM of the golds' own tokens": f"{reach.exact_of_golds:.2f}",
+            "F1 of the golds' own tokens": f"{reach.f1_of_golds:.2f}",
+            "EM, upper bound": f"{reach.exact_at_most:.2f}",
+            "F1, upper bound": f"{reach.f1_at_most:.2f}",
+        },
+    }
+
+
+def lengths(found: dict[str, Inspection]) -> Table:
+    """A row for each split under each thing that is measured."""
+
+    def row(name: str, measured: Lengths | None) -> list[str]:
+        cells = ["–"] * 6 if measured is None else [f"{x:,.1f}" if isinstance(x, float) else f"{x:,}" for x in measured]
+        return [name, *cells]
+
+    measured = next(iter(found.values())).lengths
+    return Table(
+        "Lengths",
+        ["", "min", "median", "mean", "90 %", "99 %", "max"],
+        [
+            (f"{what}, in {unit}", [row(name, split.lengths[what, unit]) for name, split in found.items()])
+            for what, unit in measured
+        ],
+    )
+
+
+def token_rows(window: WindowView, *, whole: bool) -> list[tuple[str, ...]]:
+    """A row for each token of a window; where not ``whole``, long runs of them are left out.
+
+    Characters are counted in the question or in the context, their end exclusive.
+    """
+    rows: list[tuple[str, ...]] = []
+    for run in [[token] for token in window.tokens] if whole else shortened(window.tokens):
+        token = run[0]
+        if len(run) > 1:
+            rows.append(("…", f"{len(run):,} more", "", "", token.part, ""))
+        else:
+            characters = "" if token.start is None else f"{token.start:,}–{token.end:,}"
+            rows.append((str(token.position), token.token, token.text, characters, token.part, token.label))
+    return rows
+
+
+def window_title(window: WindowView) -> str:
+    """Which window it is."""
+    return f"Window {window.number} of {window.of} · {window.id}"

@@ -12,13 +12,13 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.loggers import WandbLogger
-from qa_lightning.runs.folder import QUESTIONS
 from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.results import Results
 from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import read_table
 from qa_lightning.utils.errors import UserError
 from tests.training import make_data, make_module, make_trainer, script_scores, trains, write_long

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from qa_lightning.runs.folder import QUESTIONS
 
 from qa_lightning.cli.main import main
+from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import write_table
 from tests.cli import mistakes
 from tests.report.runs import make_run, write_log

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from qa_lightning.runs.folder import QUESTIONS
 
 from qa_lightning.records import Answer, Answers, Prediction, Question
+from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.scoring.rules import SQUAD_V2
 

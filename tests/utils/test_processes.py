@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from qa_lightning.runs.folder import QUESTIONS
 
+from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import read_table
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder

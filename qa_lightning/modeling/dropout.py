@@ -25,7 +25,7 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
         values: Of any shape and floating-point dtype, on a CPU.
         p: Between 0 and 1, neither included.
     """
-    return _Dropout.apply(values, p)
+    return _Dropout.apply(values, p)  # type: ignore[no-untyped-call]
 
 
 class _Dropout(torch.autograd.Function):

@@ -2,10 +2,11 @@
 
 Each variant runs in a process of its own, which is killed at a limit, and is a line as soon as it ends. It trains two
 epochs: one in which every shape of batch is seen, and one that is timed. Ours is what a user gets: a module to which
-nothing is passed that is not the variant's, a data module, and ``fit``. ``Trainer`` has bfloat16, a fused AdamW, and
-workers that pin memory, and is compiled or not, padded to one length or grouped by length; the fastest of these is
-Trainer at its best. Its validation ends with the logits of all windows, ours with scored answers. Features are made,
-and tokens cached, beforehand. The dynamic paddings of ``Trainer`` have lengths that no warm-up sees all of.
+nothing is passed that is not the variant's, a data module, and ``fit``. ``Trainer`` has bfloat16, a fused AdamW,
+workers that pin memory, and no filter of losses that waits for the card; it is compiled or not, padded to one length or
+grouped by length, and the fastest of these is Trainer at its best. Its validation ends with the logits of all windows,
+ours with scored answers. Features are made, and tokens cached, beforehand. Where ``Trainer`` pads dynamically, no
+warm-up sees all lengths.
 
 The share of the card is that of the rate of a large product of matrices; counted are the products that the windows' own
 tokens take in the forward and backward pass, without padding, so that it tells how much of the time goes to what has to
@@ -182,7 +183,7 @@ def main() -> int:
     parser.add_argument("--size", choices=PLANS, default="small", help="how much (default: small)")
     parser.add_argument("--dry", action="store_const", const="dry", dest="size", help="try all of it on a CPU")
     parser.add_argument("--models", type=_names, help=f"only these, by commas: {', '.join(MODELS)}")
-    parser.add_argument("--variants", type=_names, help=f"only these, by commas: {', '.join(VARIANTS)}")
+    parser.add_argument("--variants", type=_names, help=f"only these, by commas: peers, {', '.join(VARIANTS)}")
     for name, kind in (("variant", str), ("model", str), ("folder", Path), ("began", float)):
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)  # of a variant's process
     asked = parser.parse_args()

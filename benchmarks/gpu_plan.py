@@ -68,7 +68,7 @@ class Variant:
 
 _WORKERS: dict[str, Any] = {"dataloader_num_workers": 4}
 _SORTED: dict[str, Any] = {"train_sampling_strategy": "group_by_length"}
-_BEST = _WORKERS | {"dataloader_persistent_workers": True}
+_BEST = _WORKERS | {"dataloader_persistent_workers": True, "logging_nan_inf_filter": False}  # which waits for the GPU
 _GROUPED = _BEST | _SORTED
 _PADDINGS: dict[str, tuple[dict[str, Any], int | None]] = {
     "trainer-padded": (_BEST, None),
@@ -158,10 +158,10 @@ EVERYTHING: list[Run] = [
 ]
 
 SMALL: list[Run] = [
-    *_runs(["distilbert"], ["ours", "trainer-padded-compiled", "trainer-grouped-64-compiled", "ours-validated"]),
-    *_runs(["roberta"], ["ours", "trainer-padded-compiled"]),
+    *_runs(["distilbert", "roberta"], ["ours", "trainer-padded-compiled"]),
     ("bert-large", "ours"),
-    *_runs(["distilbert"], ["trainer-grouped-64", "ours-plain", "ours-packed"]),
+    *_runs(["distilbert"], ["ours-validated", "trainer-grouped-64-compiled", "ours-plain", "ours-packed"]),
+    *_runs(["distilbert"], ["trainer-grouped-64", "trainer-padded"]),
 ]
 
 DRY: list[Run] = [
@@ -182,9 +182,16 @@ PLANS: dict[GpuSize, Plan] = {
 def chosen(size: GpuSize, models: list[str] | None, variants: list[str] | None) -> list[Run]:
     """The plan's runs; where some are asked for by name, all those that there are of them.
 
+    Args:
+        size: How much.
+        models: Names; None: all.
+        variants: Names, of which ``peers`` stands for all ways of `PEERS`; None: all.
+
     Raises:
         SystemExit: Where a name is unknown, or no run has it.
     """
+    if variants:
+        variants = [one for name in variants for one in (PEERS if name == "peers" else [name])]
     unknown = set(models or ()) - set(MODELS) | set(variants or ()) - set(VARIANTS)
     if unknown:
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*MODELS, *VARIANTS])}")

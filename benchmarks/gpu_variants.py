@@ -103,11 +103,12 @@ class Task:
         return recorder.figures(module.model, _lengths(data, "train"))
 
     def validate(self) -> Figures:
-        """Answers and scores a whole validation, after it was done once to warm up."""
-        module, data = self.module(), self.data(validation=self.plan.validated)
+        """Answers and scores a whole validation in the midst of training, after it was done once to warm up."""
+        module, data = self.module(), self.data(self.plan.questions, self.plan.validated)
         span = Span(self.accelerator)
-        for _ in range(2):
-            self.trainer(span).validate(module, datamodule=data, verbose=False)
+        # In one fit, between whose validations the model stays where it is.
+        trainer = self.trainer(span, max_epochs=2, limit_train_batches=1, num_sanity_val_steps=0)
+        trainer.fit(module, datamodule=data)
         *_, begin, end = span.clock.seconds()
         return _validated(module.model, _lengths(data, "validation"), end - begin)
 

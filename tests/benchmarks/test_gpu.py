@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -111,6 +112,14 @@ def test_what_is_left_when_the_time_is_up_is_not_begun(
 # What is chosen
 
 
+def test_every_bars_command_is_one_that_there_is() -> None:
+    results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`--models (\S+) --variants (\S+)`", results)
+    assert len(commands) == len(gpu_bars.BARS)
+    for bar, (model, variants) in zip(gpu_bars.BARS, commands, strict=True):
+        assert bar.run in gpu_plan.chosen("full", [model], variants.split(","))
+
+
 def test_small_asks_what_the_bars_ask_and_dry_walks_all() -> None:
     small, dry = PLANS["small"].runs, PLANS["dry"].runs
     derived = ("distilbert", "ours-epoch")
@@ -124,6 +133,8 @@ def test_small_asks_what_the_bars_ask_and_dry_walks_all() -> None:
 def test_one_is_measured_again() -> None:
     assert gpu_plan.chosen("small", None, None) == gpu_plan.SMALL
     assert gpu_plan.chosen("small", ["roberta"], ["trainer-grouped-8"]) == [("roberta", "trainer-grouped-8")]
+    peers = gpu_plan.chosen("full", ["distilbert"], ["ours", "peers"])
+    assert [variant for _, variant in peers] == ["ours", *PEERS]
     models_of = {model for model, _ in gpu_plan.chosen("small", None, ["ours"])}
     assert models_of == set(gpu_plan.MODELS)
     for names in (["no-such"], ["hangs"]):
@@ -320,4 +331,3 @@ def test_a_dry_run_walks_all_of_it() -> None:
     for bar in rows[-len(gpu_bars.BARS) :]:
         assert bar.met is not None, bar
     assert any(one.note.startswith("trainer-") for one in rows)
-    assert len(PEERS) == 8

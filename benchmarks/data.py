@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,29 +55,39 @@ def squad_shaped(questions: int) -> list[dict[str, Any]]:
     ]
 
 
-def squad_file(questions: int, folder: Path) -> Path:
+def squad_file(questions: int, folder: Path, joined: int = 1) -> Path:
     """The same as SQuAD JSON, written a paragraph at a time.
 
     Args:
         questions: How many.
         folder: Where to write it.
+        joined: Paragraphs in a context, which is asked about the first of them: many make long contexts.
     """
-    path = folder / f"squad-{questions}.json"
+    path = folder / f"squad-{questions}-{joined}.json"
     with path.open("w", encoding="utf-8") as stream:
         stream.write('{"version": "1.1", "data": [{"title": "Copies", "paragraphs": [')
-        for number, paragraph in enumerate(_copies(questions)):
+        paragraphs = _copies(questions) if joined == 1 else _long(questions, joined)
+        for number, paragraph in enumerate(paragraphs):
             stream.write(", " if number else "")
             json.dump({"context": paragraph.context, "qas": paragraph.questions}, stream, ensure_ascii=False)
         stream.write("]}]}\n")
     return path
 
 
-def tokenizer() -> Any:
-    """BERT's fast tokenizer, or, where its vocabulary is absent, the quickstart's."""
+def tokenizer(size: int = 0) -> Any:
+    """BERT's fast tokenizer, or, where its vocabulary is absent, the quickstart's.
+
+    Args:
+        size: Tokens that it has at least; those beyond the vocabulary stand for no text.
+    """
     from transformers import BertTokenizer
 
     vocabulary = SHARED / "tokenizers/bert-base-uncased/vocab.txt"
-    return BertTokenizer(vocab=str(vocabulary)) if vocabulary.is_file() else build_tokenizer()
+    fast = BertTokenizer(vocab=str(vocabulary)) if vocabulary.is_file() else build_tokenizer()
+    known = fast.get_vocab()
+    if len(known) >= size:
+        return fast
+    return BertTokenizer(vocab=known | {f"[spare {row}]": row for row in range(len(known), size)})
 
 
 def _copies(questions: int) -> Iterator[Paragraph]:
@@ -90,6 +101,16 @@ def _copies(questions: int) -> Iterator[Paragraph]:
             asked = paragraph.questions[:left]
             left -= len(asked)
             yield _marked(Paragraph(paragraph.context, asked), copy)
+
+
+def _long(questions: int, joined: int) -> Iterator[Paragraph]:
+    """Paragraphs of so many joined ones, asked about the first."""
+    paragraphs = _copies(sys.maxsize)  # as many as it takes
+    while questions > 0:
+        first, *others = itertools.islice(paragraphs, joined)
+        context = " ".join(paragraph.context for paragraph in (first, *others))
+        yield Paragraph(context, first.questions[:questions])
+        questions -= len(first.questions)
 
 
 def _marked(paragraph: Paragraph, copy: int) -> Paragraph:

@@ -1,266 +1,203 @@
 """Training and validation on a GPU, in bfloat16, beside transformers' ``Trainer``: the same model, windows and card.
 
-``Trainer`` is measured as transformers' question-answering example runs it, with every window padded to 384, and at its
-best: windows padded to the longest of their batch, and batches of training grouped by length. Its validation ends with
-the logits of all windows, ours with scored answers. Features are made before the clock starts.
+Each variant runs in a process of its own, which is killed at a limit, and is a line as soon as it ends. It trains two
+epochs: one in which every shape of batch is seen, and one that is timed. Ours is what a user gets: a module to which
+nothing is passed that is not the variant's, a data module, and ``fit``. ``Trainer`` has bfloat16, a fused AdamW,
+workers that pin memory, and no filter of losses that waits for the card; it is compiled or not, padded to one length or
+grouped by length, and the fastest of these is Trainer at its best. Its validation ends with the logits of all windows,
+ours with scored answers. Features are made, and tokens cached, beforehand. Where ``Trainer`` pads dynamically, no
+warm-up sees all lengths.
 
-The training steps that are timed are full batches of each side's own epoch, taken evenly over their lengths, behind
-some that warm up; the seconds of an epoch follow from their rate. A validation is timed whole. The share of the card is
-that of the rate of a large product of matrices, measured before; counted are the products that the windows' own tokens
-take in the forward and backward pass, without padding, so that it tells how much of the time goes to what has to be
-done.
+The share of the card is that of the rate of a large product of matrices; counted are the products that the windows' own
+tokens take in the forward and backward pass, without padding, so that it tells how much of the time goes to what has to
+be done. Padding is that of what the embeddings are given, or, where compiling hides it, of batches before they may be
+packed. GB are torch's, at the peak. Seconds to the first step are those since the process was started; the warm-up is
+all that is between these and the timed epoch.
 
-Not among what ``python -m benchmarks`` runs. Without a GPU it says so, with exit status 1; where a package that
-``Trainer`` needs is not installed, ours stands alone. Of several GPUs, the first is taken.
+``small`` asks what the bars ask and ends in 150 s; ``full`` measures everything. ``--dry`` walks all of it with tiny
+models on a CPU, and its figures mean nothing. ``--models`` and ``--variants`` measure some again, and set no limit to
+the whole. The exit status is 1 where a variant failed.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
 import os
+import signal
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
-from importlib.util import find_spec
+import time
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-from torch.utils.data import DataLoader
+from benchmarks.gpu_bars import bars, figure_rows, print_figures, told
+from benchmarks.gpu_plan import CARDS, MEANT_TO_FAIL, MODELS, PLANS, VARIANTS, GpuSize, Run, chosen
+from benchmarks.harness import ROOT, print_lines, print_table
 
-from benchmarks.data import QUESTIONS
-from benchmarks.harness import Row, Size, main, row
-from benchmarks.limit import matrix_rate, operations
-from benchmarks.models import DISTILBERT, ROBERTA, Accelerator, Shape, make_data, make_module, write_model
-from benchmarks.timed import Batches, timed_fit, timed_predict, timed_trainer, timed_validation
-from benchmarks.train import grouped, spread, warmed
-from qa_lightning.data.collate import WindowDataset
-from qa_lightning.data.datamodule import GPU_SHAPES
-
-BATCH = 32
-EVALUATION_BATCH = 64
-
-PEERS = {"Trainer as the example runs it": True, "Trainer at its best": False}
-"""Whether it pads all windows to one length."""
+_LEAST = 10  # seconds, with less than which left nothing is begun
 
 
-class Plan(NamedTuple):
-    """How much is measured.
-
-    Attributes:
-        shapes: Which models.
-        questions: From so many an epoch is made.
-        validated: Questions of the validation.
-        steps: Timed steps where lengths differ.
-        padded_steps: Timed steps where all are padded to one length.
-        warm_up: Steps before.
-        product: Rows and columns of the matrices whose product is the measure.
-        compiled: Whether to train a compiled model, too.
-    """
-
-    shapes: tuple[Shape, ...]
-    questions: int
-    validated: int
-    steps: int
-    padded_steps: int
-    warm_up: int
-    product: int
-    compiled: bool
-
-
-PLANS: dict[Size, Plan] = {
-    "small": Plan(
-        (DISTILBERT,),
-        questions=13_000,
-        validated=2_000,
-        steps=100,
-        padded_steps=40,
-        warm_up=20,
-        product=8192,
-        compiled=False,
-    ),
-    "full": Plan(
-        (DISTILBERT, ROBERTA),
-        questions=QUESTIONS["full"],
-        validated=10_570,
-        steps=500,
-        padded_steps=150,
-        warm_up=30,
-        product=8192,
-        compiled=True,
-    ),
-}
-
-
-class Pace(NamedTuple):
-    """How fast something went.
-
-    Attributes:
-        windows: Per second.
-        operations: Floating-point operations per second.
-    """
-
-    windows: float
-    operations: float
-
-
-class Machine(NamedTuple):
-    """What it is measured on.
-
-    Attributes:
-        accelerator: What computes.
-        matrix_rate: Floating-point operations per second of a large product of matrices.
-        lacking: Packages that ``Trainer`` needs and that are not there.
-    """
-
-    accelerator: Accelerator
-    matrix_rate: float
-    lacking: list[str]
-
-
-def work(network: nn.Module, lengths: NDArray[np.int64], *, backward: bool) -> int:
-    """Floating-point operations that windows take in batches without padding.
+def parse_line(output: str, code: int) -> dict[str, Any]:
+    """The figures that a variant's process printed as its last line, or ``failed`` and why.
 
     Args:
-        network: The model.
-        lengths: Tokens of each window; ``[windows]``.
-        backward: Whether they are trained on.
+        output: All that it printed.
+        code: Its exit status.
     """
-    kinds, counts = np.unique(lengths, return_counts=True)
-    pairs = zip(counts.tolist(), kinds.tolist(), strict=True)
-    return sum(operations(network, windows, length, backward=backward) for windows, length in pairs)
+    last = output.rstrip().rpartition("\n")[2]
+    with contextlib.suppress(json.JSONDecodeError):
+        figures = json.loads(last)
+        if isinstance(figures, dict):
+            return figures
+    return {"failed": f"ended by signal {-code}" if code < 0 else f"exit status {code} and no figures"}
 
 
-def train_pace(
-    network: nn.Module, lengths: NDArray[np.int64], batches: Batches, ends: list[float], warm_up: int
-) -> Pace:
-    """The pace of the steps behind the warm-up, from when each ended."""
-    trained = lengths[np.concatenate(batches[warm_up:])]
-    seconds = ends[-1] - ends[warm_up - 1]
-    return Pace(len(trained) / seconds, work(network, trained, backward=True) / seconds)
-
-
-def measure(plan: Plan, accelerator: Accelerator = "cuda") -> list[Row]:
-    """The benchmark at a size; a CPU is for trying the program."""
-    name = torch.cuda.get_device_name() if accelerator == "cuda" else "the CPU"
-    machine = Machine(
-        accelerator,
-        matrix_rate(plan.product, plan.product, 50, torch.bfloat16, accelerator),
-        [package for package in ("accelerate", "datasets") if find_spec(package) is None],
-    )
-    what = f"TFLOP/s of {name}, bfloat16 matrices of {plan.product:,} rows and columns"
-    rows = [row("gpu", what, machine.matrix_rate / 1e12, unit="TFLOP/s")]
-    for shape in plan.shapes:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = write_model(shape, Path(temporary))
-            rows += _training(shape, plan, folder, machine)
-            rows += _validation(shape, plan, folder, machine)
-    return rows
-
-
-def _training(shape: Shape, plan: Plan, folder: Path, machine: Machine) -> list[Row]:
-    accelerator = machine.accelerator
-    whole = make_data(folder, plan.questions, "train", batch_size=BATCH, batch_shapes=GPU_SHAPES).train_dataloader()
-    dataset = whole.dataset
-    assert isinstance(dataset, WindowDataset)
-    lengths = dataset.lengths
-    shapes = dataset.shapes
-    assert shapes is not None
-    steps = spread(list(whole.sampler), lengths, plan.steps)
-    # The warm-up sees every shape that is timed.
-    of_shape = {int(shapes.which(lengths[rows].max())): rows for rows in steps}
-    warm_up = max(plan.warm_up, len(of_shape))
-    picked = warmed(list(of_shape.values()), warm_up)[:warm_up] + steps
-
-    def ours(**options: Any) -> Pace:
-        module = make_module(folder, **options)
-        loader = DataLoader(dataset.to(torch.device(accelerator)), batch_size=None, sampler=picked)
-        ends = timed_fit(module, loader, folder, "bf16-mixed", accelerator)
-        return train_pace(module.model, lengths, picked, ends, warm_up)
-
-    def theirs(padded: bool) -> Pace:
-        network = make_module(folder).model
-        steps = plan.padded_steps if padded else plan.steps
-        batches = warmed(spread(grouped(lengths, BATCH), lengths, steps), plan.warm_up)
-        dataset.to(torch.device("cpu"))
-        ends = timed_trainer(network, dataset, batches, folder, padded=padded, bf16=True, accelerator=accelerator)
-        return train_pace(network, lengths, batches, ends, plan.warm_up)
-
-    what = f"{shape.name} trained"
-    plain = ours()
-    variants = {"compiled beside not": ours(torch_compile=True)} if plan.compiled else {}
-    peers = {} if machine.lacking else {name: theirs(padded) for name, padded in PEERS.items()}
-    return _rows(what, "an epoch", len(dataset), plain, peers, machine) + [
-        row(
-            "gpu", f"windows/s, {what}, {variant}", pace.windows, peer=plain.windows, unit="windows/s", note="both ours"
-        )
-        for variant, pace in variants.items()
-    ]
-
-
-def _validation(shape: Shape, plan: Plan, folder: Path, machine: Machine) -> list[Row]:
-    data = make_data(folder, plan.validated, "validation", eval_batch_size=EVALUATION_BATCH)
-    dataset = data.splits["validation"][0].dataset
-    module = make_module(folder)
-    needed = work(module.model, dataset.lengths, backward=False)
-
-    def pace(seconds: float) -> Pace:
-        return Pace(len(dataset) / seconds, needed / seconds)
-
-    shared: dict[str, Any] = {"accelerator": machine.accelerator, "warm_up": plan.warm_up}
-    ours = pace(timed_validation(module, data, folder, **shared))
-    dataset.to(torch.device("cpu"))
-    predict = partial(timed_predict, module.model, dataset, folder, batch_size=EVALUATION_BATCH, **shared)
-    peers = {} if machine.lacking else {name: pace(predict(padded=padded)) for name, padded in PEERS.items()}
-    return _rows(f"{shape.name} validated", "a validation", len(dataset), ours, peers, machine)
-
-
-def _rows(what: str, whole: str, windows: int, ours: Pace, peers: Mapping[str, Pace], machine: Machine) -> list[Row]:
-    """Windows per second, the share of the matrix rate and the seconds of the whole, beside each peer or alone.
+def in_time(command: list[str], environment: Mapping[str, str], limit: float) -> dict[str, Any]:
+    """What a process' last line says, or ``failed`` and why; it and all it started are killed at the limit.
 
     Args:
-        what: What was done.
-        whole: What all windows make.
-        windows: How many these are.
-        ours: Our pace.
-        peers: The others', by their names.
-        machine: Where.
+        command: What to run, from the project's root.
+        environment: Its environment.
+        limit: Seconds.
     """
-    rate = machine.matrix_rate
-    note = f"no Trainer, which needs {' and '.join(machine.lacking)}" if machine.lacking else ""
-    figures: tuple[tuple[str, str, Callable[[Pace], float]], ...] = (
-        ("windows/s", "windows/s", lambda pace: pace.windows),
-        ("% of the matrix rate", "%", lambda pace: 100 * pace.operations / rate),
-        (f"seconds of {whole} of {windows:,} windows", "s", lambda pace: windows / pace.windows),
-    )
-    return [
-        row(
-            "gpu",
-            f"{name}, {what}" + (f", beside {beside}" if beside else ""),
-            figure(ours),
-            peer=peer and figure(peer),
-            higher_is_better=unit != "s",
-            unit=unit,
-            note=note,
+    # Files, not pipes, which what is left of a killed process' children would keep open.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as complaints:
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=complaints, start_new_session=True
         )
-        for beside, peer in peers.items() or [("", None)]
-        for name, unit, figure in figures
-    ]
+        try:
+            code = child.wait(limit)
+        except subprocess.TimeoutExpired:
+            return {"failed": f"no figures within {limit:.0f} s"}
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        output.seek(0)
+        complaints.seek(0)
+        figures = parse_line(output.read(), code)
+        if "failed" in figures:
+            print(*complaints.readlines()[-20:], sep="", file=sys.stderr)
+        return figures
 
 
-def run(size: Size) -> list[Row]:
-    """The benchmark.
+def of_child(variant: str, model: str, size: GpuSize, folder: Path, began: float) -> dict[str, Any]:
+    """What a variant's process prints as its last line: figures, or ``failed`` and why in one line."""
+    try:
+        if VARIANTS[variant].kind == "fail":
+            raise RuntimeError("as it should\nin more than one line")
+        while VARIANTS[variant].kind == "hang":
+            time.sleep(1)
+        from benchmarks.gpu_variants import measured
+
+        return measured(variant, model, size, folder, began)
+    except Exception as error:
+        traceback.print_exc()
+        return {"failed": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"}
+    except SystemExit as error:
+        return {"failed": str(error)}
+
+
+def run_variant(run: Run, size: GpuSize, folder: Path, limit: float) -> dict[str, Any]:
+    """The figures of one variant, from a fresh process.
+
+    What it compiles is cached in a folder of its own, so that its start costs what it costs a user the first time.
+
+    Args:
+        run: Which model and variant.
+        size: How much.
+        folder: Where the data, their tokens and the models lie.
+        limit: Seconds.
+    """
+    model, variant = run
+    caches = folder / "caches" / f"{model}-{variant.removesuffix('-again')}"
+    own = {
+        "XDG_CACHE_HOME": "xdg",
+        "HF_HOME": "hf",
+        "TORCHINDUCTOR_CACHE_DIR": "inductor",
+        "TRITON_CACHE_DIR": "triton",
+    }
+    environment = os.environ | {name: str(caches / place) for name, place in own.items()} | {"HF_HUB_OFFLINE": "1"}
+    environment.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several, Trainer would take all
+    named = ["--variant", variant, "--model", model, "--size", size, "--folder", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.gpu", *named, "--began", str(time.time())]
+    return in_time(command, environment, VARIANTS[variant].limit or limit)
+
+
+def run_here(run: Run, size: GpuSize, folder: Path) -> dict[str, Any]:
+    """The same in this process, which saves a dry run the time that imports take."""
+    before = dict(os.environ)
+    try:
+        return of_child(run[1], run[0], size, folder, time.time())
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def run_all(size: GpuSize, runs: list[Run], total: float | None) -> int:
+    """Runs variants one after the other, prints each as it ends and tables at the end; returns the exit status.
+
+    Args:
+        size: How much.
+        runs: Models and variants.
+        total: Seconds that all of them may take; None: no limit.
 
     Raises:
-        SystemExit: Without a GPU.
+        SystemExit: Where the first process finds no GPU.
     """
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several, Trainer would take all
-    if not torch.cuda.is_available():
-        raise SystemExit("benchmarks.gpu needs a GPU, and torch finds none here")
-    return measure(PLANS[size])
+    start = time.monotonic()
+    plan = PLANS[size]
+    epochs = any(VARIANTS[variant].kind == "epoch" for _, variant in runs)
+    first: Run = ("distilbert", CARDS[epochs])
+    results: dict[Run, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for number, run in enumerate([first, *runs]):
+            left = plan.limit if total is None else min(plan.limit, total - (time.monotonic() - start))
+            if left < _LEAST:
+                results[run] = {"failed": "not begun, since the time was up"}
+            # Of a dry run, some processes are enough to try them.
+            elif size == "dry" and number != 1 and run[1] not in MEANT_TO_FAIL:
+                results[run] = run_here(run, size, Path(temporary))
+            else:
+                results[run] = run_variant(run, size, Path(temporary), left)
+            print(told(run, results[run], results[first]), flush=True)
+            if number == 0 and "failed" in results[first]:
+                raise SystemExit(results[first]["failed"])
+    card = results.pop(first)
+    print_figures(results, card)
+    judged = bars(results, card, plan)
+    print_table(judged)
+    print_lines(figure_rows(results, card))
+    print_lines(judged)
+    return int(any("failed" in figures for (_, variant), figures in results.items() if variant not in MEANT_TO_FAIL))
+
+
+def main() -> int:
+    """Runs what the command line asks for; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=PLANS, default="small", help="how much (default: small)")
+    parser.add_argument("--dry", action="store_const", const="dry", dest="size", help="try all of it on a CPU")
+    parser.add_argument("--models", type=_names, help=f"only these, by commas: {', '.join(MODELS)}")
+    parser.add_argument("--variants", type=_names, help=f"only these, by commas: peers, {', '.join(VARIANTS)}")
+    for name, kind in (("variant", str), ("model", str), ("folder", Path), ("began", float)):
+        parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)  # of a variant's process
+    asked = parser.parse_args()
+    if asked.variant:
+        print(json.dumps(of_child(asked.variant, asked.model, asked.size, asked.folder, asked.began)), flush=True)
+        os._exit(0)  # taking down worker processes and graphs may take long
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no process is left behind
+    runs = chosen(asked.size, asked.models, asked.variants)
+    return run_all(asked.size, runs, None if asked.models or asked.variants else PLANS[asked.size].total)
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 if __name__ == "__main__":
-    main(run, __doc__)
+    sys.exit(main())

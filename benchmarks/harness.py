@@ -39,7 +39,7 @@ class Row:
     Attributes:
         benchmark: The module's name.
         what: What is measured, with its unit.
-        figure: Ours.
+        figure: Ours; None where it could not be measured.
         peer: What people use today, in the same unit; None where there is nothing to compare with.
         ratio: How many times better than the peer ours is; None without a peer.
         bar: What has to be reached: by the ratio where there is a peer, else by the figure.
@@ -50,7 +50,7 @@ class Row:
 
     benchmark: str
     what: str
-    figure: float
+    figure: float | None
     peer: float | None
     ratio: float | None
     bar: float | None
@@ -62,7 +62,7 @@ class Row:
 def row(
     benchmark: str,
     what: str,
-    figure: float,
+    figure: float | None,
     *,
     peer: float | None = None,
     bar: float | None = None,
@@ -83,6 +83,8 @@ def row(
         note: What a reader should know.
     """
     ratio = None
+    if figure is None:
+        return Row(benchmark, what, None, peer, None, bar, None, unit, note)
     if peer is not None:
         above, below = (figure, peer) if higher_is_better else (peer, figure)
         ratio = above / below if below else float("inf")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -70,13 +72,31 @@ def full_batch(windows: int, length: int) -> Batch:
 def operations(network: Any, windows: int, length: int, *, backward: bool = True) -> int:
     """Floating-point operations of a forward and, where it is asked for, a backward pass, in products of matrices.
 
-    A linear layer takes two for each of its weights and each token; attention takes two products of ``length`` by
-    ``length`` by the width. The backward pass takes twice what the forward pass does (Kaplan et al., 2020, 2.1).
+    A linear layer takes two for each of its weights and each token; attention takes two products of the tokens by those
+    that they see by the width: all, or those of a sliding window. Where positions are relative, as in DeBERTa, each of
+    their tables takes one more. The backward pass takes twice what the forward pass does (Kaplan et al., 2020, 2.1).
     """
     weights = sum(module.weight.numel() for module in network.modules() if isinstance(module, nn.Linear))
     config = network.config
-    attention = 4 * config.num_hidden_layers * length * config.hidden_size
+    seen = {"sliding_attention": min(length, getattr(config, "local_attention", length) + 1)}
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    relative = 2 * getattr(config, "position_buckets", 0) * len(getattr(config, "pos_att_type", None) or ())
+    attention = sum(4 * seen.get(kind, length) + 2 * relative for kind in kinds) * config.hidden_size
     return (3 if backward else 1) * windows * length * (2 * weights + attention)
+
+
+def work(network: nn.Module, lengths: NDArray[np.int64], *, backward: bool) -> float:
+    """Floating-point operations that a window takes by itself, on the average.
+
+    Args:
+        network: The model.
+        lengths: Tokens of each window; ``[windows]``.
+        backward: Whether they are trained on.
+    """
+    kinds, counts = np.unique(lengths, return_counts=True)
+    pairs = zip(counts.tolist(), kinds.tolist(), strict=True)
+    whole = sum(operations(network, windows, length, backward=backward) for windows, length in pairs)
+    return whole / len(lengths)
 
 
 def matrix_rate(

@@ -50,7 +50,7 @@ DISTILBERT = Shape(
     {"model_type": "distilbert", "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072},
 )
 ROBERTA = Shape(
-    "RoBERTa",
+    "RoBERTa-base",
     {
         "model_type": "roberta",
         "vocab_size": 50_265,
@@ -60,6 +60,45 @@ ROBERTA = Shape(
         "num_hidden_layers": 12,
         "num_attention_heads": 12,
         "intermediate_size": 3072,
+    },
+)
+BERT_LARGE = Shape(
+    "BERT-large",
+    {
+        "model_type": "bert",
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+)
+DEBERTA = Shape(
+    "DeBERTa-v3-base",
+    {
+        "model_type": "deberta-v2",
+        "vocab_size": 128_100,
+        "type_vocab_size": 0,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "relative_attention": True,
+        "position_buckets": 256,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    },
+)
+MODERNBERT = Shape(
+    "ModernBERT-base",
+    {
+        "model_type": "modernbert",
+        "vocab_size": 50_368,
+        "hidden_size": 768,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 12,
+        "intermediate_size": 1152,
     },
 )
 MINILM = Shape(
@@ -84,10 +123,19 @@ TINY = Shape(
 )
 
 
+def tiny(shape: Shape) -> Shape:
+    """The same architecture with few layers of 32, so that a program can be tried where there is little to compute."""
+    hidden, layers, heads, inner = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    if shape.config["model_type"] == "distilbert":
+        hidden, layers, heads, inner = "dim", "n_layers", "n_heads", "hidden_dim"
+    small = {hidden: 32, layers: min(2, shape.config[layers]), heads: 2, inner: 64}
+    return Shape(f"a tiny {shape.name}", shape.config | small)
+
+
 def write_model(shape: Shape, folder: Path) -> Path:
-    """Writes a shape's configuration and the tokenizer, as transformers keeps them, and returns the folder."""
+    """Writes a shape's configuration and a tokenizer of its size, as transformers keeps them; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer().save_pretrained(folder)
+    tokenizer(shape.config.get("vocab_size", VOCABULARY)).save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(shape.config), encoding="utf-8")
     return folder
 
@@ -141,12 +189,11 @@ def make_trainer(folder: Path, *callbacks: pl.Callback, accelerator: Accelerator
     return pl.Trainer(
         accelerator=accelerator,
         devices=1,
-        max_epochs=1,
         enable_checkpointing=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
         callbacks=list(callbacks),
-        **silent | options,
+        **silent | {"max_epochs": 1} | options,
     )
 
 

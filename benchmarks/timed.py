@@ -13,17 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.limit import work
 from benchmarks.models import Accelerator, make_trainer, quiet
 from qa_lightning.data.collate import WindowDataset
-from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import accepted_inputs
 
 Precision = Literal["32-true", "bf16-mixed"]
 Batches = list[NDArray[np.int64]]
 
+Figures = dict[str, Any]
+"""By name, as a line of JSON holds them: ``windows_per_s``, ``operations_per_s``, ``padding`` in percent, ``memory`` in
+GB, ``first_step`` and ``warm_up`` in seconds, ``windows`` of an epoch, timed ``steps``, ``seconds`` of a whole."""
+
 CLIP = 1.0
 """Both clip gradients to this norm: it is what ``Trainer`` does unless told otherwise."""
+
+_AT_ONCE = 64  # windows that features are made of together
 
 
 class Clock:
@@ -66,11 +72,106 @@ class StepClock(pl.Callback):
         self.clock.look()
 
 
+class Recorder:
+    """Keeps what two epochs of training did and took: one that warms up, one that is timed.
+
+    The pace is that between the ends of the timed epoch's first and last step. On both sides, the longest windows come
+    first in an epoch and the others by chance, so that it may be cut off anywhere.
+
+    Args:
+        accelerator: What does the work.
+        began: When the process was started, in seconds since 1970.
+        longest: Seconds after which the timed epoch is over.
+    """
+
+    def __init__(self, accelerator: Accelerator, began: float, longest: float) -> None:
+        self.clock = Clock(accelerator)
+        self.began = began
+        self.longest = longest
+        self.first_step: float | None = None
+        self.epoch = -1
+        self.windows: tuple[list[int], list[int]] = ([], [])
+        self.tokens = 0
+        self._watched = False
+        self._started = self.warm_up = 0.0
+
+    def watch(self, embeddings: nn.Module) -> None:
+        """Counts the tokens that these are given, for what packs a batch on its way; not where they are compiled."""
+
+        def count(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            if self.epoch == 0:
+                self.tokens += next(iter((*given, *named.values()))).numel()
+
+        embeddings.register_forward_pre_hook(count, with_kwargs=True)
+        self._watched = True
+
+    def begin_epoch(self) -> None:
+        """Goes on to the timed epoch, or begins to warm up."""
+        self.epoch += 1
+        if self.epoch:
+            self.warm_up = time.perf_counter() - self._started
+            self._started = time.perf_counter()
+
+    def begin_step(self) -> None:
+        """Keeps when the first step begins."""
+        if self.first_step is None:
+            self.first_step = time.time() - self.began
+            self._started = time.perf_counter()
+
+    def end_step(self, windows: int, tokens: int) -> bool:
+        """Keeps a step's windows, and the tokens of its batch; tells whether the time is over."""
+        self.windows[self.epoch].append(windows)
+        if not self.epoch:
+            self.tokens += 0 if self._watched else tokens
+            return False
+        self.clock.look()
+        return time.perf_counter() - self._started > self.longest
+
+    def figures(self, network: nn.Module, lengths: NDArray[np.int64]) -> Figures:
+        """What came out.
+
+        Args:
+            network: The model.
+            lengths: Tokens in each window of an epoch; ``[windows]``.
+        """
+        looks = self.clock.seconds()
+        pace = sum(self.windows[1][1:]) / (looks[-1] - looks[0])
+        return {
+            "windows_per_s": pace,
+            "operations_per_s": pace * work(network, lengths, backward=True),
+            "padding": 100 * (1 - sum(self.windows[0]) * float(lengths.mean()) / self.tokens),
+            "first_step": self.first_step,
+            "warm_up": self.warm_up,
+            "windows": len(lengths),
+            "steps": len(looks) - 1,
+        }
+
+
+class Watch(pl.Callback):
+    """Tells a recorder of Lightning's epochs and steps."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Tells of an epoch."""
+        self.recorder.begin_epoch()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Tells of a step."""
+        self.recorder.begin_step()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Tells of its end, and stops when the time is over."""
+        trainer.should_stop = self.recorder.end_step(len(batch), batch.inputs["input_ids"].numel())
+
+
 class Span(pl.Callback):
-    """Keeps when a validation began and ended."""
+    """Keeps when validations began and were scored."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.clock = Clock(accelerator)
+        self.scored = 0.0
 
     def on_validation_start(self, *_: Any) -> None:
         """Looks at the clock."""
@@ -79,144 +180,101 @@ class Span(pl.Callback):
     def on_validation_end(self, *_: Any) -> None:
         """Looks again."""
         self.clock.look()
+        self.scored = time.time()
 
 
-def timed_fit(
-    module: QALightningModule, loader: Any, folder: Path, precision: Precision, accelerator: Accelerator = "cpu"
-) -> list[float]:
-    """Trains a module on a loader's batches once, and tells when each step ended."""
-    steps = StepClock(accelerator)
+def timed_fit(module: QALightningModule, loader: Any, folder: Path, precision: Precision) -> list[float]:
+    """Trains a module on a loader's batches once, on the CPU, and tells when each step ended."""
+    steps = StepClock("cpu")
     with quiet():
-        trainer = make_trainer(folder, steps, accelerator=accelerator, precision=precision, gradient_clip_val=CLIP)
-        trainer.fit(module, loader)
+        make_trainer(folder, steps, precision=precision, gradient_clip_val=CLIP).fit(module, loader)
     return steps.clock.seconds()
 
 
 def timed_trainer(
-    network: nn.Module,
-    dataset: WindowDataset,
-    batches: Batches,
-    folder: Path,
-    *,
-    padded: bool,
-    bf16: bool,
-    accelerator: Accelerator = "cpu",
+    network: nn.Module, dataset: WindowDataset, batches: Batches, folder: Path, *, padded: bool, bf16: bool
 ) -> list[float]:
     """The same by transformers' ``Trainer``; the arguments are those of `make_peer`, but for rows in batches."""
-    from transformers import TrainerCallback
+    from transformers import Trainer, TrainerCallback
 
-    clock = Clock(accelerator)
+    clock = Clock("cpu")
 
     class Steps(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.look()
 
-    rows = np.concatenate(batches)
     peer = make_peer(
-        network, dataset, rows, folder, batch_size=len(batches[0]), padded=padded, bf16=bf16, accelerator=accelerator
+        Trainer,
+        network,
+        dataset,
+        np.concatenate(batches),
+        folder,
+        length=384 if padded else None,
+        per_device_train_batch_size=len(batches[0]),
+        bf16=bf16,
+        use_cpu=True,
+        train_sampling_strategy="sequential",  # the features lie in the order of the batches
     )
     peer.add_callback(Steps())
     peer.train()
     return clock.seconds()
 
 
-def timed_validation(
-    module: QALightningModule, data: QADataModule, folder: Path, *, accelerator: Accelerator, warm_up: int
-) -> float:
-    """Seconds of a whole validation in bfloat16, from windows to scores, behind one of a few batches."""
-    for batches in (warm_up, 1.0):
-        span = Span(accelerator)
-        options: dict[str, Any] = {"precision": "bf16-mixed", "limit_val_batches": batches}
-        with quiet():
-            trainer = make_trainer(folder, span, accelerator=accelerator, **options)
-            trainer.validate(module, datamodule=data, verbose=False)
-    begin, end = span.clock.seconds()
-    return end - begin
-
-
-def timed_predict(
-    network: nn.Module,
-    dataset: WindowDataset,
-    folder: Path,
-    *,
-    batch_size: int,
-    padded: bool,
-    accelerator: Accelerator,
-    warm_up: int,
-) -> float:
-    """Seconds that ``Trainer`` takes from all features to their logits in bfloat16, behind those of a few batches."""
-    rows = np.arange(len(dataset))
-    peer = make_peer(
-        network, dataset, rows, folder, batch_size=batch_size, padded=padded, bf16=True, accelerator=accelerator
-    )
-    inputs = peer.train_dataset.remove_columns(["start_positions", "end_positions"])
-    peer.predict(inputs.select(rows[: warm_up * batch_size]))
-    start = time.perf_counter()
-    peer.predict(inputs)  # the logits end up in the host's memory, so that nothing is left to wait for
-    return time.perf_counter() - start
-
-
 def make_peer(
+    kind: type,
     network: nn.Module,
     dataset: WindowDataset,
     rows: NDArray[np.int64],
     folder: Path,
     *,
-    batch_size: int,
-    padded: bool,
-    bf16: bool,
-    accelerator: Accelerator,
+    length: int | None = None,
+    multiple: int = 1,
+    **arguments: Any,
 ) -> Any:
     """Transformers' ``Trainer`` as its example makes it, over windows in the order of their rows.
 
     Args:
+        kind: ``Trainer``, or a class of it.
         network: The model, which is trained.
         dataset: Our windows; that they are those of transformers' example is shown elsewhere.
         rows: Rows of ``dataset``.
         folder: For what ``Trainer`` may write.
-        batch_size: Windows in a batch.
-        padded: Whether features are padded to one length beforehand, as the example does, or batch by batch.
-        bf16: Whether to compute in bfloat16.
-        accelerator: Where to compute.
+        length: To how many tokens features are padded beforehand, as the example does; None: batch by batch.
+        multiple: There, to a multiple of so many.
+        arguments: Further ones of ``TrainingArguments``.
     """
     from datasets import Dataset
-    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
+    from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
     from transformers import default_data_collator as default_collator
 
     from benchmarks.data import tokenizer
 
-    made = Dataset.from_list(list(features(dataset, rows, padded=padded)))
+    made = Dataset.from_list(list(features(dataset, rows, length)))
     # What the model's own tokenizer would not make.
     made = made.remove_columns(sorted(set(made.column_names) - accepted_inputs(network)))
-    peer = Trainer(
+    made = made.add_column("length", dataset.lengths[rows].tolist())  # which Trainer would count first
+    shared: dict[str, Any] = {"output_dir": str(folder), "num_train_epochs": 1, "max_grad_norm": CLIP}
+    silent: dict[str, Any] = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True}
+    peer = kind(
         model=network,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            per_device_train_batch_size=batch_size,
-            per_device_eval_batch_size=batch_size,
-            num_train_epochs=1,
-            max_grad_norm=CLIP,
-            bf16=bf16,
-            use_cpu=accelerator == "cpu",
-            train_sampling_strategy="sequential",  # the features lie in the order of the batches
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
+        args=TrainingArguments(**shared | silent | arguments),
         train_dataset=made,
-        data_collator=default_collator if padded else DataCollatorWithPadding(tokenizer()),
+        data_collator=DataCollatorWithPadding(tokenizer(), pad_to_multiple_of=multiple)
+        if length is None
+        else default_collator,
     )
     peer.remove_callback(PrinterCallback)
     return peer
 
 
-def features(dataset: WindowDataset, rows: NDArray[np.int64], *, padded: bool) -> Iterator[dict[str, Any]]:
-    """Windows as the example's features, unpadded or padded to 384 tokens."""
-    for row_ in rows:
-        batch = dataset[np.array([row_])]
-        real = batch.inputs["attention_mask"][0] > 0
-        feature: dict[str, Any] = {name: values[0][real].tolist() for name, values in batch.inputs.items()}
-        if padded:
-            missing = 384 - len(feature["input_ids"])
-            feature = {name: values + [0] * missing for name, values in feature.items()}  # pad id, type and mask
-        yield feature | {"start_positions": batch.starts[0, 0].item(), "end_positions": batch.ends[0, 0].item()}
+def features(dataset: WindowDataset, rows: NDArray[np.int64], length: int | None = None) -> Iterator[dict[str, Any]]:
+    """Windows as the example's features, unpadded or padded to so many tokens."""
+    for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
+        batch = dataset[some]
+        for row in range(len(some)):
+            real = batch.inputs["attention_mask"][row] > 0
+            feature: dict[str, Any] = {name: values[row][real].tolist() for name, values in batch.inputs.items()}
+            if length is not None:
+                missing = length - len(feature["input_ids"])
+                feature = {name: values + [0] * missing for name, values in feature.items()}  # pad id, type and mask
+            yield feature | {"start_positions": batch.starts[row, 0].item(), "end_positions": batch.ends[row, 0].item()}

@@ -65,6 +65,18 @@ def test_the_file_holds_the_same_questions(rows: list[dict[str, Any]], tmp_path:
     assert read.equals(rows_to_examples(rows, source="rows").table)
 
 
+def test_long_contexts_are_asked_about_their_beginning(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = data.squad_file(12, tmp_path, joined=7)
+    paragraphs = json.loads(path.read_text(encoding="utf-8"))["data"][0]["paragraphs"]
+    asked = [question for paragraph in paragraphs for question in paragraph["qas"]]
+    assert len(asked) == 12
+    assert [question["question"] for question in asked[:3]] == [row["question"] for row in rows[:3]]
+    for paragraph in paragraphs:
+        assert 600 < len(paragraph["context"].split()) < 1_200
+        for answer in (answer for question in paragraph["qas"] for answer in question["answers"]):
+            assert paragraph["context"][answer["answer_start"] :].startswith(answer["text"])
+
+
 def test_the_first_copy_is_as_published(shared: Path) -> None:
     published = json.loads((shared / "data/xquad.en.json").read_text(encoding="utf-8"))["data"][0]["paragraphs"][0]
     first = data.squad_shaped(3)
@@ -76,3 +88,10 @@ def test_the_tokenizer_is_a_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "SHARED", Path("nowhere"))
     assert data.tokenizer().is_fast
     assert data.tokenizer().tokenize("the museum") == ["the", "museum"]
+
+
+def test_a_tokenizer_may_have_tokens_to_spare() -> None:
+    plain, larger = data.tokenizer(), data.tokenizer(70_000)
+    assert len(larger) == 70_000
+    text = "The museum, unaffable [spare 1]"
+    assert larger(text)["input_ids"] == plain(text)["input_ids"]

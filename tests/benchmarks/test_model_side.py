@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import decode, evaluate, limit, models, overhead, timed, train
 from benchmarks.harness import Row
-from benchmarks.models import DISTILBERT, MINILM, ROBERTA, TINY, Shape
+from benchmarks.models import BERT_LARGE, DEBERTA, DISTILBERT, MINILM, MODERNBERT, ROBERTA, TINY, Shape
 from qa_lightning.records import Answer
 
 pytestmark = [
@@ -43,7 +43,10 @@ def check(rows: list[Row], name: str, number: int) -> None:
 # Models
 
 
-@pytest.mark.parametrize(("shape", "millions"), [(DISTILBERT, 66), (MINILM, 22), (ROBERTA, 124)])
+@pytest.mark.parametrize(
+    ("shape", "millions"),
+    [(DISTILBERT, 66), (MINILM, 22), (ROBERTA, 124), (BERT_LARGE, 334), (DEBERTA, 183), (MODERNBERT, 149)],
+)
 def test_shapes_have_the_sizes_that_they_are_named_for(tmp_path: Path, shape: Shape, millions: int) -> None:
     network = models.make_module(models.write_model(shape, tmp_path)).model
     assert sum(parameter.numel() for parameter in network.parameters()) // 1_000_000 == millions
@@ -82,7 +85,8 @@ def test_windows_per_second_are_those_behind_the_warm_up() -> None:
 @pytest.mark.parametrize("padded", [True, False])
 def test_the_peers_features_are_our_windows(folder: Path, padded: bool) -> None:
     data = models.make_data(folder, 10, "train").splits["train"][0].dataset
-    for row, feature in enumerate(timed.features(data, np.arange(len(data)), padded=padded)):
+    rows = np.arange(len(data))
+    for row, feature in enumerate(timed.features(data, rows, 384 if padded else None)):
         batch = data[np.array([row])]
         length = batch.inputs["input_ids"].shape[1]
         for name, values in batch.inputs.items():
@@ -236,10 +240,10 @@ def test_evaluate_gives_figures() -> None:
 # The limit
 
 
-@pytest.mark.parametrize("shape", [TINY, TINY_DISTILBERT])
+@pytest.mark.parametrize("shape", [TINY, TINY_DISTILBERT, models.tiny(MODERNBERT)])
 def test_operations_are_those_that_torch_counts(tmp_path: Path, shape: Shape) -> None:
     module = models.make_module(
-        models.write_model(shape, tmp_path), dropout=False, attn_implementation="eager"
+        models.write_model(shape, tmp_path), attn_implementation="eager"
     )  # torch does not count its CPU kernel of attention
     batch = limit.full_batch(2, 40)
     with FlopCounterMode(display=False) as counter:
@@ -248,6 +252,15 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, shape: Shape) ->
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(batch)
     assert limit.operations(module.model, 2, 40, backward=False) == counter.get_total_flops()
+
+
+def test_a_sliding_window_and_relative_positions_count(tmp_path: Path) -> None:
+    sliding = models.make_module(models.write_model(MODERNBERT, tmp_path / "sliding")).model
+    near, far = (limit.operations(sliding, 1, length, backward=False) / length for length in (1_000, 2_000))
+    assert far - near == 4 * 768 * 8 * 1_000  # of its 22 layers, 8 see all
+    relative = models.make_module(models.write_model(DEBERTA, tmp_path / "relative")).model
+    linear = sum(module.weight.numel() for module in relative.modules() if isinstance(module, torch.nn.Linear))
+    assert limit.operations(relative, 1, 1, backward=False) == 2 * linear + 12 * 768 * (4 + 2 * 2 * 512)
 
 
 def test_limit_gives_figures() -> None:

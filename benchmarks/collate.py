@@ -19,7 +19,7 @@ def run(size: Size) -> list[Row]:
     """An epoch of batches of each size, built one after the other and dropped."""
     import torch
 
-    from qa_lightning.data.batching import TrainingBatches
+    from qa_lightning.data.batching import TrainingBatchSampler
     from qa_lightning.data.sources import rows_to_examples
 
     threads = torch.get_num_threads()
@@ -29,7 +29,7 @@ def run(size: Size) -> list[Row]:
         examples = rows_to_examples(squad_shaped(QUESTIONS[size]), source="copies").table
         windows = our_windows(examples, tokenizer(), Path(cache))
         for batch_size in BATCH_SIZES:
-            batches = list(TrainingBatches(windows.lengths, windows.contexts, batch_size, seed=0))
+            batches = list(TrainingBatchSampler(windows.lengths, windows.contexts, batch_size, seed=0))
 
             def epoch(batches: list = batches) -> None:
                 for batch in batches:

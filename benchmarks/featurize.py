@@ -105,10 +105,10 @@ def peer(folder: str, processes: str) -> dict[str, Any]:
 
 def recipe(cache_dir: Path | None = None) -> Any:
     """SQuAD's usual settings."""
-    from qa_lightning.data.splits import Recipe
+    from qa_lightning.data.splits import SplitConfig
     from qa_lightning.data.tokens import default_cache_dir
 
-    return Recipe(
+    return SplitConfig(
         max_length=MAX_LENGTH,
         doc_stride=DOC_STRIDE,
         max_question_length=64,
@@ -122,10 +122,10 @@ def recipe(cache_dir: Path | None = None) -> Any:
 
 def our_windows(table: Any, fast: Any, cache_dir: Path | None = None) -> Any:
     """A table of examples made into a `WindowDataset`, aligned, tokenised and cut, as for training."""
-    from qa_lightning.data.sources import Loaded
+    from qa_lightning.data.sources import RawSplit
     from qa_lightning.data.splits import build_split
 
-    return build_split(Loaded(table, {}, 0), fast, recipe(cache_dir), source="copies", training=True).dataset
+    return build_split(RawSplit(table, {}, 0), fast, recipe(cache_dir), source="copies", training=True).dataset
 
 
 def peer_features(rows: Any, fast: Any, processes: int = 1) -> Any:

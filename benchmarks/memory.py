@@ -43,7 +43,7 @@ def _train(file: str) -> Iterator[str]:
     import transformers
 
     from benchmarks.featurize import recipe
-    from qa_lightning.data.batching import TrainingBatches
+    from qa_lightning.data.batching import TrainingBatchSampler
     from qa_lightning.data.sources import read_examples
     from qa_lightning.data.splits import build_split
 
@@ -54,7 +54,7 @@ def _train(file: str) -> Iterator[str]:
     yield "reading"
     split = build_split(loaded, tokenizer(), recipe(), source="copies", training=True)
     yield "windows"
-    for batch in TrainingBatches(split.dataset.lengths, split.dataset.contexts, 16, seed=0):
+    for batch in TrainingBatchSampler(split.dataset.lengths, split.dataset.contexts, 16, seed=0):
         split.dataset[batch]
     yield "an epoch of batches"
 

@@ -26,7 +26,7 @@ Batches = Sequence[NDArray[np.int64]]
 
 def run(size: Size) -> list[Row]:
     """Two epochs at each batch size, beside batches in random order and windows padded to the full."""
-    from qa_lightning.data.batching import TrainingBatches
+    from qa_lightning.data.batching import TrainingBatchSampler
     from qa_lightning.data.sources import rows_to_examples
 
     with tempfile.TemporaryDirectory() as cache:
@@ -35,7 +35,7 @@ def run(size: Size) -> list[Row]:
         lengths = windows.lengths
     rows = []
     for batch_size in BATCH_SIZES:
-        order = TrainingBatches(lengths, windows.contexts, batch_size, seed=0)
+        order = TrainingBatchSampler(lengths, windows.contexts, batch_size, seed=0)
         first = list(order)
         order.set_epoch(1)
         second = list(order)

@@ -11,9 +11,9 @@ import torch
 from tokenizers import normalizers
 from torch import Tensor
 
-from qa_lightning.data.batching import EvaluationBatches
+from qa_lightning.data.batching import EvaluationBatchSampler
 from qa_lightning.data.collate import WindowDataset
-from qa_lightning.data.sources import Loaded
+from qa_lightning.data.sources import RawSplit
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
@@ -38,7 +38,7 @@ def predict(dataset: WindowDataset, null_allowed: bool, max_answer_length: int) 
     """What decoding makes of perfect logits; one prediction for each question, in the data's order."""
     collector = AnswerCollector(null_allowed=null_allowed, null_score_diff_threshold=0.0)
     predictions = []
-    for chosen in EvaluationBatches(dataset.windows, dataset.lengths, 32 * int(dataset.lengths.max())):
+    for chosen in EvaluationBatchSampler(dataset.windows, dataset.lengths, 32 * int(dataset.lengths.max())):
         batch = dataset[chosen]
         assert batch.questions is not None
         assert batch.offsets is not None
@@ -59,7 +59,7 @@ def scores(predictions: Iterable[Prediction]) -> dict[str, float]:
     return metric.compute()
 
 
-def reachable(loaded: Loaded, tokenizer: Any) -> list[bool]:
+def reachable(loaded: RawSplit, tokenizer: Any) -> list[bool]:
     """Whether each question's first gold starts and ends where tokens do, and inside none; true where it has none."""
     table, backend = loaded.table, plain_backend(tokenizer)
     contexts = table["context"].combine_chunks()
@@ -79,7 +79,7 @@ def reachable(loaded: Loaded, tokenizer: Any) -> list[bool]:
     return found
 
 
-def check(loaded: Loaded, tokenizer: Any, null_allowed: bool) -> tuple[list[str], int]:
+def check(loaded: RawSplit, tokenizer: Any, null_allowed: bool) -> tuple[list[str], int]:
     """Goes the whole way, with one window for each question and with many.
 
     Every gold that tokens can reach must come out as it is, and score so.

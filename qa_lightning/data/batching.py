@@ -32,7 +32,7 @@ class _Dealt(DistributedSampler[Rows]):
         super().__init__(cast("Dataset[Any]", range(windows)), num_replicas=world_size, rank=rank, seed=seed)
 
 
-class TrainingBatches(_Dealt):
+class TrainingBatchSampler(_Dealt):
     """Every window once an epoch, in batches of windows of like length, in an order of its own each epoch.
 
     Windows are dealt into pools, sorted by length within, and cut into batches. With ``shapes``, batches are made of
@@ -209,7 +209,7 @@ def _batches_of(shapes: Shapes, lengths: Rows) -> int:
     return batches + (left > 0)
 
 
-class EvaluationBatches(_Dealt):
+class EvaluationBatchSampler(_Dealt):
     """Every window of this process's questions once, longest questions first, a question's windows together.
 
     Whole questions are dealt to processes, so that each can answer and score its own. All processes make equally

@@ -15,14 +15,14 @@ from torch.utils.data import Dataset
 from qa_lightning.data.layout import Layout
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.tokens import TokenIds, Tokens
-from qa_lightning.data.windows import Golds, Windows, holds, ranges
+from qa_lightning.data.windows import Golds, Windows, ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
 
 Ints = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenizedSplit:
     """A split in tokens: what windows are cut from.
 
     Attributes:
@@ -49,7 +49,7 @@ class Encoded:
     unlabelled: NDArray[np.bool_]
     words: NDArray[np.int32] | None = None
 
-    def select(self, keep: NDArray[np.bool_]) -> Encoded:
+    def select(self, keep: NDArray[np.bool_]) -> TokenizedSplit:
         """The examples where ``keep`` (bool ``[examples]``) is true; all tokens stay."""
         counts = np.diff(self.golds.bounds)
         kept = np.repeat(keep, counts)
@@ -86,7 +86,7 @@ class WindowDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        encoded: Encoded,
+        encoded: TokenizedSplit,
         windows: Windows,
         ids: Sequence[str],
         questions: Sequence[Question] | None = None,
@@ -182,7 +182,7 @@ class Columns:
     special_types: Tensor
 
     @classmethod
-    def of(cls, encoded: Encoded, windows: Windows) -> Columns:
+    def of(cls, encoded: TokenizedSplit, windows: Windows) -> Columns:
         """The columns of windows, on the CPU; those of tokens stay where they are, in memory or on disk."""
         layout, example = encoded.layout, windows.example
         question = encoded.question_lengths[example]
@@ -239,11 +239,11 @@ def _tokens(column: NDArray[np.int32]) -> Tensor:
 
 
 def _labels(
-    encoded: Encoded, windows: Windows, at_context: Ints, null: Ints
+    encoded: TokenizedSplit, windows: Windows, at_context: Ints, null: Ints
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The columns ``starts`` and ``ends``."""
     golds = encoded.golds
-    window, gold, whole = holds(windows, golds)
+    window, gold, whole = window_gold_pairs(windows, golds)
     window, gold = window[whole], gold[whole]
     count = np.bincount(window, minlength=len(windows))
     shape = (len(windows), max(1, int(count.max(initial=0))))

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from qa_lightning.data.alignment import OnMisaligned
-from qa_lightning.data.batching import EvaluationBatches, TrainingBatches, packed_shape
+from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler, packed_shape
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.prefetch import PrefetchLoader
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.sources import read_examples, rows_to_examples
-from qa_lightning.data.splits import Recipe, Split, build_split
+from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
@@ -188,7 +188,7 @@ class QADataModule(pl.LightningDataModule):
         self.batch_shapes = batch_shapes
         self._eval_batch_size = eval_batch_size
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
-        self.recipe = Recipe(
+        self.recipe = SplitConfig(
             max_length=max_length,
             doc_stride=doc_stride,
             max_question_length=max_question_length,
@@ -237,7 +237,7 @@ class QADataModule(pl.LightningDataModule):
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
         self._check_sources(stage)
-        with _no_garbage():
+        with gc_paused():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
                     self.splits[split] = list(self._build(split, required=split != "validation" or stage != "fit"))
@@ -262,7 +262,7 @@ class QADataModule(pl.LightningDataModule):
             dataset.shapes = packed_shape(dataset.lengths, self.batch_size, tokens)
         else:
             dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths if tokens else self.batch_size)
-        batches = TrainingBatches(
+        batches = TrainingBatchSampler(
             dataset.lengths,
             dataset.contexts,
             self.batch_size,
@@ -370,7 +370,7 @@ class QADataModule(pl.LightningDataModule):
             dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths)
         place = self._place_among_processes()
         return self._loader(
-            dataset, EvaluationBatches(dataset.windows, dataset.lengths, tokens, *place, dataset.shapes)
+            dataset, EvaluationBatchSampler(dataset.windows, dataset.lengths, tokens, *place, dataset.shapes)
         )
 
     @property
@@ -421,7 +421,7 @@ def _check_named(setting: str, files: Files | dict[str, Files] | None) -> None:
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Reading makes objects by the hundred thousand, none of them garbage: looking for it takes half of the time."""
     collecting = gc.isenabled()
     gc.disable()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from qa_lightning.data.collate import Encoded
+from qa_lightning.data.collate import TokenizedSplit
 from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
 from qa_lightning.data.windows import Golds, locate
@@ -21,7 +21,7 @@ from qa_lightning.utils.errors import UserError
 AnswerChoice = Literal["first", "most_frequent", "all"]
 
 FindWords = Callable[[Sequence[str], Tokens], NDArray[np.int32]]
-"""From texts and their tokens to the characters of the word that each token belongs to, as `Encoded.words`."""
+"""From texts and their tokens to the characters of the word that each token belongs to, as `TokenizedSplit.words`."""
 
 AnyTokens = TypeVar("AnyTokens", bound=TokenIds)
 
@@ -59,7 +59,7 @@ def encode(
     answers: AnswerChoice = "first",
     cache_dir: Path | None = None,
     null_at_end: bool = False,
-) -> Encoded:
+) -> TokenizedSplit:
     """Tokenises an aligned table of examples, with the token spans to train on.
 
     Args:
@@ -103,7 +103,7 @@ def encode_pairs(
     spare: tuple[str, str] | None = None,
     raw: bool = False,
     null_at_end: bool = False,
-) -> Encoded:
+) -> TokenizedSplit:
     """Tokenises questions with their contexts, each distinct one once; none of them is labelled.
 
     Args:
@@ -143,7 +143,7 @@ def encode_pairs(
                 f"the tokenizer {type(tokenizer).__name__} does not join question and context in the same way each "
                 "time; set tokenizer_name to another one"
             )
-    return Encoded(
+    return TokenizedSplit(
         layout=with_null_at_end(layout, tokenizer) if null_at_end else layout,
         questions=question.tokens,
         question_of=question.of,

@@ -26,7 +26,7 @@ MAPPABLE = ("id", "question", "context", "answers", "answer_start")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class RawSplit:
     """A split, ready for alignment.
 
     Attributes:
@@ -62,7 +62,7 @@ def read_examples(
     as_published: bool = False,
     cache_dir: str | Path | None = None,
     form: TextFormat | None = None,
-) -> Loaded:
+) -> RawSplit:
     """Reads one split.
 
     Args:
@@ -134,7 +134,7 @@ def read_examples(
     )
 
 
-def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> Loaded:
+def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> RawSplit:
     """Flat rows that a program made, checked as a file's are; unanswerable questions are welcome.
 
     Args:
@@ -151,7 +151,7 @@ def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> Loaded:
     return _finish(made.table, label=source, training=False, answerable=False, offsets=offsets)
 
 
-def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool, offsets: dict[str, str]) -> Loaded:
+def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool, offsets: dict[str, str]) -> RawSplit:
     """Makes the checks that concern only what was selected."""
     if not len(table):
         raise UserError(f"{label}: there are no questions in it")
@@ -162,7 +162,7 @@ def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool, of
     if answerable:
         _check_answerable(table)
     table = compact(table) if dropped else table
-    return Loaded(
+    return RawSplit(
         table.select(EXAMPLES.names),
         dropped,
         made_ids=pc.sum(table["made"]).as_py(),

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from qa_lightning.data.alignment import OnMisaligned, align
-from qa_lightning.data.collate import Encoded, WindowDataset
+from qa_lightning.data.collate import TokenizedSplit, WindowDataset
 from qa_lightning.data.encode import AnswerChoice, encode
 from qa_lightning.data.examples import compact
-from qa_lightning.data.sources import Loaded
-from qa_lightning.data.windows import Windows, check_lengths, cut, hold_more, holds
+from qa_lightning.data.sources import RawSplit
+from qa_lightning.data.windows import Windows, check_lengths, cut, hold_more, window_gold_pairs
 from qa_lightning.records import Question
 from qa_lightning.utils.errors import UserError
 
@@ -25,7 +25,7 @@ ANSWER_WITHOUT_TOKENS = "answer without a token"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SplitConfig:
     """How examples become windows; the arguments are those of `QADataModule`."""
 
     max_length: int
@@ -50,7 +50,7 @@ class Split:
             are those that are there (in training: that are trained on), ``dropped`` counts the questions that are
             not, by reason; ``windows_added`` are those that hold an answer which lies across the border of two
             others, ``windows_dropped`` those that training leaves out; ``renamed_ids``, ``overruled_answers`` and
-            ``offsets`` are as in `sources.Loaded`; ``ids`` names the questions concerned.
+            ``offsets`` are as in `sources.RawSplit`; ``ids`` names the questions concerned.
         summary: The same in a line or two for people.
     """
 
@@ -61,7 +61,7 @@ class Split:
 
 
 def build_split(
-    loaded: Loaded, tokenizer: Any, recipe: Recipe, *, source: str, training: bool, name: str = ""
+    loaded: RawSplit, tokenizer: Any, recipe: SplitConfig, *, source: str, training: bool, name: str = ""
 ) -> Split:
     """Aligns, tokenises and cuts the examples of one split.
 
@@ -144,14 +144,14 @@ def build_split(
     )
 
 
-def _rooms(encoded: Encoded, recipe: Recipe) -> NDArray[np.int64]:
+def _rooms(encoded: TokenizedSplit, recipe: SplitConfig) -> NDArray[np.int64]:
     """Context tokens that a window of each example has room for; int64 ``[examples]``."""
     return recipe.max_length - encoded.layout.special_tokens - encoded.question_lengths
 
 
 def _learnable(
-    table: pa.Table, encoded: Encoded, recipe: Recipe, source: str
-) -> tuple[pa.Table, Encoded, dict[str, list[str]]]:
+    table: pa.Table, encoded: TokenizedSplit, recipe: SplitConfig, source: str
+) -> tuple[pa.Table, TokenizedSplit, dict[str, list[str]]]:
     """Leaves out the questions that would be trained as having no answer because no window can hold theirs.
 
     Returns:
@@ -175,11 +175,11 @@ def _learnable(
     return compact(table.filter(pa.array(keep))), encoded.select(keep), left_out
 
 
-def _trainable(encoded: Encoded, windows: Windows, recipe: Recipe) -> NDArray[np.bool_]:
+def _trainable(encoded: TokenizedSplit, windows: Windows, recipe: SplitConfig) -> NDArray[np.bool_]:
     """Which windows of questions that can be learnt from are trained on; bool ``[windows]``."""
     if recipe.allow_impossible_windows and encoded.layout.null is not None:
         return np.ones(len(windows), dtype=bool)
-    window, _, whole = holds(windows, encoded.golds)
+    window, _, whole = window_gold_pairs(windows, encoded.golds)
     holding = np.zeros(len(windows), dtype=bool)
     holding[window[whole]] = True
     unanswerable = np.diff(encoded.golds.bounds)[windows.example] == 0
@@ -209,7 +209,7 @@ def _questions(table: pa.Table, windows: Windows) -> list[Question]:
     ]
 
 
-def _summary(source: str, counts: dict[str, int], dropped: dict[str, int], loaded: Loaded, alignment: str) -> str:
+def _summary(source: str, counts: dict[str, int], dropped: dict[str, int], loaded: RawSplit, alignment: str) -> str:
     parts = [f"{source}: {counts['questions']:,} questions, {counts['windows']:,} windows"]
     if counts.get("windows_added"):
         parts.append(f"{counts['windows_added']:,} windows added for answers that lie across the border of two")

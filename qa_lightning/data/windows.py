@@ -172,7 +172,7 @@ def _cover(
     return np.stack([token[after + 1], token[before]], axis=1) - bounds[contexts, None]
 
 
-def holds(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def window_gold_pairs(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Pairs each window with each gold of its example.
 
     Returns:
@@ -188,7 +188,7 @@ def holds(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64], NDArray[np
 
 def held(windows: Windows, golds: Golds) -> NDArray[np.bool_]:
     """Whether any window of an example holds any of its golds whole; bool ``[examples]``."""
-    window, _, whole = holds(windows, golds)
+    window, _, whole = window_gold_pairs(windows, golds)
     found = np.zeros(len(golds.bounds) - 1, dtype=bool)
     found[windows.example[window[whole]]] = True
     return found

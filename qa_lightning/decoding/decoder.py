@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
-from qa_lightning.decoding.words import of_words
+from qa_lightning.decoding.word_logits import word_logits
 from qa_lightning.records import Batch, Prediction, Question
 from qa_lightning.utils.host_copies import HostCopy
 
@@ -46,7 +46,7 @@ class Decoder:
         if not batch.questions:
             return PendingAnswers([], None)
         null = null_logits(start_logits, end_logits, batch.null_position)
-        start_logits, end_logits, offsets = of_answers(batch, start_logits, end_logits)
+        start_logits, end_logits, offsets = answer_logits(batch, start_logits, end_logits)
         spans = best_spans(start_logits, end_logits, batch.context_mask, self.n_best_size, self.max_answer_length)
         characters = to_characters(spans, offsets)
         windows = window_answers(*characters, spans.start_logits, spans.end_logits, *null)
@@ -71,7 +71,7 @@ class PendingAnswers(NamedTuple):
     windows: HostCopy | None
 
 
-def of_answers(batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def answer_logits(batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logits and the characters of the tokens that answers are made of: of whole words where the batch tells them.
 
     Args:
@@ -86,4 +86,4 @@ def of_answers(batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[
     if batch.words is None:
         assert batch.offsets is not None
         return start_logits, end_logits, batch.offsets
-    return *of_words(start_logits, end_logits, batch.context_mask, batch.words), batch.words
+    return *word_logits(start_logits, end_logits, batch.context_mask, batch.words), batch.words

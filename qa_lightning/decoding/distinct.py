@@ -63,10 +63,10 @@ def best_texts(
     spans = np.zeros(len(first), dtype=ANSWER)
     spans["start"], spans["end"] = offsets[first, 0], offsets[last, 1]
     spans["start_logit"], spans["end_logit"] = start_logits[first], end_logits[last]
-    return different(spans[np.isfinite(end_logits[last]) & (spans["start"] < spans["end"])], k, numbers)
+    return top_k_distinct(spans[np.isfinite(end_logits[last]) & (spans["start"] < spans["end"])], k, numbers)
 
 
-def different(spans: Rows, k: int, numbers: TextNumbers) -> Rows:
+def top_k_distinct(spans: Rows, k: int, numbers: TextNumbers) -> Rows:
     """The best k of spans, best first, of those with equal texts the first.
 
     Args:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.data.collate import Encoded
-from qa_lightning.data.windows import Golds, Windows, holds
+from qa_lightning.data.collate import TokenizedSplit
+from qa_lightning.data.windows import Golds, Windows, window_gold_pairs
 from qa_lightning.scoring import mlqa
 from qa_lightning.scoring.rules import normalizer, scorer
 
@@ -37,7 +37,7 @@ def reachable(
     texts: Sequence[str],
     context_of: Sequence[int],
     golds: Sequence[Sequence[str]],
-    encoded: Encoded,
+    encoded: TokenizedSplit,
     windows: Windows,
     spans: Golds,
     *,
@@ -79,7 +79,7 @@ def reachable(
     return Reach(*(100 * np.concatenate([reached, at_most], axis=1).mean(axis=0)).tolist())
 
 
-def covered(encoded: Encoded, golds: Golds) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def covered(encoded: TokenizedSplit, golds: Golds) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """First character and end, exclusive, of the tokens that cover each gold; int32 ``[golds]``."""
     contexts = np.repeat(encoded.context_of, np.diff(golds.bounds))
     begin, offsets = encoded.contexts.bounds[contexts], encoded.contexts.offsets
@@ -87,14 +87,14 @@ def covered(encoded: Encoded, golds: Golds) -> tuple[NDArray[np.int32], NDArray[
 
 
 def _parts_of_golds(
-    encoded: Encoded, windows: Windows, spans: Golds, max_answer_length: int
+    encoded: TokenizedSplit, windows: Windows, spans: Golds, max_answer_length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
     """Of each gold the longest part that can be an answer.
 
     Returns:
         The example, and the first character and the end, exclusive, of its part; ``[golds]``.
     """
-    window, gold, _ = holds(windows, spans)
+    window, gold, _ = window_gold_pairs(windows, spans)
     first = np.maximum(spans.first[gold], windows.first[window])
     last = np.minimum(np.minimum(spans.last[gold] + 1, windows.last[window]), first + max_answer_length)
     order = np.lexsort((first - last, gold))

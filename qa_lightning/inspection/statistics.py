@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.encode import AnswerChoice, chosen_spans
-from qa_lightning.data.splits import Recipe, Split
-from qa_lightning.data.windows import cut, hold_more, holds, locate
+from qa_lightning.data.splits import Split, SplitConfig
+from qa_lightning.data.windows import cut, hold_more, locate, window_gold_pairs
 from qa_lightning.inspection.ceiling import Reach, covered, reachable
 
 AROUND = 200
@@ -102,7 +102,7 @@ class Example:
     golds: tuple[str, ...]
 
 
-def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, rule: str) -> Inspection:
+def inspect_split(split: Split, recipe: SplitConfig, *, max_answer_length: int, rule: str) -> Inspection:
     """Counts and measures one split.
 
     Args:
@@ -136,7 +136,7 @@ def inspect_split(split: Split, recipe: Recipe, *, max_answer_length: int, rule:
         rooms = recipe.max_length - beside_context
         windows, _ = hold_more(windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], rooms)
     per_question = np.bincount(windows.example, minlength=len(table))
-    _, gold, whole = holds(windows, spans)
+    _, gold, whole = window_gold_pairs(windows, spans)
     held = np.zeros(len(answer_tokens), dtype=bool)
     held[gold[whole]] = True
 

@@ -31,7 +31,7 @@ def fast_dropout(values: Tensor, p: float) -> Tensor:
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, p: float) -> Any:
-        kept = keep(values.shape, p)
+        kept = dropout_mask(values.shape, p)
         ctx.save_for_backward(kept)
         ctx.scale = 1 / (1 - p)
         return _masked(values, kept, ctx.scale)
@@ -45,7 +45,7 @@ class _Dropout(torch.autograd.Function):
 _masked = torch.ops.aten.native_dropout_backward  # times mask times scale, in one pass
 
 
-def keep(shape: torch.Size, p: float) -> Tensor:
+def dropout_mask(shape: torch.Size, p: float) -> Tensor:
     """Which elements stay: each with the chance 1 - p, to within 1/131072; bool of that shape.
 
     Drawn by SFC64 (Doty-Humphrey, PractRand), four elements at a time, with a seed from torch's generator.

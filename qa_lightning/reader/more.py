@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from qa_lightning.decoding.decoder import of_answers
-from qa_lightning.decoding.distinct import TextNumbers, best_texts, different
+from qa_lightning.decoding.decoder import answer_logits
+from qa_lightning.decoding.distinct import TextNumbers, best_texts, top_k_distinct
 from qa_lightning.decoding.ranking import Rows
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored
@@ -34,7 +34,7 @@ def add_distinct_answers(
         places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
         if not places:
             continue
-        starts, ends, offsets = of_answers(batch, *logits)
+        starts, ends, offsets = answer_logits(batch, *logits)
         outside = ~batch.context_mask
         windows = [scores.float().masked_fill(outside, -np.inf).cpu().numpy() for scores in (starts, ends)]
         characters = offsets.cpu().numpy()
@@ -47,7 +47,9 @@ def add_distinct_answers(
             start_logits, end_logits = (of_windows[place] for of_windows in windows)
             more = best_texts(start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, of_context)
             before = found.get(question.row, more[:0])
-            found[question.row] = different(np.concatenate([before, more], dtype=more.dtype), plan.top_k, of_context)
+            found[question.row] = top_k_distinct(
+                np.concatenate([before, more], dtype=more.dtype), plan.top_k, of_context
+            )
     return {prediction.question.row: _joined(prediction, found[prediction.question.row]) for prediction in predictions}
 
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from qa_lightning.data.batching import EvaluationBatches
+from qa_lightning.data.batching import EvaluationBatchSampler
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
 from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
-from qa_lightning.reader.formatting import NOTHING, Found, format_answers
+from qa_lightning.reader.formatting import NOTHING, format_answers
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.more import add_distinct_answers
@@ -23,7 +23,7 @@ from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
 from qa_lightning.reader.windows import make_windows
-from qa_lightning.records import Prediction
+from qa_lightning.records import Found, Prediction
 from qa_lightning.runs.folder import resolve_model
 from qa_lightning.utils.errors import UserError
 
@@ -241,7 +241,7 @@ class Reader:
         with self._turn, torch.inference_mode():
             dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest, self.null_at_end)
             self._warn_of_cuts(dataset.questions_cut, plan)
-            batches = EvaluationBatches(dataset.windows, dataset.lengths, self.tokens_per_batch)
+            batches = EvaluationBatchSampler(dataset.windows, dataset.lengths, self.tokens_per_batch)
             dataset.to(self.runner.device)
             scored = [Scored(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
             # One look for all of them, when a GPU has all of its work.

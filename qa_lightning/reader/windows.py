@@ -13,7 +13,7 @@ from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.data.windows import Ints, cut
-from qa_lightning.data.words import tokenizer_words, whole_words
+from qa_lightning.data.word_spans import tokenizer_words, whole_words
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question

@@ -13,8 +13,6 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
 from qa_lightning.report.analysis import (
-    Bools,
-    Floats,
     Group,
     by_size,
     by_tenth,
@@ -24,6 +22,8 @@ from qa_lightning.report.analysis import (
 from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
 from qa_lightning.scoring.figures import THRESHOLD_IN_USE
 from qa_lightning.scoring.thresholds import (
+    Bools,
+    Floats,
     average_precision,
     best_threshold,
     precision_recall_curve,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qa_lightning.data.sources import Loaded, read_examples, rows_to_examples
-from qa_lightning.data.splits import Recipe, Split, build_split
+from qa_lightning.data.sources import RawSplit, read_examples, rows_to_examples
+from qa_lightning.data.splits import Split, SplitConfig, build_split
 
 _RECIPE: dict[str, Any] = {
     "max_length": 384,
@@ -24,14 +24,14 @@ _RECIPE: dict[str, Any] = {
 
 
 @functools.cache
-def read(file: Path, select: str = "validation") -> Loaded:
+def read(file: Path, select: str = "validation") -> RawSplit:
     """The questions of a file, as evaluation data."""
     return read_examples(
         split="validation", files=str(file), select=select, training=False, version_2_with_negative=True
     )
 
 
-def rows(context: str, *golds: tuple[str, ...], question: str = "who ?") -> Loaded:
+def rows(context: str, *golds: tuple[str, ...], question: str = "who ?") -> RawSplit:
     """A question about the context for each tuple of gold answers; an empty one is an unanswerable question.
 
     Golds are looked for in the context from its start.
@@ -50,9 +50,9 @@ def rows(context: str, *golds: tuple[str, ...], question: str = "who ?") -> Load
     )
 
 
-def prepare(loaded: Loaded, tokenizer: Any, *, training: bool = False, **settings: Any) -> Split:
-    """A split of what was loaded; settings are those of `Recipe`, by default transformers'."""
-    return build_split(loaded, tokenizer, Recipe(**_RECIPE | settings), source="rows", training=training)
+def prepare(loaded: RawSplit, tokenizer: Any, *, training: bool = False, **settings: Any) -> Split:
+    """A split of what was loaded; settings are those of `SplitConfig`, by default transformers'."""
+    return build_split(loaded, tokenizer, SplitConfig(**_RECIPE | settings), source="rows", training=training)
 
 
 def covered(context: str, offsets: Sequence[Sequence[int]]) -> list[tuple[int, int] | None]:

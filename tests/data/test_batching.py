@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatches, TrainingBatches, packed_shape
+from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatchSampler, TrainingBatchSampler, packed_shape
 from qa_lightning.data.datamodule import GPU_SHAPES
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
@@ -24,7 +24,7 @@ def padding(batches: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> flo
     return 1 - sum(lengths[rows].sum() for rows in batches) / filled
 
 
-def drawn(sampler: TrainingBatches, epoch: int = 0) -> list[NDArray[np.int64]]:
+def drawn(sampler: TrainingBatchSampler, epoch: int = 0) -> list[NDArray[np.int64]]:
     sampler.set_epoch(epoch)
     batches = list(sampler)
     assert len(batches) == len(sampler)
@@ -37,7 +37,7 @@ def per_process(
     """Each process's batches; each window is of a context of its own."""
     contexts = np.arange(len(lengths))
     samplers = (
-        TrainingBatches(lengths, contexts, batch_size, tokens_per_batch, seed=3, rank=rank, world_size=world_size)
+        TrainingBatchSampler(lengths, contexts, batch_size, tokens_per_batch, seed=3, rank=rank, world_size=world_size)
         for rank in range(world_size)
     )
     return [[rows.tolist() for rows in drawn(sampler, epoch)] for sampler in samplers]
@@ -76,12 +76,12 @@ def test_the_order_is_that_of_seed_and_epoch() -> None:
     lengths = RANDOM.integers(10, 384, 1000)
 
     def order(seed: int, epoch: int) -> list[int]:
-        return np.concatenate(drawn(TrainingBatches(lengths, np.arange(1000), 8, seed=seed), epoch)).tolist()
+        return np.concatenate(drawn(TrainingBatchSampler(lengths, np.arange(1000), 8, seed=seed), epoch)).tolist()
 
     orders = {(seed, epoch): order(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}
     assert len({tuple(rows) for rows in orders.values()}) == 4
     assert order(1, 1) == orders[1, 1]
-    sampler = TrainingBatches(lengths, np.arange(1000), 8, seed=0)
+    sampler = TrainingBatchSampler(lengths, np.arange(1000), 8, seed=0)
     assert [rows.tolist() for rows in sampler] == [rows.tolist() for rows in sampler]
 
 
@@ -114,7 +114,7 @@ def test_questions_of_a_context_meet_in_few_batches(tokens_per_batch: int | None
     # Five questions to a context, which are windows of nearly one length.
     contexts = np.repeat(np.arange(500), 5)
     lengths = RANDOM.integers(100, 300, 500)[contexts] + RANDOM.integers(0, 9, len(contexts))
-    batches = drawn(TrainingBatches(lengths, contexts, 16, tokens_per_batch, seed=0))
+    batches = drawn(TrainingBatchSampler(lengths, contexts, 16, tokens_per_batch, seed=0))
     met = np.mean([len(set(contexts[rows].tolist())) / len(rows) for rows in batches])
     by_length = np.argsort(lengths, kind="stable")
     sorted_only = [len(set(contexts[by_length[i : i + 16]].tolist())) / 16 for i in range(0, len(by_length) - 15, 16)]
@@ -133,7 +133,7 @@ def test_the_batch_with_most_tokens_comes_first(tokens_per_batch: int | None, wo
 
 def test_batches_by_tokens_are_equally_many_in_each_epoch() -> None:
     lengths = RANDOM.integers(20, 385, 1000)
-    sampler = TrainingBatches(lengths, np.arange(1000), 8, 3000, seed=0)
+    sampler = TrainingBatchSampler(lengths, np.arange(1000), 8, 3000, seed=0)
     epochs = [drawn(sampler, epoch) for epoch in range(5)]
     assert {len(batches) for batches in epochs} == {math.ceil(lengths.sum() / 3000)}
     # About so many tokens each, by many short windows or few long ones.
@@ -150,7 +150,7 @@ def test_processes_work_on_batches_of_like_length() -> None:
 
 def test_an_interrupted_epoch_goes_on_where_it_was() -> None:
     lengths = np.arange(40) % 7 + 5
-    straight, resumed = (TrainingBatches(lengths, np.arange(40), 4, seed=1) for _ in range(2))
+    straight, resumed = (TrainingBatchSampler(lengths, np.arange(40), 4, seed=1) for _ in range(2))
     resumed.skip(2, 7)
     assert resumed.epoch == 2  # before Lightning tells it
     assert len(resumed) == 10
@@ -169,7 +169,9 @@ def test_batches_of_few_shapes(windows: list[int], batch_size: int, count: int, 
     shapes = Shapes.of(lengths, count, lambda _: batch_size)
     contexts = np.arange(len(lengths))
     processes = [
-        drawn(TrainingBatches(lengths, contexts, batch_size, shapes=shapes, seed=3, rank=rank, world_size=world_size))
+        drawn(
+            TrainingBatchSampler(lengths, contexts, batch_size, shapes=shapes, seed=3, rank=rank, world_size=world_size)
+        )
         for rank in range(world_size)
     ]
     distinct = {tuple(sorted(rows.tolist())) for batches in processes for rows in batches}
@@ -187,7 +189,7 @@ def test_batches_of_few_shapes_mix_well() -> None:
     contexts = np.repeat(np.arange(800), 5)
     lengths = RANDOM.integers(100, 300, 800)[contexts] + RANDOM.integers(0, 9, len(contexts))
     shapes = Shapes.of(lengths, 6, lambda _: 16)
-    sampler = TrainingBatches(lengths, contexts, 16, shapes=shapes, seed=0)
+    sampler = TrainingBatchSampler(lengths, contexts, 16, shapes=shapes, seed=0)
     epochs = [drawn(sampler, epoch) for epoch in (0, 1)]
     assert np.mean([len(set(contexts[rows].tolist())) / len(rows) for rows in epochs[0]]) > 0.97
     sets = [{tuple(sorted(rows.tolist())) for rows in batches} for batches in epochs]
@@ -213,7 +215,7 @@ def test_every_window_once_whole_questions_together(counts: list[int], tokens: i
     everything = []
     steps = set()
     for rank in range(world_size):
-        sampler = EvaluationBatches(windows, lengths, tokens, rank, world_size)
+        sampler = EvaluationBatchSampler(windows, lengths, tokens, rank, world_size)
         batches = list(sampler)
         steps.add(len(batches))
         assert len(batches) == len(sampler)
@@ -243,9 +245,9 @@ def test_evaluation_by_hand() -> None:
     lengths = np.array([7, 9, 3, 9, 9, 2, 8, 9])
     # The longest windows are 7, 9, 9, 8 and 9; of equals those with more windows come first.
     order = [3, 4, 5, 1, 2, 7, 6, 0]
-    assert np.concatenate(list(EvaluationBatches(windows, lengths, 27))).tolist() == order
-    assert [rows.tolist() for rows in EvaluationBatches(windows, lengths, 30)] == [[3, 4, 5], [1, 2, 7], [6, 0]]
-    dealt = [[rows.tolist() for rows in EvaluationBatches(windows, lengths, 36, rank, 2)] for rank in (0, 1)]
+    assert np.concatenate(list(EvaluationBatchSampler(windows, lengths, 27))).tolist() == order
+    assert [rows.tolist() for rows in EvaluationBatchSampler(windows, lengths, 30)] == [[3, 4, 5], [1, 2, 7], [6, 0]]
+    dealt = [[rows.tolist() for rows in EvaluationBatchSampler(windows, lengths, 36, rank, 2)] for rank in (0, 1)]
     assert dealt == [[[3, 4, 5, 7], [0]], [[1, 2, 6], []]]
 
 
@@ -253,7 +255,7 @@ def test_evaluation_in_few_shapes() -> None:
     windows = cut_into([1, 2, 3, 1, 1, 1])
     lengths = np.array([7, 9, 3, 20, 9, 2, 8, 24, 11])
     shapes = Shapes(np.array([8, 16, 24]), np.array([6, 3, 2]))
-    batches = [rows.tolist() for rows in EvaluationBatches(windows, lengths, 48, shapes=shapes)]
+    batches = [rows.tolist() for rows in EvaluationBatchSampler(windows, lengths, 48, shapes=shapes)]
     # Two of 24, then three of 16; each question's windows are together.
     assert batches == [[3, 4], [5, 7], [1, 2, 8], [0, 6]]
 
@@ -261,19 +263,19 @@ def test_evaluation_in_few_shapes() -> None:
 def test_short_windows_are_many_in_a_batch() -> None:
     windows = cut_into([1] * 20)
     lengths = np.array([100] * 4 + [10] * 16)
-    assert [len(rows) for rows in EvaluationBatches(windows, lengths, 200)] == [2, 2, 16]
+    assert [len(rows) for rows in EvaluationBatchSampler(windows, lengths, 200)] == [2, 2, 16]
 
 
 def test_a_window_with_more_tokens_than_a_batch_is_one_by_itself() -> None:
-    batches = EvaluationBatches(cut_into([1, 1, 1, 1]), np.array([9, 3, 12, 3]), 6)
+    batches = EvaluationBatchSampler(cut_into([1, 1, 1, 1]), np.array([9, 3, 12, 3]), 6)
     assert [rows.tolist() for rows in batches] == [[2], [0], [1, 3]]
 
 
 def test_evaluation_of_fewer_questions_than_processes() -> None:
     windows = cut_into([2])
-    found = [list(EvaluationBatches(windows, np.array([5, 4]), 40, rank, 3)) for rank in range(3)]
+    found = [list(EvaluationBatchSampler(windows, np.array([5, 4]), 40, rank, 3)) for rank in range(3)]
     assert [[rows.tolist() for rows in batches] for batches in found] == [[[0, 1]], [[]], [[]]]
-    assert list(EvaluationBatches(cut_into([]), np.zeros(0, dtype=np.int64), 8)) == []
+    assert list(EvaluationBatchSampler(cut_into([]), np.zeros(0, dtype=np.int64), 8)) == []
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 4])
@@ -285,7 +287,7 @@ def test_processes_have_like_shares_and_little_is_padded(world_size: int) -> Non
     lengths = np.where(last, np.random.default_rng(1).integers(40, 384, len(windows)), 384)
     work = []
     for rank in range(world_size):
-        batches = list(EvaluationBatches(windows, lengths, 16 * 384, rank, world_size))
+        batches = list(EvaluationBatchSampler(windows, lengths, 16 * 384, rank, world_size))
         work.append(sum(len(rows) * lengths[rows].max() for rows in batches))
     assert max(work) < 1.05 * min(work)
 
@@ -293,9 +295,9 @@ def test_processes_have_like_shares_and_little_is_padded(world_size: int) -> Non
 # Packed
 
 
-def packed(lengths: NDArray[np.int64], batch_size: int, tokens_per_batch: int | None = None) -> TrainingBatches:
+def packed(lengths: NDArray[np.int64], batch_size: int, tokens_per_batch: int | None = None) -> TrainingBatchSampler:
     shape = packed_shape(lengths, batch_size, tokens_per_batch)
-    return TrainingBatches(lengths, np.arange(len(lengths)), batch_size, tokens_per_batch, shape, seed=3)
+    return TrainingBatchSampler(lengths, np.arange(len(lengths)), batch_size, tokens_per_batch, shape, seed=3)
 
 
 @given(st.lists(st.integers(5, 40), min_size=1, max_size=200), st.integers(1, 9), st.none() | st.integers(40, 90))
@@ -342,7 +344,9 @@ def test_packed_evaluation_fills_rows_with_whole_questions_longest_first(world_s
     lengths = RANDOM.integers(20, 100, len(example))
     windows = Windows(example, np.zeros_like(example), lengths.astype(np.int32))
     shape = Shapes.packed(lengths, 20, 1000)
-    processes = [list(EvaluationBatches(windows, lengths, 1000, rank, world_size, shape)) for rank in range(world_size)]
+    processes = [
+        list(EvaluationBatchSampler(windows, lengths, 1000, rank, world_size, shape)) for rank in range(world_size)
+    ]
     assert len({len(batches) for batches in processes}) == 1
     rows = np.concatenate([np.concatenate(batches) for batches in processes])
     assert sorted(rows.tolist()) == list(range(len(example)))
@@ -358,14 +362,14 @@ def test_an_epoch_of_squads_size_has_few_shapes_and_packed_one() -> None:
     # 88,000 windows, about log-normal, the long ones cut at 384; batches of 32, as on a GPU.
     lengths = np.minimum(np.random.default_rng(3).lognormal(4.9, 0.35, 88_000).astype(np.int64) + 24, 384)
     shapes = Shapes.of(lengths, GPU_SHAPES, lambda _: 32)
-    padded = drawn(TrainingBatches(lengths, np.arange(88_000) // 5, 32, shapes=shapes, seed=0))
+    padded = drawn(TrainingBatchSampler(lengths, np.arange(88_000) // 5, 32, shapes=shapes, seed=0))
     places = np.array([shapes.which(lengths[rows].max()) for rows in padded])
     assert len(set(places.tolist())) == GPU_SHAPES == 12
     assert {len(rows) for rows in padded[1:]} <= {32, 88_000 % 32 or 32}
     assert 1 - lengths.sum() / (shapes.lengths[places] * 32).sum() <= 0.08
 
     shape = packed_shape(lengths, 32)
-    packed_batches = drawn(TrainingBatches(lengths, np.arange(88_000) // 5, 32, shapes=shape, seed=0))
+    packed_batches = drawn(TrainingBatchSampler(lengths, np.arange(88_000) // 5, 32, shapes=shape, seed=0))
     assert len(shape.lengths) == 1
     assert {len(rows) for rows in packed_batches} == {32}
     assert shape.row_tokens is not None

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qa_lightning.data.nested import HINT
-from qa_lightning.data.sources import EXAMPLES, Loaded, read_examples
+from qa_lightning.data.sources import EXAMPLES, RawSplit, read_examples
 from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.utils.errors import UserError
 
@@ -54,13 +54,13 @@ def write(path: Path, content: Any) -> Path:
     return path
 
 
-def read(file: Any, **options: Any) -> Loaded:
+def read(file: Any, **options: Any) -> RawSplit:
     return read_examples(
         **{"split": "train", "files": str(file), "training": True, "version_2_with_negative": True} | options
     )
 
 
-def contents(loaded: Loaded) -> list[tuple[Any, ...]]:
+def contents(loaded: RawSplit) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in loaded.table.to_pylist()]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qa_lightning.data.sources import EXAMPLES, Loaded, read_examples, rows_to_examples
+from qa_lightning.data.sources import EXAMPLES, RawSplit, read_examples, rows_to_examples
 from qa_lightning.data.values import FORMS
 from qa_lightning.utils.errors import UserError
 
@@ -28,11 +28,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "x.jsonl"
 
 
-def read(files: Any, **options: Any) -> Loaded:
+def read(files: Any, **options: Any) -> RawSplit:
     return read_examples(**{"split": "train", "files": files, "training": True} | options)
 
 
-def column(loaded: Loaded, name: str) -> list[Any]:
+def column(loaded: RawSplit, name: str) -> list[Any]:
     return loaded.table[name].to_pylist()
 
 

@@ -12,7 +12,7 @@ from tokenizers import normalizers
 
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Split
-from qa_lightning.data.windows import holds
+from qa_lightning.data.windows import window_gold_pairs
 from qa_lightning.scoring.squad import normalize
 from qa_lightning.utils.errors import UserError
 from tests.data.prepared import prepare, rows
@@ -181,7 +181,7 @@ def test_long_answers_at_random_places_are_all_trained_on(tokens: int) -> None:
     ]
     loaded = rows_to_examples(questions, source="rows")
     split = prepare(loaded, word_level(WORDS), training=True)
-    window, _, whole = holds(split.dataset.windows, split.dataset.encoded.golds)
+    window, _, whole = window_gold_pairs(split.dataset.windows, split.dataset.encoded.golds)
     assert set(split.dataset.windows.example[window[whole]].tolist()) == set(range(200))
     assert (np.diff(split.dataset.windows.example) >= 0).all()
     assert split.dataset.lengths.max() == 384

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from qa_lightning.data import units
 from qa_lightning.data.alignment import align
-from qa_lightning.data.sources import Loaded, read_examples
+from qa_lightning.data.sources import RawSplit, read_examples
 from qa_lightning.data.splits import Split
 from qa_lightning.data.units import in_characters
 from tests.data.prepared import prepare
@@ -178,7 +178,7 @@ def recounted(file: Path, count: Count) -> dict[str, Any]:
     return document
 
 
-def read(files: Any, training: bool = True) -> Loaded:
+def read(files: Any, training: bool = True) -> RawSplit:
     return read_examples(split="train", files=files, training=training)
 
 

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from qa_lightning.data import windows as windows_module
 from qa_lightning.data.tokens import Tokens, plain_backend
-from qa_lightning.data.windows import Golds, Windows, check_lengths, cut, held, hold_more, holds, locate, ranges
+from qa_lightning.data.windows import (
+    Golds,
+    Windows,
+    check_lengths,
+    cut,
+    held,
+    hold_more,
+    locate,
+    ranges,
+    window_gold_pairs,
+)
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import word_level
 
@@ -192,7 +202,7 @@ def test_locate_is_a_search_through_all_tokens(case: Any, block: int) -> None:
 def test_holds_by_hand() -> None:
     windows = Windows(*(np.array(column, np.int32) for column in ([0, 0, 1, 2], [0, 3, 0, 0], [5, 8, 5, 5])))
     golds = Golds(np.array([4, 3, 0], np.int32), np.array([4, 6, 5], np.int32), np.array([0, 2, 2, 3]))
-    window, gold, whole = holds(windows, golds)
+    window, gold, whole = window_gold_pairs(windows, golds)
     assert window.tolist() == [0, 0, 1, 1, 3]
     assert gold.tolist() == [0, 1, 0, 1, 2]
     assert whole.tolist() == [True, False, True, True, False]
@@ -205,7 +215,7 @@ span = st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda pair: (min(pai
 def test_holds_is_a_double_loop(golds: list[list[tuple[int, int]]], data: st.DataObject) -> None:
     windows = data.draw(st.lists(st.tuples(st.integers(0, len(golds) - 1), span), max_size=6))
     flat = [gold for of_example in golds for gold in of_example]
-    columns = holds(
+    columns = window_gold_pairs(
         Windows(*np.array([(row, a, b) for row, (a, b) in windows], np.int32).reshape(-1, 3).T),
         Golds(*np.array(flat, np.int32).reshape(-1, 2).T, np.cumsum([0, *map(len, golds)])),
     )

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.data.collate import Encoded
+from qa_lightning.data.collate import TokenizedSplit
 from qa_lightning.data.offsets import add_marks, trim
-from qa_lightning.data.splits import Recipe, Split
+from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.tokens import TokenIds, Tokens
 from qa_lightning.data.windows import Golds, cut, locate
 from qa_lightning.inspection.ceiling import Reach, reachable
@@ -69,7 +69,9 @@ def reach_of(case: Case) -> Reach:
     starts, lengths = np.array(at, dtype=np.int64).reshape(-1, 2).T
     spans = locate(starts, starts + lengths, context, bounds, made, np.array([len(case.context)]))
     zero, one = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
-    encoded = Encoded(cast(Any, None), TokenIds(made.ids, made.bounds), zero, zero, made, zero, Golds.none(1), one)
+    encoded = TokenizedSplit(
+        cast(Any, None), TokenIds(made.ids, made.bounds), zero, zero, made, zero, Golds.none(1), one
+    )
     return reachable(
         [case.context],
         [0],
@@ -135,7 +137,7 @@ def split(*golds: tuple[str, ...], **recipe: Any) -> Split:
 
 
 def reach(part: Split, *, null: bool = False, longest: int = 4, rule: str = SQUAD_V2) -> Reach:
-    recipe = Recipe(10, 2, 4, "first", True, null, "repair", None)
+    recipe = SplitConfig(10, 2, 4, "first", True, null, "repair", None)
     return inspect_split(part, recipe, max_answer_length=longest, rule=rule).reach
 
 

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import normalizers
 
 from qa_lightning.data.sources import read_examples, rows_to_examples
-from qa_lightning.data.splits import Recipe, Split
+from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.inspection.statistics import AROUND, Inspection, inspect_split, sample_examples
 from qa_lightning.scoring.rules import rule_of
 from tests.data.prepared import prepare, read, rows
@@ -21,7 +21,7 @@ SHORT: dict[str, Any] = {"max_length": 10, "doc_stride": 2, "max_question_length
 
 def inspect(split: Split, longest: int = 30, **settings: Any) -> Inspection:
     values = {"max_length": 384, "doc_stride": 128, "max_question_length": 64} | settings
-    recipe = Recipe(
+    recipe = SplitConfig(
         **{
             "answers": "first",
             "allow_impossible_windows": True,

@@ -35,7 +35,7 @@ def network_of(family: str) -> Any:
 
 @pytest.mark.parametrize("mask", [None, MASK])
 def test_attention_is_torchs(mask: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dropout, "keep", lambda shape, _: torch.ones(shape, dtype=torch.bool))
+    monkeypatch.setattr(dropout, "dropout_mask", lambda shape, _: torch.ones(shape, dtype=torch.bool))
     monkeypatch.setattr(dropout, "_masked", lambda values, kept, _: values * kept)
     inputs = [[one.clone().requires_grad_() for one in (QUERY, KEY, VALUE)] for _ in range(2)]
     ours = attend(*inputs[0], mask, 0.3, 0.1)
@@ -49,7 +49,7 @@ def test_attention_is_torchs(mask: Tensor | None, monkeypatch: pytest.MonkeyPatc
 
 def test_attention_drops_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = torch.rand(2, 4, 7, 7, generator=torch.Generator().manual_seed(3)) < 0.5
-    monkeypatch.setattr(dropout, "keep", lambda *_: kept)
+    monkeypatch.setattr(dropout, "dropout_mask", lambda *_: kept)
     weights = (QUERY @ KEY.transpose(2, 3) * 0.3).masked_fill(~MASK, float("-inf")).softmax(-1)
     torch.testing.assert_close(attend(QUERY, KEY, VALUE, MASK, 0.3, 0.5), (weights * kept * 2) @ VALUE)
 
@@ -79,7 +79,7 @@ def test_bert_draws_all_of_its_masks_with_it(kernel: str | None, monkeypatch: py
         drawn.append(tuple(shape))
         return torch.ones(shape, dtype=torch.bool)
 
-    monkeypatch.setattr(dropout, "keep", draw)
+    monkeypatch.setattr(dropout, "dropout_mask", draw)
     network = network_of("bert")
     network.set_attn_implementation(kernel or "sdpa")
     use_fast_dropout(network)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from qa_lightning.modeling.dropout import FastDropout, keep
+from qa_lightning.modeling.dropout import FastDropout, dropout_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_a_share_is_kept_and_each_element_by_itself(p: float) -> None:
     torch.manual_seed(1)
-    kept = keep(torch.Size((1001, 503)), p)
+    kept = dropout_mask(torch.Size((1001, 503)), p)
     assert kept.shape == (1001, 503)
     share = kept.double().mean().item()
     assert share == pytest.approx(1 - p, abs=5 * (p * (1 - p) / kept.numel()) ** 0.5)
@@ -26,7 +26,7 @@ def test_a_share_is_kept_and_each_element_by_itself(p: float) -> None:
 def test_chance_is_that_of_torchs_seed() -> None:
     def draw(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return torch.stack([keep(torch.Size((50,)), 0.5) for _ in range(2)])
+        return torch.stack([dropout_mask(torch.Size((50,)), 0.5) for _ in range(2)])
 
     assert torch.equal(draw(0), draw(0))
     assert not torch.equal(draw(0), draw(1))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qa_lightning.decoding.spans import best_spans, to_characters
-from qa_lightning.decoding.words import of_words
+from qa_lightning.decoding.word_logits import word_logits
 
 NEVER = -math.inf
 
@@ -20,7 +20,7 @@ def test_a_word_starts_and_ends_an_answer_as_well_as_the_best_of_its_tokens() ->
     mask = torch.tensor([[False, True, True, True, False, True, False]])
     start = torch.tensor([[9.0, 1.0, 3.0, 2.0, 9.0, 0.0, 9.0]])
     end = torch.tensor([[9.0, 5.0, 3.0, 2.0, 9.0, 1.0, 9.0]])
-    starts, ends = of_words(start, end, mask, words)
+    starts, ends = word_logits(start, end, mask, words)
     assert starts.tolist() == [[NEVER, 3.0, NEVER, NEVER, NEVER, 0.0, NEVER]]
     assert ends.tolist() == [[NEVER, NEVER, NEVER, 5.0, NEVER, 1.0, NEVER]]
 
@@ -30,13 +30,13 @@ def test_a_token_may_begin_in_one_word_and_end_in_another() -> None:
     words = torch.tensor([[[0, 3], [4, 5]], [[0, 1], [2, 5]]])
     mask = torch.ones(2, 2, dtype=torch.bool)
     start, end = torch.tensor([[1.0, 2.0]] * 2), torch.tensor([[3.0, 4.0]] * 2)
-    assert [one.tolist() for one in of_words(start, end, mask, words)] == [start.tolist(), end.tolist()]
+    assert [one.tolist() for one in word_logits(start, end, mask, words)] == [start.tolist(), end.tolist()]
 
 
 def test_a_token_that_covers_nothing_does_not_split_a_word() -> None:
     words = torch.tensor([[[0, 4], [2, 2], [0, 4]]])
     mask = torch.tensor([[True, False, True]])
-    starts, ends = of_words(torch.tensor([[1.0, 9.0, 2.0]]), torch.tensor([[2.0, 9.0, 1.0]]), mask, words)
+    starts, ends = word_logits(torch.tensor([[1.0, 9.0, 2.0]]), torch.tensor([[2.0, 9.0, 1.0]]), mask, words)
     assert starts.tolist() == [[2.0, NEVER, NEVER]]
     assert ends.tolist() == [[NEVER, NEVER, 2.0]]
 
@@ -45,7 +45,7 @@ def test_logits_of_half_precision_and_those_that_are_no_numbers() -> None:
     words = torch.tensor([[[0, 2], [0, 2], [3, 4]]])
     mask = torch.ones(1, 3, dtype=torch.bool)
     start = torch.tensor([[math.nan, 1.0, math.inf]], dtype=torch.bfloat16)
-    starts, _ = of_words(start, start, mask, words)
+    starts, _ = word_logits(start, start, mask, words)
     assert starts.tolist() == [[1.0, NEVER, NEVER]]
     assert starts.dtype == torch.float32
 
@@ -66,7 +66,7 @@ def test_the_best_spans_are_those_of_words(window: list, k: int, most: int) -> N
     start, end = torch.tensor([[one[0] for one in window]]), torch.tensor([[one[1] for one in window]])
     mask = torch.tensor([[one[2] for one in window]])
     words = torch.tensor([[[2 * one[3], 2 * one[3] + 1] for one in window]])
-    spans = best_spans(*of_words(start, end, mask, words), mask, k, most)
+    spans = best_spans(*word_logits(start, end, mask, words), mask, k, most)
     found = [
         (score, *place)
         for score, *place in zip(

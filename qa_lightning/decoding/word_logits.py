@@ -8,7 +8,7 @@ from torch import Tensor
 _NEVER = float("-inf")
 
 
-def of_words(start_logits: Tensor, end_logits: Tensor, mask: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+def word_logits(start_logits: Tensor, end_logits: Tensor, mask: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
     """Logits with which only a word's first token starts an answer, and only its last one ends it.
 
     A word starts an answer as well as the best of its tokens does, and ends one likewise. Different spans of the

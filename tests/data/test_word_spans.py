@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from qa_lightning.data.tokens import Tokens, plain_backend, tokenize
-from qa_lightning.data.words import tokenizer_words, whole_words
+from qa_lightning.data.word_spans import tokenizer_words, whole_words
 from tests.data.tokenizers import build
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import Any, Literal
 
+import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
+from qa_lightning.modeling.attention import use_fast_dropout, use_our_attention
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
+from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
 
 Choice = Literal["auto"] | bool
@@ -24,6 +28,78 @@ _PRECISIONS = {
     "16-mixed": torch.float16,
     "16-true": torch.float16,
 }
+
+
+class Acceleration:
+    """How a network is run: with packed or padded windows, compiled or not.
+
+    Args:
+        network: A network of transformers; where it has ``sdpa`` attention, that becomes ours.
+        attn_implementation: The attention kernel that it was loaded with; None: the network's own choice.
+        packing: Whether to pack, as `choose_packing` has it.
+        torch_compile: Whether to compile. ``auto``: as `compiling_pays` has it.
+
+    Attributes:
+        packing: How the network is given packed batches; None: it is not.
+
+    Raises:
+        UserError: Where packing is asked for and the network cannot.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        attn_implementation: str | None = None,
+        packing: Choice = "auto",
+        torch_compile: Choice = "auto",
+    ) -> None:
+        self._network = network
+        self._attn_implementation = attn_implementation
+        self._packing_choice = packing
+        self._compile_choice = torch_compile
+        use_our_attention(network, attn_implementation)
+        self.packing = Packing(network, attn_implementation) if packing is True else None
+
+    def set_up(self, trainer: pl.Trainer) -> None:
+        """Chooses by a trainer's device and precision, before the network is moved there.
+
+        On a GPU, float32 matrices are multiplied in TF32 from now on, which costs some digits and saves most of the
+        time.
+        """
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+        self.packing = choose_packing(
+            self._packing_choice, self._network, self._attn_implementation, device, trainer.precision
+        )
+        if self._compile_choice is True:
+            compile_network(self._network, device, accumulates=trainer.accumulate_grad_batches > 1)
+
+    def begin_training(self, trainer: pl.Trainer) -> None:
+        """Chooses by what a training has before it, which is known when its batches are."""
+        device = trainer.strategy.root_device
+        if device.type == "cpu" and self._compile_choice is not True:
+            use_fast_dropout(self._network)
+        batches = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
+        if self._compile_choice == "auto" and compiling_pays(
+            device, packed=self.packing is not None, processes=trainer.world_size, batches=batches
+        ):
+            compile_network(self._network, device, accumulates=trainer.accumulate_grad_batches > 1)
+
+    def logits(self, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Start and end logits of every position of a batch; floating point ``[batch, length]`` each.
+
+        Args:
+            batch: The batch.
+            inputs: What the network takes of it.
+        """
+        if batch.row_tokens is None:
+            output = self._network(**inputs)
+            start_logits, end_logits = output.start_logits, output.end_logits
+        else:
+            assert self.packing is not None
+            start_logits, end_logits = self.packing.logits(self._network, inputs, batch.row_tokens, len(batch))
+        return start_logits[: len(batch)], end_logits[: len(batch)]
 
 
 def choose_packing(

@@ -6,13 +6,16 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchmetrics import MeanMetric
 
 from qa_lightning.decoding.decoder import Decoder, PendingAnswers
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
+from qa_lightning.scoring.mlqa import check_language, has_own_rule
 from qa_lightning.scoring.rules import rule_of, scorer
 from qa_lightning.utils.errors import UserError
 
@@ -26,6 +29,9 @@ class Evaluation:
         null_allowed: Whether a question may be left unanswered.
         language: By whose rule answers are scored, or that of each evaluation set by its name; see
             `scoring.rules.rule_of`.
+
+    Raises:
+        UserError: Where a language is none.
     """
 
     def __init__(
@@ -42,6 +48,13 @@ class Evaluation:
         self.null_score_diff_threshold = 0.0
         self._decoders: dict[str, Decoder] = {}
         self._pending: deque[tuple[Decoder, PendingAnswers]] = deque()
+        for code in {language} if isinstance(language, str | None) else set(language.values()):
+            check_language(code)
+            if not has_own_rule(code):
+                rank_zero_warn(
+                    f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "
+                    "surplus white space only"
+                )
         self._metrics: dict[str, tuple[MeanMetric, ExtractiveQA]] = {}
 
     def begin(self, null_score_diff_threshold: float) -> None:
@@ -130,3 +143,14 @@ class Evaluation:
             loss.set_dtype(torch.float32)
             self._metrics[name] = (loss, ExtractiveQA(scorer(self.rule(name))).to(device))
         return self._metrics[name]
+
+
+def is_last_batch(trainer: pl.Trainer, batch_idx: int, dataloader_idx: int) -> bool:
+    """Whether a batch is the last of its evaluation set, in a validation, test or prediction under way."""
+    if trainer.testing:
+        batches = trainer.num_test_batches
+    elif trainer.predicting:
+        batches = trainer.num_predict_batches
+    else:
+        batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+    return batch_idx + 1 >= batches[dataloader_idx]

@@ -2,58 +2,55 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from qa_lightning.modeling.acceleration import Choice, choose_packing, compile_network, compiling_pays
-from qa_lightning.modeling.attention import use_fast_dropout, use_our_attention
-from qa_lightning.modeling.evaluation import Evaluation
+from qa_lightning.modeling.acceleration import Acceleration, Choice
+from qa_lightning.modeling.checkpointing import CheckpointMixin
+from qa_lightning.modeling.evaluation import Evaluation, is_last_batch
 from qa_lightning.modeling.finite import LossCheck, skips_steps
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
     accepted_inputs,
+    enable_gradient_checkpointing,
     load_network,
     longest_input,
     network_inputs,
     question_answering_head_is_missing,
-    quiet_transformers,
     sees_only_before,
 )
-from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
-from qa_lightning.modeling.packing import Packing
-from qa_lightning.modeling.weights import network_weights, same_weights
+from qa_lightning.modeling.optim import (
+    Schedule,
+    adamw,
+    clip_gradients,
+    parameter_groups,
+    scales_and_clips,
+    schedule,
+    stepping,
+)
 from qa_lightning.pretrained import (
-    CHECKPOINT_KEY,
     NULL_AT_END,
-    SETTINGS_FILE,
     load_settings,
     load_tokenizer,
     null_at_end,
-    tokenizer_files,
 )
 from qa_lightning.records import Batch, Prediction
-from qa_lightning.scoring.mlqa import check_language, has_own_rule
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.files import whole_folder, write_json
 
 
-class QALightningModule(pl.LightningModule):
+class QALightningModule(CheckpointMixin):
     """A model that answers a question with a span of its context, or with nothing.
 
     Args:
@@ -171,38 +168,13 @@ class QALightningModule(pl.LightningModule):
         if version_2_with_negative and NULL_AT_END not in self.settings and sees_only_before(self.model):
             rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
-            if not self.model.supports_gradient_checkpointing:
-                raise UserError(
-                    f"a {self.model.config.model_type} model has no gradient_checkpointing; set it to false"
-                )
-            # Its name in newer transformers, and in older ones.
-            enable = getattr(self.model, "activation_checkpointing_enable", None)
-            (enable or self.model.gradient_checkpointing_enable)()
+            enable_gradient_checkpointing(self.model)
         self._loss_check = LossCheck()
-        use_our_attention(self.model, attn_implementation)
-        self._packing = Packing(self.model, attn_implementation) if packing is True else None
-
-        self.validated_weights: dict[str, Tensor] | None = None
-        """The weights that the validation under way scores, until all is saved; a callback may have put them in."""
-        self._weights_in_training: dict[str, Tensor] | None = None
+        self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
         """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
-        for code in {language} if isinstance(language, str | None) else set(language.values()):
-            check_language(code)
-            if not has_own_rule(code):
-                rank_zero_warn(
-                    f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "
-                    "surplus white space only"
-                )
-
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> QALightningModule:
-        """A module from a checkpoint of ours, which needs nothing but that file, and unpickles nothing."""
-        source = str(checkpoint_path)
-        kwargs = {"model_name_or_path": source, "tokenizer_name": source, "weights_only": True, **kwargs}
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def prepare_data(self) -> None:
         """Refuses to evaluate a model that was never trained to answer questions, before anything is written.
@@ -218,45 +190,23 @@ class QALightningModule(pl.LightningModule):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
         inputs = network_inputs(batch, self._accepted)
-        if batch.row_tokens is not None:
-            assert self._packing is not None
-            start_logits, end_logits = self._packing.logits(self.model, inputs, batch.row_tokens, len(batch))
-        else:
-            output = self.model(**inputs)
-            start_logits, end_logits = output.start_logits, output.end_logits
-        return start_logits[: len(batch)], end_logits[: len(batch)]
+        return self._acceleration.logits(batch, inputs)
 
     @property
     def packs_windows(self) -> bool:
         """Whether the windows of a batch are to come in one row; the data module looks here."""
-        return self._packing is not None
+        return self._acceleration.packing is not None
 
     def setup(self, stage: str) -> None:
-        """Chooses what is fastest on the device; a GPU multiplies float32 matrices in TF32, in a few digits less."""
+        """Chooses what is fastest on the trainer's device."""
         self._training_has_begun = False
-        device = self.trainer.strategy.root_device
-        if device.type == "cuda":
-            torch.set_float32_matmul_precision("high")
-        options = self.hparams
-        self._packing = choose_packing(
-            options["packing"], self.model, options["attn_implementation"], device, self.trainer.precision
-        )
-        if options["torch_compile"] is True:
-            compile_network(self.model, device, accumulates=self.trainer.accumulate_grad_batches > 1)
+        self._acceleration.set_up(self.trainer)
 
     def on_fit_start(self) -> None:
-        """Takes the weights that training goes on from; sets in what is faster on the device that there is."""
+        """Takes the weights that training goes on from, and what makes it faster on its device."""
         self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
-        if self._weights_in_training is not None:
-            self.load_state_dict(self._weights_in_training)
-            self._weights_in_training = None
-        if self.device.type == "cpu" and self.hparams["torch_compile"] is not True:
-            use_fast_dropout(self.model)
-        batches = self.trainer.estimated_stepping_batches * self.trainer.accumulate_grad_batches
-        if self.hparams["torch_compile"] == "auto" and compiling_pays(
-            self.device, packed=self.packs_windows, processes=self.trainer.world_size, batches=batches
-        ):
-            compile_network(self.model, self.device, accumulates=self.trainer.accumulate_grad_batches > 1)
+        self.restore_training_weights()
+        self._acceleration.begin_training(self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draws what is random in a step, such as dropout, from the seed and the step alone.
@@ -305,8 +255,8 @@ class QALightningModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
         """Answers and scores the questions whose last window is in this batch; on a GPU, in the one before."""
-        if self.validated_weights is None and self._is_training_validated():
-            self.validated_weights = copy.deepcopy(dict(self.state_dict()))
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.keep_validated_weights()
         return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
@@ -341,9 +291,7 @@ class QALightningModule(pl.LightningModule):
         if self.optimizer is not None:
             optimizer = self.optimizer(groups)
         else:
-            # A fused step unscales float16 gradients itself, when it is too late to clip them.
-            scaled_and_clipped = self.trainer.precision == "16-mixed" and bool(self.trainer.gradient_clip_val)
-            optimizer = adamw(groups, self.learning_rate, fused=not scaled_and_clipped)
+            optimizer = adamw(groups, self.learning_rate, fused=not scales_and_clips(self.trainer))
         if self.lr_scheduler is not None:
             scheduler: Any = self.lr_scheduler(optimizer)
         else:
@@ -354,10 +302,7 @@ class QALightningModule(pl.LightningModule):
                 warmup_ratio=self.warmup_ratio,
                 warmup_steps=self.warmup_steps,
             )
-        by_epoch = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        monitor = getattr(scheduler, "monitor", "val/f1")
-        plan = {"scheduler": scheduler, "interval": "epoch" if by_epoch else "step", "monitor": monitor}
-        return {"optimizer": optimizer, "lr_scheduler": plan}
+        return {"optimizer": optimizer, "lr_scheduler": stepping(scheduler)}
 
     def configure_gradient_clipping(
         self,
@@ -365,65 +310,8 @@ class QALightningModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips as the trainer says, also bfloat16 gradients of a fused optimizer.
-
-        Lightning refuses these, though only float16 has a scaler whose work clipping could undo.
-        """
-        algorithm = gradient_clip_algorithm or "norm"
-        plugin = self.trainer.precision_plugin
-        if not isinstance(plugin, MixedPrecision) or plugin.scaler is not None or not gradient_clip_val:
-            self.clip_gradients(optimizer, gradient_clip_val, algorithm)
-        elif algorithm == "norm":
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
-        else:
-            torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what restoring needs besides weights: configuration, tokenizer and settings.
-
-        What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
-        had put them in the place of those that training goes on with, the latter are its ``current_model_state``, as
-        in checkpoints of Lightning's `WeightAveraging`.
-        """
-        validated = self.validated_weights
-        if validated is not None and not same_weights(checkpoint["state_dict"], validated):
-            if "optimizer_states" in checkpoint:
-                checkpoint.setdefault("current_model_state", checkpoint["state_dict"])
-            checkpoint["state_dict"] = validated
-        checkpoint[CHECKPOINT_KEY] = {
-            "config": {**self.model.config.to_dict(), "model_type": self.model.config.model_type},
-            "tokenizer": {} if self.tokenizer is None else tokenizer_files(self.tokenizer),
-            "settings": self.settings,
-            "validation_threshold": self.validation_threshold,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over the checkpoint's thresholds, unless one was given, and the weights that training goes on with."""
-        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self._weights_in_training = checkpoint.get("current_model_state")
-        if not self.threshold_is_given:
-            saved = checkpoint[CHECKPOINT_KEY]
-            self.validation_threshold = saved.get("validation_threshold", self.validation_threshold)
-            self.settings["null_score_diff_threshold"] = saved["settings"].get(
-                "null_score_diff_threshold", self.validation_threshold
-            )
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
-
-        The folder appears whole or not at all; one that was there is replaced. After a validation, the weights are
-        those that were validated.
-        """
-        weights = None if self.validated_weights is None else network_weights(self.validated_weights)
-        with whole_folder(Path(folder)) as unfinished:
-            with quiet_transformers():
-                self.model.save_pretrained(unfinished, state_dict=weights)
-            if self.tokenizer is not None:
-                self.tokenizer.save_pretrained(unfinished)
-            write_json(unfinished / SETTINGS_FILE, self.settings)
-
-    def _is_training_validated(self) -> bool:
-        return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
+        """Clips as the trainer says; see `optim.clip_gradients`."""
+        clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def _loss(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
         return span_loss(
@@ -444,16 +332,7 @@ class QALightningModule(pl.LightningModule):
 
     def _is_answered_later(self, batch_idx: int, dataloader_idx: int) -> bool:
         """Whether the answers of a batch come with the next one's: on a GPU, unless it is its set's last."""
-        if not _answers_later(self.device):
-            return False
-        trainer = self.trainer
-        if trainer.testing:
-            batches = trainer.num_test_batches
-        elif trainer.predicting:
-            batches = trainer.num_predict_batches
-        else:
-            batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
-        return batch_idx + 1 < batches[dataloader_idx]
+        return _answers_later(self.device) and not is_last_batch(self.trainer, batch_idx, dataloader_idx)
 
     def _profile(self, part: str) -> AbstractContextManager[Any]:
         trainer: Any = self.trainer

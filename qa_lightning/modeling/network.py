@@ -218,6 +218,19 @@ def accepted_inputs(network: nn.Module) -> set[str]:
     return accepted
 
 
+def enable_gradient_checkpointing(network: Any) -> None:
+    """Makes a network compute activations again in the backward pass, to save memory.
+
+    Raises:
+        UserError: Where it cannot.
+    """
+    if not network.supports_gradient_checkpointing:
+        raise UserError(f"a {network.config.model_type} model has no gradient_checkpointing; set it to false")
+    # Its name in newer transformers, and in older ones.
+    enable = getattr(network, "activation_checkpointing_enable", None)
+    (enable or network.gradient_checkpointing_enable)()
+
+
 @torch.no_grad()
 def sees_only_before(network: Any) -> bool:
     """Whether a token's logits depend on the tokens before it only, found by two windows that differ in their last."""

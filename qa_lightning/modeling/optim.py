@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch.optim import Optimizer
 
@@ -39,6 +41,18 @@ def adamw(groups: list[dict[str, Any]], learning_rate: float, fused: bool = True
     return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
 
 
+def scales_and_clips(trainer: pl.Trainer) -> bool:
+    """Whether float16 gradients are clipped: a fused step unscales them itself, when it is too late for that."""
+    return trainer.precision == "16-mixed" and bool(trainer.gradient_clip_val)
+
+
+def stepping(scheduler: Any) -> dict[str, Any]:
+    """A schedule as Lightning takes it: one step of it for each step of the optimizer, or as its class has it."""
+    by_epoch = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    monitor = getattr(scheduler, "monitor", "val/f1")
+    return {"scheduler": scheduler, "interval": "epoch" if by_epoch else "step", "monitor": monitor}
+
+
 def schedule(
     optimizer: Optimizer, name: Schedule, *, steps: float, warmup_ratio: float, warmup_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
@@ -64,3 +78,23 @@ def schedule(
         )
     warmup = warmup_steps or (0 if endless else -int(-warmup_ratio * steps // 1))
     return get_scheduler(name, optimizer, warmup, None if endless else int(steps))
+
+
+def clip_gradients(module: pl.LightningModule, optimizer: Optimizer, value: float | None, algorithm: str) -> None:
+    """Clips gradients as a trainer says, also bfloat16 ones of a fused optimizer.
+
+    Lightning refuses these, though only float16 has a scaler whose work clipping could undo.
+
+    Args:
+        module: The module that is trained.
+        optimizer: Its optimizer.
+        value: The highest norm, or the highest gradient; None or 0: clips nothing.
+        algorithm: ``norm`` or ``value``.
+    """
+    plugin = module.trainer.precision_plugin
+    if not isinstance(plugin, MixedPrecision) or plugin.scaler is not None or not value:
+        module.clip_gradients(optimizer, value, algorithm)
+    elif algorithm == "norm":
+        torch.nn.utils.clip_grad_norm_(module.parameters(), value)
+    else:
+        torch.nn.utils.clip_grad_value_(module.parameters(), value)

@@ -1,0 +1,103 @@
+"""What is saved of a model: checkpoints that need nothing else, and plain folders of transformers."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Self
+
+import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from qa_lightning.modeling.network import quiet_transformers
+from qa_lightning.modeling.weights import network_weights, same_weights
+from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, tokenizer_files
+from qa_lightning.utils.files import whole_folder, write_json
+
+
+class CheckpointMixin(pl.LightningModule):
+    """The part of a `QALightningModule` that saves and loads it.
+
+    Attributes:
+        model: The network of transformers.
+        tokenizer: Its tokenizer; None where it has none.
+        settings: What the model is asked with, such as ``max_length``; saved beside it.
+        validation_threshold: The null threshold of this training's validations.
+        threshold_is_given: Whether the user gave one.
+        validated_weights: The weights that the validation under way scores, until all is saved; a callback may have put
+            them in.
+    """
+
+    model: Any
+    tokenizer: Any
+    settings: dict[str, Any]
+    validation_threshold: float
+    threshold_is_given: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.validated_weights: dict[str, Tensor] | None = None
+        self._weights_in_training: dict[str, Tensor] | None = None
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """A module from a checkpoint of ours, which needs nothing but that file, and unpickles nothing."""
+        source = str(checkpoint_path)
+        kwargs = {"model_name_or_path": source, "tokenizer_name": source, "weights_only": True, **kwargs}
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    def keep_validated_weights(self) -> None:
+        """Notes the weights that are validated, unless that was done in this validation."""
+        if self.validated_weights is None:
+            self.validated_weights = copy.deepcopy(dict(self.state_dict()))
+
+    def restore_training_weights(self) -> None:
+        """Loads the weights that an interrupted training goes on with, where the checkpoint's are others."""
+        if self._weights_in_training is not None:
+            self.load_state_dict(self._weights_in_training)
+            self._weights_in_training = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what restoring needs besides weights: configuration, tokenizer and settings.
+
+        What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
+        had put them in the place of those that training goes on with, the latter are its ``current_model_state``, as
+        in checkpoints of Lightning's `WeightAveraging`.
+        """
+        validated = self.validated_weights
+        if validated is not None and not same_weights(checkpoint["state_dict"], validated):
+            if "optimizer_states" in checkpoint:
+                checkpoint.setdefault("current_model_state", checkpoint["state_dict"])
+            checkpoint["state_dict"] = validated
+        checkpoint[CHECKPOINT_KEY] = {
+            "config": {**self.model.config.to_dict(), "model_type": self.model.config.model_type},
+            "tokenizer": {} if self.tokenizer is None else tokenizer_files(self.tokenizer),
+            "settings": self.settings,
+            "validation_threshold": self.validation_threshold,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over the checkpoint's thresholds, unless one was given, and the weights that training goes on with."""
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._weights_in_training = checkpoint.get("current_model_state")
+        if not self.threshold_is_given:
+            saved = checkpoint[CHECKPOINT_KEY]
+            self.validation_threshold = saved.get("validation_threshold", self.validation_threshold)
+            self.settings["null_score_diff_threshold"] = saved["settings"].get(
+                "null_score_diff_threshold", self.validation_threshold
+            )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
+
+        The folder appears whole or not at all; one that was there is replaced. After a validation, the weights are
+        those that were validated.
+        """
+        weights = None if self.validated_weights is None else network_weights(self.validated_weights)
+        with whole_folder(Path(folder)) as unfinished:
+            with quiet_transformers():
+                self.model.save_pretrained(unfinished, state_dict=weights)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(unfinished)
+            write_json(unfinished / SETTINGS_FILE, self.settings)

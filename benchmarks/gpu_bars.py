@@ -12,6 +12,9 @@ from benchmarks.harness import Row, row
 Results = Mapping[Run, Mapping[str, Any]]
 """What each variant's process printed: figures, or ``failed`` and why."""
 
+TRAINERS = (*PEERS, "trainer-example")
+"""Ways to train by ``Trainer``."""
+
 _UNITS = {
     "windows_per_s": "windows/s",
     "share": "% of the matrix rate",
@@ -68,7 +71,7 @@ def best_peer(results: Results, model: str) -> str | None:
     """The fastest way to train a model by ``Trainer`` among those that were measured; None where there is none."""
     paces = {
         name: results[model, name]["windows_per_s"]
-        for name in (*PEERS, "trainer-example")
+        for name in TRAINERS
         if "windows_per_s" in results.get((model, name), ())
     }
     return max(paces, key=lambda name: paces[name], default=None)
@@ -102,7 +105,7 @@ def bars(results: Results, card: Mapping[str, Any], plan: Plan) -> list[Row]:
             note = "derived from a cut, not run"
         if beside:
             best = best_peer(results, run[0])
-            tried = sum("windows_per_s" in results.get((run[0], one), ()) for one in PEERS)
+            tried = sum("windows_per_s" in results.get((run[0], one), ()) for one in TRAINERS)
             note = note or (f"{best}, the best of {tried}" if best else "no Trainer was measured")
             peer = results[run[0], best]["windows_per_s"] if best else None
             figure = figure if best else None

@@ -124,7 +124,7 @@ def test_packed_batches_give_the_logits_and_gradients_of_padded_ones(folder: Pat
         for some in (there, replace(there, row_tokens=None)):
             module.zero_grad()
             with torch.autocast("cuda", torch.bfloat16):
-                losses, labelled = module._loss(some, *module(some))
+                losses, labelled = module.losses(some, *module(some))
             losses[labelled].mean().backward()
             gradients = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
             results.append((losses.detach(), gradients))

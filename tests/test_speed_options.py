@@ -96,7 +96,7 @@ def test_batches_that_are_filled_up_to_few_shapes_have_the_same_losses_and_gradi
 
     def loss_and_gradient(rows: Any) -> tuple[tuple[int, ...], torch.Tensor, torch.Tensor]:
         batch = dataset[rows]
-        losses, labelled = module._loss(batch, *module(batch))
+        losses, labelled = module.losses(batch, *module(batch))
         assert labelled.all()
         module.zero_grad()
         losses.mean().backward()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from qa_lightning.modeling.acceleration import Acceleration, Choice
-from qa_lightning.modeling.checkpointing import CheckpointMixin
-from qa_lightning.modeling.evaluation import Evaluation, is_last_batch
+from qa_lightning.modeling.evaluation import Evaluation
+from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, skips_steps
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
@@ -45,12 +44,12 @@ from qa_lightning.pretrained import (
     load_tokenizer,
     null_at_end,
 )
-from qa_lightning.records import Batch, Prediction
+from qa_lightning.records import Batch
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
 
 
-class QALightningModule(CheckpointMixin):
+class QALightningModule(EvaluationMixin):
     """A model that answers a question with a span of its context, or with nothing.
 
     Args:
@@ -173,7 +172,6 @@ class QALightningModule(CheckpointMixin):
         self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
-        """The last evaluation's figures in float64, by evaluation set; the only one's name is empty."""
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
 
     def prepare_data(self) -> None:
@@ -225,7 +223,7 @@ class QALightningModule(CheckpointMixin):
             UserError: Where it, or on a GPU that of a batch some steps before, is not a number, with the ids of the
                 questions in the batch.
         """
-        losses, labelled = self._loss(batch, *self(batch))
+        losses, labelled = self.losses(batch, *self(batch))
         loss = losses.sum() / labelled.sum().clamp(min=1)
         if self._training_has_begun:
             later = loss.device.type == "cuda" and all(map(skips_steps, self.trainer.optimizers))
@@ -240,50 +238,6 @@ class QALightningModule(CheckpointMixin):
     def on_train_epoch_end(self) -> None:
         """Ends training where a loss was not a number."""
         self._loss_check.finish()
-
-    def on_validation_epoch_start(self) -> None:
-        """Begins an evaluation at the threshold that this training has, or had."""
-        self._loss_check.finish()
-        self.validated_weights = None
-        self.evaluation.begin(self.validation_threshold)
-
-    def on_test_epoch_start(self) -> None:
-        """Begins an evaluation at the threshold that is saved with the model."""
-        self.evaluation.begin(self.settings["null_score_diff_threshold"])
-
-    on_predict_epoch_start = on_test_epoch_start
-
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
-        """Answers and scores the questions whose last window is in this batch; on a GPU, in the one before."""
-        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
-            self.keep_validated_weights()
-        return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
-        """The same for `test`."""
-        return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
-        """Answers the questions whose last window is in this batch; on a GPU, in the one before."""
-        return self._answer(batch, *self(batch), later=self._is_answered_later(batch_idx, dataloader_idx))
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
-        if self.trainer.sanity_checking:
-            return
-        self._finish_evaluation("val")
-        watched = next(iter(self.scores.values()), {})
-        tuning = self.trainer.state.fn == TrainerFn.FITTING and not self.threshold_is_given
-        if tuning and "best_f1_thresh" in watched:
-            self.settings["null_score_diff_threshold"] = watched["best_f1_thresh"]
-
-    def on_validation_end(self) -> None:
-        """Forgets the weights that were validated, once every callback has saved what it wanted to."""
-        self.validated_weights = None
-
-    def on_test_epoch_end(self) -> None:
-        """Logs ``test/f1`` and the other scores, those of named sets likewise."""
-        self._finish_evaluation("test")
 
     def configure_optimizers(self) -> Any:
         """AdamW and a schedule of transformers, or what was given in their place."""
@@ -313,41 +267,13 @@ class QALightningModule(CheckpointMixin):
         """Clips as the trainer says; see `optim.clip_gradients`."""
         clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm or "norm")
 
-    def _loss(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
+    def on_validation_epoch_start(self) -> None:
+        """Ends training where a loss was not a number, and begins an evaluation."""
+        self._loss_check.finish()
+        super().on_validation_epoch_start()
+
+    def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
         return span_loss(
             start_logits, end_logits, batch.inputs["attention_mask"][: len(batch)], batch.starts, batch.ends
         )
-
-    def _evaluate(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> list[Prediction]:
-        logits = self(batch)
-        losses = self._loss(batch, *logits)
-        predictions = self._answer(batch, *logits, later=self._is_answered_later(batch_idx, dataloader_idx))
-        with self._profile("scoring"):
-            self.evaluation.score(batch.name, predictions, *losses)
-        return predictions
-
-    def _answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, later: bool) -> list[Prediction]:
-        with self._profile("decoding"):
-            return self.evaluation.answer(batch, start_logits, end_logits, later=later)
-
-    def _is_answered_later(self, batch_idx: int, dataloader_idx: int) -> bool:
-        """Whether the answers of a batch come with the next one's: on a GPU, unless it is its set's last."""
-        return _answers_later(self.device) and not is_last_batch(self.trainer, batch_idx, dataloader_idx)
-
-    def _profile(self, part: str) -> AbstractContextManager[Any]:
-        trainer: Any = self.trainer
-        return trainer.profiler.profile(part)
-
-    def _finish_evaluation(self, stage: str) -> None:
-        self.scores = self.evaluation.compute()
-        for i, (name, scores) in enumerate(self.scores.items()):
-            for place in [f"{stage}/{name}/"] * bool(name) + [f"{stage}/"] * (i == 0):
-                for key, value in scores.items():
-                    if not key.endswith("total"):
-                        # Every process computed the same figure, and the largest of equal numbers is exactly that.
-                        self.log(place + key, value, prog_bar=place + key == "val/f1", sync_dist=True, reduce_fx="max")
-
-
-def _answers_later(device: torch.device) -> bool:
-    """Whether the host would have to wait for a batch's answers."""
-    return device.type == "cuda"

@@ -26,8 +26,7 @@ from torch import Tensor, tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from qa_lightning.modeling import acceleration
-from qa_lightning.modeling import module as modeling_module
+from qa_lightning.modeling import acceleration, evaluation_hooks
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
@@ -408,8 +407,8 @@ def test_losses_are_summed_in_full_precision_whatever_the_weights_have(
     losses: list[float] = []
 
     class Recording(QALightningModule):
-        def _loss(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
-            found = super()._loss(batch, start_logits, end_logits)
+        def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
+            found = super().losses(batch, start_logits, end_logits)
             losses.extend(found[0].tolist())
             return found
 
@@ -702,7 +701,7 @@ def test_answers_that_come_a_batch_later_are_the_same(
             self.of_batch.append([(found.question.id, found.text) for found in outputs])
 
     def evaluated(verb: str, later: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
-        monkeypatch.setattr(modeling_module, "_answers_later", lambda _: later)
+        monkeypatch.setattr(evaluation_hooks, "_answers_later", lambda _: later)
         sets = {"a": str(squad), "b": str(squad)}
         data = make_data(folder, validation_file=sets, predict_file=sets, eval_batch_size=3)
         pl.seed_everything(5, verbose=False)

@@ -103,7 +103,7 @@ def peer(folder: str, processes: str) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "windows": len(features), "imports": imports}
 
 
-def recipe(cache_dir: Path | None = None) -> Any:
+def split_config(cache_dir: Path | None = None) -> Any:
     """SQuAD's usual settings."""
     from qa_lightning.data.splits import SplitConfig
     from qa_lightning.data.tokens import default_cache_dir
@@ -125,7 +125,7 @@ def our_windows(table: Any, fast: Any, cache_dir: Path | None = None) -> Any:
     from qa_lightning.data.sources import RawSplit
     from qa_lightning.data.splits import build_split
 
-    return build_split(RawSplit(table, {}, 0), fast, recipe(cache_dir), source="copies", training=True).dataset
+    return build_split(RawSplit(table, {}, 0), fast, split_config(cache_dir), source="copies", training=True).dataset
 
 
 def peer_features(rows: Any, fast: Any, processes: int = 1) -> Any:

@@ -42,7 +42,7 @@ def _train(file: str) -> Iterator[str]:
     import lightning.pytorch
     import transformers
 
-    from benchmarks.featurize import recipe
+    from benchmarks.featurize import split_config
     from qa_lightning.data.batching import TrainingBatchSampler
     from qa_lightning.data.sources import read_examples
     from qa_lightning.data.splits import build_split
@@ -52,7 +52,7 @@ def _train(file: str) -> Iterator[str]:
     yield "imports"
     loaded = read_examples(split="train", files=file, training=True)
     yield "reading"
-    split = build_split(loaded, tokenizer(), recipe(), source="copies", training=True)
+    split = build_split(loaded, tokenizer(), split_config(), source="copies", training=True)
     yield "windows"
     for batch in TrainingBatchSampler(split.dataset.lengths, split.dataset.contexts, 16, seed=0):
         split.dataset[batch]

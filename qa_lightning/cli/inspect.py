@@ -129,11 +129,11 @@ def run(arguments: list[str]) -> None:
                 name = "/".join(filter(None, (split, part.dataset.name)))
                 says(f"Measuring {name}")
                 code = language.get(part.dataset.name) if isinstance(language, Mapping) else language
-                rule = rule_of(code, null_allowed=data.recipe.version_2_with_negative)
-                found[name] = inspect_split(part, data.recipe, max_answer_length=max_answer_length, rule=rule)
+                rule = rule_of(code, null_allowed=data.split_config.version_2_with_negative)
+                found[name] = inspect_split(part, data.split_config, max_answer_length=max_answer_length, rule=rule)
         says("Drawing examples")
         shown = next(iter(data.splits.values()))[0]
-        examples = sample_examples(shown, data.recipe.answers, config.samples, config.seed)
+        examples = sample_examples(shown, data.split_config.answers, config.samples, config.seed)
         tokenizer = load_tokenizer(str(data.tokenizer_name))
         windows = sample_windows(shown, tokenizer, config.windows, config.seed)
 

@@ -5,53 +5,33 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from qa_lightning.data.alignment import OnMisaligned
-from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler, packed_shape
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
-from qa_lightning.data.prefetch import PrefetchLoader
-from qa_lightning.data.shapes import Shapes
+from qa_lightning.data.file_settings import Files, Sets, check_files_named, check_set_names
+from qa_lightning.data.loaders import Place, evaluation_batches, make_loader, training_batches
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.windows import check_lengths
-from qa_lightning.pretrained import BEST_MODEL, load_settings, load_tokenizer, null_at_end
+from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
 from qa_lightning.records import Batch
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
 
-Files = str | list[str]
-
-Sets = dict[str, Files]
-
-GPU_SHAPES = 12
-"""Shapes of batches on a GPU: SQuAD's training windows are padded by 5 % with so many."""
-
-SHARE_OF_MEMORY = 0.05
-"""Share of a GPU's memory that a split's columns may take; SQuAD's training set takes 40 MB."""
-
-_TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
-"""Folders of a run that are no evaluation set's."""
-
 _ANY_CSV = CSVFormat()
-_FILES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
-"""How the files of a run end, which stand beside the evaluation sets' folders."""
-
 _SPLITS = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
@@ -171,9 +151,9 @@ class QADataModule(pl.LightningDataModule):
             "predict": predict_file,
         }
         for split, files in self.files.items():
-            _check_named(f"data.{split}_file", files)
+            check_files_named(f"data.{split}_file", files)
             if isinstance(files, dict):
-                _check_names(split, files)
+                check_set_names(split, files)
         self.selections = {
             "train": train_split,
             "validation": validation_split,
@@ -188,7 +168,7 @@ class QADataModule(pl.LightningDataModule):
         self.batch_shapes = batch_shapes
         self._eval_batch_size = eval_batch_size
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
-        self.recipe = SplitConfig(
+        self.split_config = SplitConfig(
             max_length=max_length,
             doc_stride=doc_stride,
             max_question_length=max_question_length,
@@ -256,28 +236,18 @@ class QADataModule(pl.LightningDataModule):
         """Batches of windows of like length, in an order of its own each epoch."""
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        rank, world_size = self._place_among_processes()
-        tokens = self.tokens_per_batch
-        if self._packs and len(dataset):
-            dataset.shapes = packed_shape(dataset.lengths, self.batch_size, tokens)
-        else:
-            dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths if tokens else self.batch_size)
-        batches = TrainingBatchSampler(
-            dataset.lengths,
-            dataset.contexts,
-            self.batch_size,
-            tokens,
-            dataset.shapes,
+        batches = training_batches(
+            dataset,
+            self._place(),
+            batch_size=self.batch_size,
+            tokens_per_batch=self.tokens_per_batch,
+            shapes=self.batch_shapes,
             seed=seed,
-            rank=rank,
-            world_size=world_size,
         )
-        if tokens is not None or self._packs:
-            dataset.usual_batch = len(dataset) / max(1, batches.batches)
         if self._trained is not None:
             batches.skip(**self._trained)
             self._trained = None
-        return self._loader(dataset, batches)
+        return make_loader(dataset, batches, self._place().device)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """A loader for each validation set, the watched one first."""
@@ -327,9 +297,14 @@ class QADataModule(pl.LightningDataModule):
             )
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
-        tokenizer, recipe = load_tokenizer(self.tokenizer_name), replace(self.recipe, null_at_end=self._null_at_end())
+        tokenizer, split_config = (
+            load_tokenizer(self.tokenizer_name),
+            replace(self.split_config, null_at_end=self._null_at_end()),
+        )
         special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
-        check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, special_tokens)
+        check_lengths(
+            split_config.max_length, split_config.doc_stride, split_config.max_question_length, special_tokens
+        )
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
             training = split == "train"
             if part is None and self.dataset_name is None:
@@ -348,10 +323,10 @@ class QADataModule(pl.LightningDataModule):
                     columns=self.column_names,
                     training=training,
                     labelled=split != "predict",
-                    version_2_with_negative=recipe.version_2_with_negative,
+                    version_2_with_negative=split_config.version_2_with_negative,
                     form=self.text_format,
                 )
-            yield build_split(loaded, tokenizer, recipe, source=source, training=training, name=name)
+            yield build_split(loaded, tokenizer, split_config, source=source, training=training, name=name)
 
     def _null_at_end(self) -> bool:
         tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
@@ -361,63 +336,28 @@ class QADataModule(pl.LightningDataModule):
         return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
 
     def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
-        tokens = self.eval_batch_size * self.recipe.max_length
-        if self._packs and len(dataset):
-            tokens = min(tokens, max(int(dataset.lengths.sum()), int(dataset.lengths.max())))
-            most = min(4 * self.eval_batch_size, tokens // int(dataset.lengths.min()))
-            dataset.shapes = Shapes.packed(dataset.lengths, most, tokens)
-        else:
-            dataset.shapes = self._shapes(dataset, lambda lengths: tokens // lengths)
-        place = self._place_among_processes()
-        return self._loader(
-            dataset, EvaluationBatchSampler(dataset.windows, dataset.lengths, tokens, *place, dataset.shapes)
+        place = self._place()
+        batches = evaluation_batches(
+            dataset,
+            place,
+            batch_size=self.eval_batch_size,
+            max_length=self.split_config.max_length,
+            shapes=self.batch_shapes,
         )
+        return make_loader(dataset, batches, place.device)
 
-    @property
-    def _packs(self) -> bool:
-        """Whether the model wants the windows of a batch in one row: it has an attribute ``packs_windows`` then."""
-        return self.trainer is not None and getattr(self.trainer.lightning_module, "packs_windows", False)
-
-    def _shapes(self, dataset: WindowDataset, windows: Callable[[NDArray[np.int64]], Any]) -> Shapes | None:
-        """The shapes of a split's batches: few where that is asked for, or on a GPU; None: any."""
-        count = self.batch_shapes or (None if self._device.type == "cpu" else GPU_SHAPES)
-        return None if count is None or not len(dataset) else Shapes.of(dataset.lengths, count, windows)
-
-    def _loader(self, dataset: WindowDataset, batches: Any) -> DataLoader[Batch]:
-        # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
-        if self._device.type == "cuda":
-            memory = torch.cuda.get_device_properties(self._device).total_memory
-            if dataset.columns.nbytes > SHARE_OF_MEMORY * memory:
-                return PrefetchLoader(dataset, batch_size=None, sampler=batches, pin_memory=True)
-        return DataLoader(dataset.to(self._device), batch_size=None, sampler=batches)
-
-    @property
-    def _device(self) -> torch.device:
-        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-
-    def _place_among_processes(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-
-def _check_names(split: str, files: Sets) -> None:
-    """Refuses names of evaluation sets that cannot be those of folders of their own in a run's folder."""
-    folded = [name.casefold() for name in files]
-    for name, key in zip(files, folded, strict=True):
-        taken = key in _TAKEN or key.endswith(_FILES) or folded.count(key) > 1
-        plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
-        if taken or not plain:
-            raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
-
-
-def _check_named(setting: str, files: Files | dict[str, Files] | None) -> None:
-    """Refuses a setting that is there and names no file: an empty text, list or mapping."""
-    if files is None:
-        return
-    parts = list(files.values()) if isinstance(files, dict) else [] if isinstance(files, str) else files
-    if not files or any(not part or (isinstance(part, list) and not all(part)) for part in parts):
-        raise UserError(f"{setting} names no file: name one, or leave it out")
+    def _place(self) -> Place:
+        """Where batches are wanted: without a trainer, on the CPU of one process."""
+        trainer = self.trainer
+        if trainer is None:
+            return Place()
+        return Place(
+            device=trainer.strategy.root_device,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            # A model that wants the windows of a batch in one row says so by this attribute.
+            packs=bool(getattr(trainer.lightning_module, "packs_windows", False)),
+        )
 
 
 @contextmanager

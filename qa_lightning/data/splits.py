@@ -61,14 +61,14 @@ class Split:
 
 
 def build_split(
-    loaded: RawSplit, tokenizer: Any, recipe: SplitConfig, *, source: str, training: bool, name: str = ""
+    loaded: RawSplit, tokenizer: Any, config: SplitConfig, *, source: str, training: bool, name: str = ""
 ) -> Split:
     """Aligns, tokenises and cuts the examples of one split.
 
     Args:
         loaded: What `sources.read_examples` returned.
         tokenizer: A fast tokenizer of transformers.
-        recipe: How.
+        config: How.
         source: What messages call the split.
         training: Whether to leave out what nothing can be learnt from, and to make no questions for scoring.
         name: The evaluation set's name.
@@ -76,44 +76,44 @@ def build_split(
     Raises:
         UserError: Where the settings do not fit the tokenizer, or nothing is left.
     """
-    table, alignment = align(loaded.table, on_misaligned=recipe.on_misaligned, training=training, source=source)
+    table, alignment = align(loaded.table, on_misaligned=config.on_misaligned, training=training, source=source)
     if not len(table):
         raise UserError(f"{source}: no question is left, since no answer was found in its context; check the columns")
     encoded = encode(
         table,
         tokenizer,
-        max_question_length=recipe.max_question_length,
-        answers=recipe.answers,
-        cache_dir=recipe.cache_dir,
-        null_at_end=recipe.null_at_end,
+        max_question_length=config.max_question_length,
+        answers=config.answers,
+        cache_dir=config.cache_dir,
+        null_at_end=config.null_at_end,
     )
     layout = encoded.layout
-    check_lengths(recipe.max_length, recipe.doc_stride, recipe.max_question_length, layout.special_tokens)
-    if layout.null is None and recipe.version_2_with_negative:
+    check_lengths(config.max_length, config.doc_stride, config.max_question_length, layout.special_tokens)
+    if layout.null is None and config.version_2_with_negative:
         raise UserError(
             f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "
             "set version_2_with_negative: false with answerable questions, or choose another model"
         )
     left_out: dict[str, list[str]] = {}
     if training:
-        table, encoded, left_out = _learnable(table, encoded, recipe, source)
+        table, encoded, left_out = _learnable(table, encoded, config, source)
     windows = cut(
         encoded.contexts.lengths[encoded.context_of],
         encoded.question_lengths,
-        max_length=recipe.max_length,
-        doc_stride=recipe.doc_stride,
+        max_length=config.max_length,
+        doc_stride=config.doc_stride,
         special=layout.special_tokens,
     )
     ids = table["id"].to_pylist()
     counts = {"questions": len(table), "windows": len(windows)}
-    counts["questions_cut"] = int(np.sum(encoded.questions.lengths[encoded.question_of] > recipe.max_question_length))
+    counts["questions_cut"] = int(np.sum(encoded.questions.lengths[encoded.question_of] > config.max_question_length))
     with_more: list[str] = []
     if training:
         windows, more = hold_more(
-            windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], _rooms(encoded, recipe)
+            windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], _rooms(encoded, config)
         )
         with_more = [ids[row] for row in more.tolist()]
-        kept = windows.select(_trainable(encoded, windows, recipe))
+        kept = windows.select(_trainable(encoded, windows, config))
         counts |= {
             "windows": len(kept),
             "windows_added": len(with_more),
@@ -144,13 +144,13 @@ def build_split(
     )
 
 
-def _rooms(encoded: TokenizedSplit, recipe: SplitConfig) -> NDArray[np.int64]:
+def _rooms(encoded: TokenizedSplit, config: SplitConfig) -> NDArray[np.int64]:
     """Context tokens that a window of each example has room for; int64 ``[examples]``."""
-    return recipe.max_length - encoded.layout.special_tokens - encoded.question_lengths
+    return config.max_length - encoded.layout.special_tokens - encoded.question_lengths
 
 
 def _learnable(
-    table: pa.Table, encoded: TokenizedSplit, recipe: SplitConfig, source: str
+    table: pa.Table, encoded: TokenizedSplit, config: SplitConfig, source: str
 ) -> tuple[pa.Table, TokenizedSplit, dict[str, list[str]]]:
     """Leaves out the questions that would be trained as having no answer because no window can hold theirs.
 
@@ -162,7 +162,7 @@ def _learnable(
     """
     golds = encoded.golds
     example = np.repeat(np.arange(len(table)), np.diff(golds.bounds))
-    fits = golds.last - golds.first < _rooms(encoded, recipe)[example]
+    fits = golds.last - golds.first < _rooms(encoded, config)[example]
     too_long = (np.diff(golds.bounds) > 0) & (np.bincount(example, fits, minlength=len(table)) == 0)
     reasons = {ANSWER_TOO_LONG: too_long, ANSWER_WITHOUT_TOKENS: encoded.unlabelled}
     left_out = {reason: table["id"].filter(pa.array(of)).to_pylist() for reason, of in reasons.items() if of.any()}
@@ -175,9 +175,9 @@ def _learnable(
     return compact(table.filter(pa.array(keep))), encoded.select(keep), left_out
 
 
-def _trainable(encoded: TokenizedSplit, windows: Windows, recipe: SplitConfig) -> NDArray[np.bool_]:
+def _trainable(encoded: TokenizedSplit, windows: Windows, config: SplitConfig) -> NDArray[np.bool_]:
     """Which windows of questions that can be learnt from are trained on; bool ``[windows]``."""
-    if recipe.allow_impossible_windows and encoded.layout.null is not None:
+    if config.allow_impossible_windows and encoded.layout.null is not None:
         return np.ones(len(windows), dtype=bool)
     window, _, whole = window_gold_pairs(windows, encoded.golds)
     holding = np.zeros(len(windows), dtype=bool)

@@ -102,12 +102,12 @@ class Example:
     golds: tuple[str, ...]
 
 
-def inspect_split(split: Split, recipe: SplitConfig, *, max_answer_length: int, rule: str) -> Inspection:
+def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, rule: str) -> Inspection:
     """Counts and measures one split.
 
     Args:
         split: A split whose golds are known.
-        recipe: How it was made.
+        config: How it was made.
         max_answer_length: Tokens of an answer at most.
         rule: By which answers are scored, as `scoring.rules` has it.
     """
@@ -126,14 +126,14 @@ def inspect_split(split: Split, recipe: SplitConfig, *, max_answer_length: int, 
     windows = cut(
         encoded.contexts.lengths[encoded.context_of],
         encoded.question_lengths,
-        max_length=recipe.max_length,
-        doc_stride=recipe.doc_stride,
+        max_length=config.max_length,
+        doc_stride=config.doc_stride,
         special=encoded.layout.special_tokens,
     )
     beside_context = encoded.layout.special_tokens + encoded.question_lengths
     evaluated = windows
     if "windows_added" in report:
-        rooms = recipe.max_length - beside_context
+        rooms = config.max_length - beside_context
         windows, _ = hold_more(windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], rooms)
     per_question = np.bincount(windows.example, minlength=len(table))
     _, gold, whole = window_gold_pairs(windows, spans)
@@ -148,7 +148,7 @@ def inspect_split(split: Split, recipe: SplitConfig, *, max_answer_length: int, 
         evaluated,
         spans,
         max_answer_length=max_answer_length,
-        null_allowed=recipe.version_2_with_negative,
+        null_allowed=config.version_2_with_negative,
         rule=rule,
     )
     _, first_use = np.unique(context_of, return_index=True)

@@ -32,17 +32,17 @@ class Table:
 
 def settings_of(data: QADataModule, max_answer_length: int) -> list[tuple[str, str]]:
     """Names and values of what the numbers depend on."""
-    recipe = data.recipe
+    config = data.split_config
     values = {
         "tokenizer": data.tokenizer_name,
-        "max_length": recipe.max_length,
-        "doc_stride": recipe.doc_stride,
-        "max_question_length": recipe.max_question_length,
+        "max_length": config.max_length,
+        "doc_stride": config.doc_stride,
+        "max_question_length": config.max_question_length,
         "max_answer_length": max_answer_length,
-        "version_2_with_negative": recipe.version_2_with_negative,
-        "on_misaligned": recipe.on_misaligned,
-        "answers": recipe.answers,
-        "allow_impossible_windows": recipe.allow_impossible_windows,
+        "version_2_with_negative": config.version_2_with_negative,
+        "on_misaligned": config.on_misaligned,
+        "answers": config.answers,
+        "allow_impossible_windows": config.allow_impossible_windows,
     }
     return [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in values.items()]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatchSampler, TrainingBatchSampler, packed_shape
-from qa_lightning.data.datamodule import GPU_SHAPES
+from qa_lightning.data.loaders import GPU_SHAPES
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 

@@ -260,7 +260,7 @@ def sides(family: str, questions: Sequence[Any], contexts: Sequence[Any]) -> tup
 def by_tokenizer(
     tokenizer: Any, family: str, questions: list[str], contexts: list[str], max_length: int, doc_stride: int
 ) -> Reference:
-    """The common recipe, for questions that are not cut."""
+    """The common config, for questions that are not cut."""
     first, second, strategy = sides(family, questions, contexts)
     found = tokenizer(
         first,

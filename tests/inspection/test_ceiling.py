@@ -130,15 +130,15 @@ def test_the_best_scores_lie_between(case: Case) -> None:
 TOKENIZER = ("who ? ada wrote first program in london .".split(), {"max_length": 10, "doc_stride": 2})
 
 
-def split(*golds: tuple[str, ...], **recipe: Any) -> Split:
+def split(*golds: tuple[str, ...], **config: Any) -> Split:
     """Questions on a context whose windows are its tokens 0 to 4 and 3 to 7."""
     loaded = rows("ada wrote the first program in london .", *golds)
-    return prepare(loaded, word_level(TOKENIZER[0]), max_question_length=4, **TOKENIZER[1], **recipe)
+    return prepare(loaded, word_level(TOKENIZER[0]), max_question_length=4, **TOKENIZER[1], **config)
 
 
 def reach(part: Split, *, null: bool = False, longest: int = 4, rule: str = SQUAD_V2) -> Reach:
-    recipe = SplitConfig(10, 2, 4, "first", True, null, "repair", None)
-    return inspect_split(part, recipe, max_answer_length=longest, rule=rule).reach
+    config = SplitConfig(10, 2, 4, "first", True, null, "repair", None)
+    return inspect_split(part, config, max_answer_length=longest, rule=rule).reach
 
 
 def test_they_are_means_of_what_each_question_can_get() -> None:

@@ -21,7 +21,7 @@ SHORT: dict[str, Any] = {"max_length": 10, "doc_stride": 2, "max_question_length
 
 def inspect(split: Split, longest: int = 30, **settings: Any) -> Inspection:
     values = {"max_length": 384, "doc_stride": 128, "max_question_length": 64} | settings
-    recipe = SplitConfig(
+    config = SplitConfig(
         **{
             "answers": "first",
             "allow_impossible_windows": True,
@@ -31,8 +31,8 @@ def inspect(split: Split, longest: int = 30, **settings: Any) -> Inspection:
         }
         | values
     )
-    rule = rule_of(None, null_allowed=recipe.version_2_with_negative)
-    return inspect_split(split, recipe, max_answer_length=longest, rule=rule)
+    rule = rule_of(None, null_allowed=config.version_2_with_negative)
+    return inspect_split(split, config, max_answer_length=longest, rule=rule)
 
 
 def test_every_figure_of_a_small_split() -> None:

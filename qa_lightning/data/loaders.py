@@ -1,0 +1,131 @@
+"""Loaders of batches: which windows share one, in which shapes, and where they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler, packed_shape
+from qa_lightning.data.collate import WindowDataset
+from qa_lightning.data.prefetch import PrefetchLoader
+from qa_lightning.data.shapes import Shapes
+from qa_lightning.records import Batch
+
+GPU_SHAPES = 12
+"""Shapes of batches on a GPU: SQuAD's training windows are padded by 5 % with so many."""
+
+SHARE_OF_MEMORY = 0.05
+"""Share of a GPU's memory that a split's columns may take; SQuAD's training set takes 40 MB."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where batches are wanted.
+
+    Attributes:
+        device: The device.
+        rank: The process's number.
+        world_size: How many processes there are.
+        packs: Whether the model is given the windows of a batch in one row.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    rank: int = 0
+    world_size: int = 1
+    packs: bool = False
+
+
+def training_batches(
+    dataset: WindowDataset,
+    place: Place,
+    *,
+    batch_size: int,
+    tokens_per_batch: int | None,
+    shapes: int | None,
+    seed: int,
+) -> TrainingBatchSampler:
+    """The batches of a training; the data set is given their shapes.
+
+    Args:
+        dataset: The windows to train on.
+        place: Where the batches are wanted.
+        batch_size: Windows in a batch.
+        tokens_per_batch: Tokens in a batch instead.
+        shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
+        seed: Of the order.
+    """
+    if place.packs and len(dataset):
+        dataset.shapes = packed_shape(dataset.lengths, batch_size, tokens_per_batch)
+    else:
+        dataset.shapes = _padded_shapes(
+            dataset, place, shapes, lambda lengths: tokens_per_batch // lengths if tokens_per_batch else batch_size
+        )
+    batches = TrainingBatchSampler(
+        dataset.lengths,
+        dataset.contexts,
+        batch_size,
+        tokens_per_batch,
+        dataset.shapes,
+        seed=seed,
+        rank=place.rank,
+        world_size=place.world_size,
+    )
+    if tokens_per_batch is not None or place.packs:
+        dataset.usual_batch = len(dataset) / max(1, batches.batches)
+    return batches
+
+
+def evaluation_batches(
+    dataset: WindowDataset, place: Place, *, batch_size: int, max_length: int, shapes: int | None
+) -> EvaluationBatchSampler:
+    """The batches of an evaluation; the data set is given their shapes.
+
+    Args:
+        dataset: The windows of the questions.
+        place: Where the batches are wanted.
+        batch_size: Windows of ``max_length`` tokens whose tokens a batch may have; of short ones there are more.
+        max_length: Tokens of a window at most.
+        shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
+    """
+    tokens = batch_size * max_length
+    if place.packs and len(dataset):
+        tokens = min(tokens, int(dataset.lengths.sum()))
+        most = min(4 * batch_size, tokens // int(dataset.lengths.min()))
+        dataset.shapes = Shapes.packed(dataset.lengths, most, tokens)
+    else:
+        dataset.shapes = _padded_shapes(dataset, place, shapes, lambda lengths: tokens // lengths)
+    return EvaluationBatchSampler(
+        dataset.windows, dataset.lengths, tokens, place.rank, place.world_size, dataset.shapes
+    )
+
+
+def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> DataLoader[Batch]:
+    """A loader that builds batches on the device where they are wanted.
+
+    Where the columns of a data set would take too much of a GPU's memory, a thread builds batches ahead in the host's.
+
+    Args:
+        dataset: The windows.
+        batches: Gives the rows of each batch.
+        device: The device.
+    """
+    # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+        if dataset.columns.nbytes > SHARE_OF_MEMORY * memory:
+            return PrefetchLoader(dataset, batch_size=None, sampler=batches, pin_memory=True)
+    return DataLoader(dataset.to(device), batch_size=None, sampler=batches)
+
+
+def _padded_shapes(
+    dataset: WindowDataset, place: Place, count: int | None, windows: Callable[[NDArray[np.int64]], Any]
+) -> Shapes | None:
+    """The shapes of a split's batches: few where that is asked for, or on a GPU; None: any."""
+    count = count or (None if place.device.type == "cpu" else GPU_SHAPES)
+    return None if count is None or not len(dataset) else Shapes.of(dataset.lengths, count, windows)

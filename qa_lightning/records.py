@@ -11,9 +11,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qa_lightning.utils.errors import UserError
+
 Found = dict[str, Any]
 """An answer as a Reader returns it: ``score``, ``start``, ``end`` (characters of the context, end exclusive) and
 ``answer``, its text."""
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How long contexts are cut into windows, in tokens.
+
+    Attributes:
+        max_length: Tokens of a window at most, special tokens among them.
+        doc_stride: Context tokens that neighbouring windows share.
+        max_question_length: Tokens of a question at most; a longer one is cut.
+    """
+
+    max_length: int = 384
+    doc_stride: int = 128
+    max_question_length: int = 64
+
+    def check(self, special_tokens: int, names: tuple[str, str] = ("max_length", "max_question_length")) -> None:
+        """Refuses settings under which a long question would leave no room for the context to move on.
+
+        Args:
+            special_tokens: Special tokens of a window.
+            names: What the user knows the two lengths by.
+
+        Raises:
+            UserError: Unless ``max_length - max_question_length - special_tokens > doc_stride``, and where neighbouring
+                windows would leave tokens out or a question would have none.
+        """
+        of_window, of_question = names
+        for name, value, least in (("doc_stride", self.doc_stride, 0), (of_question, self.max_question_length, 1)):
+            if value < least:
+                raise UserError(f"{name} must be at least {least}, not {value}")
+        room = self.max_length - self.max_question_length - special_tokens
+        if room <= self.doc_stride:
+            raise UserError(
+                f"doc_stride ({self.doc_stride}) leaves no room for the context to move on: {of_window} "
+                f"({self.max_length}) − {of_question} ({self.max_question_length}) − {special_tokens} special tokens = "
+                f"{room} context tokens; lower doc_stride or {of_question}, or raise {of_window}"
+            )
 
 
 @dataclass(slots=True)

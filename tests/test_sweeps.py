@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from qa_lightning.cli.main import main
-from qa_lightning.data.windows import check_lengths
+from qa_lightning.records import WindowConfig
 from tests import standins
 from tests.conftest import ROOT
 from tests.offline_wandb import OfflineRun, read_offline_run
@@ -154,7 +154,7 @@ def test_every_combination_of_lengths_leaves_room_for_the_context() -> None:
     tried = list(combinations(load("max_length_doc_stride")))
     assert len(tried) == 12
     for lengths in tried:
-        check_lengths(lengths["data.max_length"], lengths["data.doc_stride"], 64, 3)
+        WindowConfig(lengths["data.max_length"], lengths["data.doc_stride"], 64).check(3)
         assert lengths["data.max_length"] <= 512
 
 

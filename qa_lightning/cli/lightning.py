@@ -24,6 +24,7 @@ from qa_lightning.callbacks.data_report import DataReport
 from qa_lightning.callbacks.final_validation import FinalValidation
 from qa_lightning.callbacks.found_settings import FINDERS, FoundSettings
 from qa_lightning.callbacks.progress import MarkStarted
+from qa_lightning.callbacks.progress_bar import ProgressBar
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.save_config import SaveConfig
@@ -224,6 +225,10 @@ class QACLI(LightningCLI):
                 "only a training that begins searches for a batch size or a learning rate: this takes its own"
             )
             config.callbacks = theirs = [callback for callback in theirs if not isinstance(callback, FINDERS)]
+        if config.enable_progress_bar is not False and not any(
+            isinstance(callback, pl.callbacks.ProgressBar) for callback in theirs
+        ):
+            callbacks.append(ProgressBar())
         patience = self._asked.early_stopping_patience
         if patience is not None and self.subcommand == "fit":
             watched = self._get(self.config_init, "checkpoint")

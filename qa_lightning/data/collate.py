@@ -12,56 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.layout import Layout
 from qa_lightning.data.shapes import Shapes
-from qa_lightning.data.tokens import TokenIds, Tokens
-from qa_lightning.data.windows import Golds, Windows, ranges, window_gold_pairs
+from qa_lightning.data.windows import Windows, ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
 
 Ints = NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class TokenizedSplit:
-    """A split in tokens: what windows are cut from.
-
-    Attributes:
-        layout: How question and context are joined.
-        questions: Tokens of the distinct questions.
-        question_of: Each example's row in ``questions``; ``[examples]``.
-        question_lengths: Tokens of each example's question, cut ones as cut; int64 ``[examples]``.
-        contexts: Tokens of the distinct contexts.
-        context_of: Each example's row in ``contexts``; ``[examples]``.
-        golds: Token spans to train on, by example.
-        unlabelled: Examples that have answers of which none could be located, or whose answers are unknown;
-            bool ``[examples]``.
-        words: Characters of the context's word that each of its tokens belongs to, end exclusive: int32
-            ``[tokens, 2]``; None where answers need not be made of whole words.
-    """
-
-    layout: Layout
-    questions: TokenIds
-    question_of: Ints
-    question_lengths: NDArray[np.int64]
-    contexts: Tokens
-    context_of: Ints
-    golds: Golds
-    unlabelled: NDArray[np.bool_]
-    words: NDArray[np.int32] | None = None
-
-    def select(self, keep: NDArray[np.bool_]) -> TokenizedSplit:
-        """The examples where ``keep`` (bool ``[examples]``) is true; all tokens stay."""
-        counts = np.diff(self.golds.bounds)
-        kept = np.repeat(keep, counts)
-        bounds = np.concatenate([[0], np.cumsum(counts[keep])])
-        return replace(
-            self,
-            question_of=self.question_of[keep],
-            question_lengths=self.question_lengths[keep],
-            context_of=self.context_of[keep],
-            golds=Golds(self.golds.first[kept], self.golds.last[kept], bounds),
-            unlabelled=self.unlabelled[keep],
-        )
 
 
 class WindowDataset(Dataset[Batch]):

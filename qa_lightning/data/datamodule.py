@@ -25,9 +25,8 @@ from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
-from qa_lightning.data.windows import check_lengths
 from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
-from qa_lightning.records import Batch
+from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
 
@@ -112,9 +111,9 @@ class QADataModule(pl.LightningDataModule):
         on_misaligned: OnMisaligned = "repair",
         answers: AnswerChoice = "first",
         allow_impossible_windows: bool = True,
-        max_length: int = 384,
-        doc_stride: int = 128,
-        max_question_length: int = 64,
+        max_length: int = WindowConfig.max_length,
+        doc_stride: int = WindowConfig.doc_stride,
+        max_question_length: int = WindowConfig.max_question_length,
         batch_shapes: int | None = None,
         batch_size: int = 16,
         tokens_per_batch: int | None = None,
@@ -297,14 +296,9 @@ class QADataModule(pl.LightningDataModule):
             )
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
-        tokenizer, split_config = (
-            load_tokenizer(self.tokenizer_name),
-            replace(self.split_config, null_at_end=self._null_at_end()),
-        )
-        special_tokens = tokenizer.num_special_tokens_to_add(pair=True)
-        check_lengths(
-            split_config.max_length, split_config.doc_stride, split_config.max_question_length, special_tokens
-        )
+        tokenizer = load_tokenizer(self.tokenizer_name)
+        config = replace(self.split_config, null_at_end=self._null_at_end())
+        config.check(tokenizer.num_special_tokens_to_add(pair=True))
         for name, part in files.items() if isinstance(files, dict) else [("", files)]:
             training = split == "train"
             if part is None and self.dataset_name is None:
@@ -323,10 +317,10 @@ class QADataModule(pl.LightningDataModule):
                     columns=self.column_names,
                     training=training,
                     labelled=split != "predict",
-                    version_2_with_negative=split_config.version_2_with_negative,
+                    version_2_with_negative=config.version_2_with_negative,
                     form=self.text_format,
                 )
-            yield build_split(loaded, tokenizer, split_config, source=source, training=training, name=name)
+            yield build_split(loaded, tokenizer, config, source=source, training=training, name=name)
 
     def _null_at_end(self) -> bool:
         tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None

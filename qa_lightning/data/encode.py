@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from qa_lightning.data.collate import TokenizedSplit
 from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
-from qa_lightning.data.windows import Golds, locate
+from qa_lightning.data.windows import Golds, Ints, Windows, cut, locate
 from qa_lightning.utils.errors import UserError
 
 AnswerChoice = Literal["first", "most_frequent", "all"]
@@ -29,6 +28,64 @@ _CHECKED_PAIRS = 32
 
 _CHECKED_CHARACTERS = 1 << 20
 """Pairs are checked up to so many characters of contexts, but one at least."""
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """A split in tokens: what windows are cut from.
+
+    Attributes:
+        layout: How question and context are joined.
+        questions: Tokens of the distinct questions.
+        question_of: Each example's row in ``questions``; ``[examples]``.
+        question_lengths: Tokens of each example's question, cut ones as cut; int64 ``[examples]``.
+        contexts: Tokens of the distinct contexts.
+        context_of: Each example's row in ``contexts``; ``[examples]``.
+        golds: Token spans to train on, by example.
+        unlabelled: Examples that have answers of which none could be located, or whose answers are unknown;
+            bool ``[examples]``.
+        words: Characters of the context's word that each of its tokens belongs to, end exclusive: int32
+            ``[tokens, 2]``; None where answers need not be made of whole words.
+    """
+
+    layout: Layout
+    questions: TokenIds
+    question_of: Ints
+    question_lengths: NDArray[np.int64]
+    contexts: Tokens
+    context_of: Ints
+    golds: Golds
+    unlabelled: NDArray[np.bool_]
+    words: NDArray[np.int32] | None = None
+
+    def cut(self, max_length: int, doc_stride: int) -> Windows:
+        """The windows of all examples.
+
+        Args:
+            max_length: Tokens of a window at most, special tokens among them.
+            doc_stride: Context tokens that neighbouring windows share.
+        """
+        return cut(
+            self.contexts.lengths[self.context_of],
+            self.question_lengths,
+            max_length=max_length,
+            doc_stride=doc_stride,
+            special=self.layout.special_tokens,
+        )
+
+    def select(self, keep: NDArray[np.bool_]) -> TokenizedSplit:
+        """The examples where ``keep`` (bool ``[examples]``) is true; all tokens stay."""
+        counts = np.diff(self.golds.bounds)
+        kept = np.repeat(keep, counts)
+        bounds = np.concatenate([[0], np.cumsum(counts[keep])])
+        return replace(
+            self,
+            question_of=self.question_of[keep],
+            question_lengths=self.question_lengths[keep],
+            context_of=self.context_of[keep],
+            golds=Golds(self.golds.first[kept], self.golds.last[kept], bounds),
+            unlabelled=self.unlabelled[keep],
+        )
 
 
 class _Column(NamedTuple, Generic[AnyTokens]):

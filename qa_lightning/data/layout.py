@@ -42,6 +42,22 @@ class Layout:
         """How many tokens of a window belong to neither text."""
         return len(self.before) + len(self.between) + len(self.after)
 
+    def require_null(self, tokenizer: Any, advice: str) -> None:
+        """Refuses a layout without a special token where questions may be left unanswered.
+
+        Args:
+            tokenizer: The tokenizer of the layout.
+            advice: What to do, as the end of a sentence.
+
+        Raises:
+            UserError: Where null cannot be scored.
+        """
+        if self.null is None:
+            name = type(tokenizer).__name__
+            raise UserError(
+                f"the tokenizer {name} adds no special token at which 'no answer' could be scored; {advice}"
+            )
+
     def assemble(self, first: Sequence[int], second: Sequence[int]) -> list[int]:
         """The ids of one unpadded window."""
         return [*self.before, *first, *self.between, *second, *self.after]

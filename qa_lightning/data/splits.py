@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from qa_lightning.data.alignment import OnMisaligned, align
-from qa_lightning.data.collate import TokenizedSplit, WindowDataset
-from qa_lightning.data.encode import AnswerChoice, encode
+from qa_lightning.data.collate import WindowDataset
+from qa_lightning.data.encode import AnswerChoice, TokenizedSplit, encode
 from qa_lightning.data.examples import compact
 from qa_lightning.data.sources import RawSplit
-from qa_lightning.data.windows import Windows, check_lengths, cut, hold_more, window_gold_pairs
-from qa_lightning.records import Question
+from qa_lightning.data.windows import Windows, hold_more, window_gold_pairs
+from qa_lightning.records import Question, WindowConfig
 from qa_lightning.utils.errors import UserError
 
 ANSWER_TOO_LONG = "answer longer than a window"
@@ -24,13 +24,10 @@ ANSWER_WITHOUT_TOKENS = "answer without a token"
 """Why training leaves a question out whose answer stands in its context; keys of a report's ``dropped`` and ``ids``."""
 
 
-@dataclass(frozen=True)
-class SplitConfig:
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(WindowConfig):
     """How examples become windows; the arguments are those of `QADataModule`."""
 
-    max_length: int
-    doc_stride: int
-    max_question_length: int
     answers: AnswerChoice
     allow_impossible_windows: bool
     version_2_with_negative: bool
@@ -88,22 +85,15 @@ def build_split(
         null_at_end=config.null_at_end,
     )
     layout = encoded.layout
-    check_lengths(config.max_length, config.doc_stride, config.max_question_length, layout.special_tokens)
-    if layout.null is None and config.version_2_with_negative:
-        raise UserError(
-            f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "
-            "set version_2_with_negative: false with answerable questions, or choose another model"
+    config.check(layout.special_tokens)
+    if config.version_2_with_negative:
+        layout.require_null(
+            tokenizer, "set version_2_with_negative: false with answerable questions, or choose another model"
         )
     left_out: dict[str, list[str]] = {}
     if training:
         table, encoded, left_out = _learnable(table, encoded, config, source)
-    windows = cut(
-        encoded.contexts.lengths[encoded.context_of],
-        encoded.question_lengths,
-        max_length=config.max_length,
-        doc_stride=config.doc_stride,
-        special=layout.special_tokens,
-    )
+    windows = encoded.cut(config.max_length, config.doc_stride)
     ids = table["id"].to_pylist()
     counts = {"questions": len(table), "windows": len(windows)}
     counts["questions_cut"] = int(np.sum(encoded.questions.lengths[encoded.question_of] > config.max_question_length))

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.tokens import Tokens, blocks
-from qa_lightning.utils.errors import UserError
 
 Ints = NDArray[np.integer]
 
@@ -57,39 +56,6 @@ class Golds:
         """The golds of examples that have none."""
         nothing = np.zeros(0, dtype=np.int32)
         return cls(nothing, nothing, np.zeros(examples + 1, dtype=np.int64))
-
-
-def check_lengths(
-    max_length: int,
-    doc_stride: int,
-    max_question_length: int,
-    special_tokens: int,
-    names: tuple[str, str] = ("max_length", "max_question_length"),
-) -> None:
-    """Refuses settings under which a long question would leave no room for the context to move on.
-
-    Args:
-        max_length: Tokens of a window at most.
-        doc_stride: Context tokens that neighbouring windows share.
-        max_question_length: Tokens of a question at most.
-        special_tokens: Special tokens of a window.
-        names: What the user knows the two lengths by.
-
-    Raises:
-        UserError: Unless ``max_length - max_question_length - special_tokens > doc_stride``, and where neighbouring
-            windows would leave tokens out or a question would have none.
-    """
-    of_window, of_question = names
-    for name, value, least in (("doc_stride", doc_stride, 0), (of_question, max_question_length, 1)):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
-    room = max_length - max_question_length - special_tokens
-    if room <= doc_stride:
-        raise UserError(
-            f"doc_stride ({doc_stride}) leaves no room for the context to move on: {of_window} ({max_length}) − "
-            f"{of_question} ({max_question_length}) − {special_tokens} special tokens = {room} context "
-            f"tokens; lower doc_stride or {of_question}, or raise {of_window}"
-        )
 
 
 def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_stride: int, special: int) -> Windows:

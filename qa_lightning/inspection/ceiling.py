@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.data.collate import TokenizedSplit
+from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.windows import Golds, Windows, window_gold_pairs
 from qa_lightning.scoring import mlqa
 from qa_lightning.scoring.rules import normalizer, scorer

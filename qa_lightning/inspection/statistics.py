@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qa_lightning.data.encode import AnswerChoice, chosen_spans
 from qa_lightning.data.splits import Split, SplitConfig
-from qa_lightning.data.windows import cut, hold_more, locate, window_gold_pairs
+from qa_lightning.data.windows import hold_more, locate, window_gold_pairs
 from qa_lightning.inspection.ceiling import Reach, covered, reachable
 
 AROUND = 200
@@ -123,13 +123,7 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
     starts, ends, bounds = chosen_spans(table, "all")
     spans = locate(starts, ends, np.repeat(encoded.context_of, np.diff(bounds)), bounds, encoded.contexts, of_encoded)
     answer_tokens = spans.last - spans.first + 1
-    windows = cut(
-        encoded.contexts.lengths[encoded.context_of],
-        encoded.question_lengths,
-        max_length=config.max_length,
-        doc_stride=config.doc_stride,
-        special=encoded.layout.special_tokens,
-    )
+    windows = encoded.cut(config.max_length, config.doc_stride)
     beside_context = encoded.layout.special_tokens + encoded.question_lengths
     evaluated = windows
     if "windows_added" in report:

@@ -44,7 +44,7 @@ from qa_lightning.pretrained import (
     load_tokenizer,
     null_at_end,
 )
-from qa_lightning.records import Batch
+from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
 
@@ -104,9 +104,9 @@ class QALightningModule(EvaluationMixin):
         null_score_diff_threshold: float | None = None,
         language: str | dict[str, str] | None = None,
         version_2_with_negative: bool = False,
-        max_length: int = 384,
-        doc_stride: int = 128,
-        max_question_length: int = 64,
+        max_length: int = WindowConfig.max_length,
+        doc_stride: int = WindowConfig.doc_stride,
+        max_question_length: int = WindowConfig.max_question_length,
         gradient_checkpointing: bool = False,
         attn_implementation: str | None = None,
         packing: Choice = "auto",

@@ -9,13 +9,13 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
-from qa_lightning.data.windows import check_lengths
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.reader.former import LOADING, SET_ASIDE
+from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
 
-_LONGEST_WINDOW = 384
+_LONGEST_WINDOW = WindowConfig.max_length
 _LONGEST_STRIDE = 128
 
 _LARGEST = (1 << 31) - 1
@@ -138,8 +138,8 @@ class Settings:
         room = max_seq_len - self.max_question_len - special_tokens
         if doc_stride is None:
             doc_stride = max(0, min(_LONGEST_STRIDE, room // 2))
-        check_lengths(
-            max_seq_len, doc_stride, self.max_question_len, special_tokens, ("max_seq_len", "max_question_len")
+        WindowConfig(max_seq_len, doc_stride, self.max_question_len).check(
+            special_tokens, ("max_seq_len", "max_question_len")
         )
         return max_seq_len, doc_stride
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.data.windows import Ints, cut
+from qa_lightning.data.windows import Ints
 from qa_lightning.data.word_spans import tokenizer_words, whole_words
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
@@ -49,16 +49,13 @@ def make_windows(
         words=_words(plan, tokenizer),
         spare=("who", "somebody"),
     )
-    if encoded.layout.null is None and plan.handle_impossible_answer:
-        raise UserError(
-            f"the tokenizer {type(tokenizer).__name__} adds no special token at which 'no answer' could be scored; "
-            "set handle_impossible_answer=False"
-        )
+    if plan.handle_impossible_answer:
+        encoded.layout.require_null(tokenizer, "set handle_impossible_answer=False")
     max_length, doc_stride = plan.lengths(longest, tokenizer, encoded.layout.special_tokens)
     lengths = encoded.contexts.lengths[encoded.context_of], encoded.question_lengths
     if plan.legacy:
         _check_room(questions, *lengths, max_length - encoded.layout.special_tokens, doc_stride)
-    windows = cut(*lengths, max_length=max_length, doc_stride=doc_stride, special=encoded.layout.special_tokens)
+    windows = encoded.cut(max_length, doc_stride)
     counts = np.bincount(windows.example, minlength=len(pairs)).tolist()
     asked = [
         Question(row, str(row), question, context, None, count)

@@ -13,7 +13,6 @@ from qa_lightning.data.tokens import Tokens, plain_backend
 from qa_lightning.data.windows import (
     Golds,
     Windows,
-    check_lengths,
     cut,
     held,
     hold_more,
@@ -21,6 +20,7 @@ from qa_lightning.data.windows import (
     ranges,
     window_gold_pairs,
 )
+from qa_lightning.records import WindowConfig
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import word_level
 
@@ -72,7 +72,7 @@ def test_cut_is_the_loop(examples: list[tuple[int, int]], special: int, stride: 
     max_length = longest + special + stride + more
     contexts = np.array([context for context, _ in examples], dtype=np.int64)
     questions = np.array([min(question, longest) for _, question in examples], dtype=np.int64)
-    check_lengths(max_length, stride, longest, special)
+    WindowConfig(max_length, stride, longest).check(special)
     windows = cut(contexts, questions, max_length=max_length, doc_stride=stride, special=special)
     assert as_tuples(windows) == [
         (row, *span)
@@ -97,14 +97,14 @@ def test_cut_is_the_tokenizers_truncation(context: int, question: int, stride: i
 
 
 def test_lengths_must_let_the_context_move_on() -> None:
-    check_lengths(384, 128, 64, 3)
-    check_lengths(196, 128, 64, 3)
+    WindowConfig(384, 128, 64).check(3)
+    WindowConfig(196, 128, 64).check(3)
     with pytest.raises(UserError, match=r"doc_stride \(128\) leaves no room .* max_length \(195\) .* = 128 context"):
-        check_lengths(195, 128, 64, 3)
+        WindowConfig(195, 128, 64).check(3)
     with pytest.raises(UserError, match="doc_stride must be at least 0, not -1"):
-        check_lengths(384, -1, 64, 3)
+        WindowConfig(384, -1, 64).check(3)
     with pytest.raises(UserError, match="max_question_length must be at least 1, not 0"):
-        check_lengths(384, 128, 0, 3)
+        WindowConfig(384, 128, 0).check(3)
 
 
 # Locating

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.data.collate import TokenizedSplit
+from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.offsets import add_marks, trim
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.tokens import TokenIds, Tokens
@@ -137,7 +137,16 @@ def split(*golds: tuple[str, ...], **config: Any) -> Split:
 
 
 def reach(part: Split, *, null: bool = False, longest: int = 4, rule: str = SQUAD_V2) -> Reach:
-    config = SplitConfig(10, 2, 4, "first", True, null, "repair", None)
+    config = SplitConfig(
+        max_length=10,
+        doc_stride=2,
+        max_question_length=4,
+        answers="first",
+        allow_impossible_windows=True,
+        version_2_with_negative=null,
+        on_misaligned="repair",
+        cache_dir=None,
+    )
     return inspect_split(part, config, max_answer_length=longest, rule=rule).reach
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from qa_lightning.cli.lightning import QACLI
@@ -33,6 +34,7 @@ from qa_lightning.pretrained import load_tokenizer
 from qa_lightning.runs.resume import earlier_settings
 from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_of
+from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
 from qa_lightning.utils.refusals import Progress, unwrap_user_errors
@@ -63,11 +65,11 @@ class DataCLI(QACLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of ``inspect`` to those of ``fit``."""
-        parser.add_argument("--samples", type=int, default=10, help="How many examples to show.")
+        parser.add_argument("--samples", type=NonNegativeInt, default=10, help="How many examples to show.")
         parser.add_argument(
-            "--windows", type=int, default=1, help="Of how many examples to show a window with its tokens."
+            "--windows", type=NonNegativeInt, default=1, help="Of how many examples to show a window with its tokens."
         )
-        parser.add_argument("--seed", type=int, default=0, help="Of the examples.")
+        parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Of the examples.")
         parser.add_argument("--html", type=str | None, default=None, help="File to write the same to, as a page.")
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
@@ -104,14 +106,7 @@ def run(arguments: list[str]) -> None:
     cli = DataCLI(arguments)
     config, data = cli.config, cli.data
     max_answer_length = config.model.init_args.get("max_answer_length", 30)
-    for name, value, least in (
-        ("max_answer_length", max_answer_length, 1),
-        ("samples", config.samples, 0),
-        ("windows", config.windows, 0),
-        ("seed", config.seed, 0),
-    ):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
+    check_between("max_answer_length", max_answer_length, 1)
     page = config.html and Path(config.html)
     if page and page.is_dir():
         raise UserError(f"{page}: is a folder; --html names a file")

@@ -127,7 +127,11 @@ def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if files:
             yield title, ", ".join(public_name(str(file)) if file else "" for file in _flat(files))
         elif data.get("dataset_name") and split != "test":
-            parts = (public_name(str(data["dataset_name"])), data.get("dataset_config_name"), data.get(f"{split}_split"))
+            parts = (
+                public_name(str(data["dataset_name"])),
+                data.get("dataset_config_name"),
+                data.get(f"{split}_split"),
+            )
             yield title, ", ".join(str(part) for part in parts if part)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lightning.utils.errors import UserError
 from qa_lightning.runs.questions import scored_by
 from qa_lightning.scoring.figures import HAS_ANSWER, NO_ANSWER
 from qa_lightning.scoring.intervals import Ints, bootstrap_intervals, cluster_sums
 from qa_lightning.scoring.squad import first_ids
 from qa_lightning.scoring.thresholds import Bools, Floats
+from qa_lightning.utils.errors import UserError
 
 _COMPARED = ["row", "id", "question", "context", "golds", "prediction", "exact_match", "f1"]
 

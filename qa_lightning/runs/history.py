@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from qa_lightning.utils.errors import UserError
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.scoring.figures import PROGRESS, is_interval
 from qa_lightning.scoring.thresholds import Floats
+from qa_lightning.utils.errors import UserError
 
 Scores = dict[str, Any]
 """An evaluation set's figures by plain name, ``f1``; an interval is a list of two, ``f1_ci95``."""

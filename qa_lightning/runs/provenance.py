@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from qa_lightning.utils.errors import UserError
 from qa_lightning.pretrained import checkpoint_config, is_checkpoint
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.history import Scores, read_scores
 from qa_lightning.scoring.figures import PROGRESS
+from qa_lightning.utils.errors import UserError
 
 _TRAINING = (
     "learning_rate optimizer lr_scheduler_type weight_decay warmup_ratio warmup_steps batch_size tokens_per_batch "

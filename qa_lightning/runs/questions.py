@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.files import whole_file
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.question_types import question_type
 from qa_lightning.scoring.rules import scorer
 from qa_lightning.scoring.squad import Scorer
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import whole_file
 
 if TYPE_CHECKING:  # the verbs that read a table need no torch
     from qa_lightning.records import Prediction, Question

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qa_lightning.runs.comparison import clusters, compare, holm, intervals_of, score_columns
-from qa_lightning.utils.errors import UserError
 from qa_lightning.runs.questions import SCHEMA, read_table, write_table
+from qa_lightning.utils.errors import UserError
 
 
 def table_of(f1, paragraphs, **columns):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from qa_lightning.runs.history import read_curves, read_scores, run_name
 from qa_lightning.utils.errors import UserError
-from qa_lightning.runs.history import read_curves, run_name, read_scores
 from tests.report.runs import make_run, write_log
 
 HEADER = "epoch,step,train/loss,val/f1\n"

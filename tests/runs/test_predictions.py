@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from qa_lightning.runs import predictions
-from qa_lightning.runs.predictions import remove_evaluation, write_predictions
-from qa_lightning.runs.folder import QUESTIONS
-from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.records import Answer, Answers, Prediction, Question
+from qa_lightning.runs import predictions
+from qa_lightning.runs.folder import QUESTIONS
+from qa_lightning.runs.predictions import remove_evaluation, write_predictions
+from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.scoring.rules import SQUAD_V2
 
 

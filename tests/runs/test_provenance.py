@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from qa_lightning.utils.errors import UserError
 from qa_lightning.runs.provenance import Provenance, on_hub, provenance_of, public_name
+from qa_lightning.utils.errors import UserError
 
 
 def write_run(folder: Path, metrics: dict[str, Any], model: dict[str, Any], **data: Any) -> Path:

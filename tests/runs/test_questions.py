@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.runs import questions
-from qa_lightning.utils.errors import UserError
 from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import SCHEMA, read_questions, read_table, scored_by, tabulate, write_table
-from qa_lightning.records import Answer, Answers, Prediction, Question
 from qa_lightning.scoring.rules import SQUAD_V2
+from qa_lightning.utils.errors import UserError
 
 CONTEXT = "Ada wrote the first program in London."
 LONDON = Answer("in London", 28, 37, 1.0, 2.0, 0.5)

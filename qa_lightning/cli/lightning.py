@@ -36,6 +36,7 @@ from qa_lightning.exporting.upload import check_name
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.runs.creation import new_run_dir, sole_run, without_false_start
+from qa_lightning.runs.folder import LOGS
 from qa_lightning.runs.resume import earlier_settings, resolve_checkpoint
 from qa_lightning.trainer_settings import check_trainer_settings
 from qa_lightning.utils.bounds import check_between
@@ -240,7 +241,7 @@ class QACLI(LightningCLI):
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides the loggers that the config names: the report draws its learning curves from these files.
-            own = CSVLogger(config.default_root_dir, name="logs")
+            own = CSVLogger(config.default_root_dir, name=LOGS)
             others = [] if config.logger in (None, True) else config.logger
             kwargs["logger"] = [*(others if isinstance(others, list) else [others]), own]
         self.config[self.subcommand] = self._asked  # what is saved: not where this process found things

@@ -38,7 +38,7 @@ from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
 from qa_lightning.utils.refusals import Progress, unwrap_user_errors
-from qa_lightning.utils.terminal import printable
+from qa_lightning.utils.terminal import plain_text, printable
 
 SIDE_BY_SIDE = 2
 """Splits that stand beside each other in the terminal, so that 80 columns hold them."""
@@ -192,32 +192,32 @@ def _print(
     console = Console()
     shown = RichTable("setting", "value", title="Settings")
     for name, value in settings:
-        shown.add_row(name, Text(printable(value)))
+        shown.add_row(name, plain_text(value))
     console.print(shown)
     for table in tables:
         shown = RichTable(title=table.title)
         for number, name in enumerate(table.head):
-            shown.add_column(Text(printable(name)), justify="right" if number else "left", overflow="fold")
+            shown.add_column(plain_text(name), justify="right" if number else "left", overflow="fold")
         for group, rows in table.groups:
             shown.add_section()
             shown.add_row(Text(group, style="bold"))
             for row in rows:
-                shown.add_row(*(Text(printable(cell)) for cell in row))
+                shown.add_row(*(plain_text(cell) for cell in row))
         console.print(shown)
     mark = ("", "") if console.is_terminal else ("»", "«")  # where style is lost
     for number, example in enumerate(examples, 1):
-        console.rule(Text(printable(f"Example {number} · {example.id}")))
-        console.print(Text(printable(example.question), style="bold"))
-        text = Text(printable(example.before))
+        console.rule(plain_text(f"Example {number} · {example.id}"))
+        console.print(plain_text(example.question, style="bold"))
+        text = plain_text(example.before)
         if example.answer is not None:
             text.append(mark[0] + printable(example.answer) + mark[1], style="bold reverse")
         console.print(text.append(printable(example.after)))
         for name, value in notes(example).items():
             console.print(Text(f"{name}: {printable(value)}", style="italic"))
     for window in windows:
-        console.rule(Text(printable(window_title(window))))
-        console.print(Text(printable(window.decoded)))
+        console.rule(plain_text(window_title(window)))
+        console.print(plain_text(window.decoded))
         shown = RichTable(*TOKEN_COLUMNS)
         for cells in token_rows(window, whole=False):
-            shown.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if cells[-1] else None)
+            shown.add_row(*(plain_text(cell) for cell in cells), style="bold" if cells[-1] else None)
         console.print(shown)

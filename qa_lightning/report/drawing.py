@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qa_lightning.report.analysis import Calibration, Floats, Group
+from qa_lightning.runs.analysis import Calibration, Floats, Group
 from qa_lightning.utils.html import PALETTE
 
 _COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft")}

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qa_lightning.data.datamodule import QADataModule
+    from qa_lightning.modeling.module import QALightningModule
     from qa_lightning.reader.pipeline import pipeline
     from qa_lightning.reader.reader import Reader
 
 __version__ = "0.1.0"
-__all__ = ["Reader", "__version__", "pipeline"]
+__all__ = ["QADataModule", "QALightningModule", "Reader", "__version__", "pipeline"]
+
+_PLACES = {
+    "QADataModule": "qa_lightning.data.datamodule",
+    "QALightningModule": "qa_lightning.modeling.module",
+    "Reader": "qa_lightning.reader.reader",
+    "pipeline": "qa_lightning.reader.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`Reader` and `pipeline`, imported when they are asked for, since they take seconds that the rest need not."""
-    if name == "Reader":
-        from qa_lightning.reader.reader import Reader
-
-        return Reader
-    if name == "pipeline":
-        from qa_lightning.reader.pipeline import pipeline
-
-        return pipeline
+    """Imports a public name when it is asked for, since that takes seconds that the rest need not."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warning
 from qa_lightning.records import Found
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.sentences import excerpt
-from qa_lightning.utils.terminal import printable
+from qa_lightning.utils.terminal import plain_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ def show(console: Console, questions: Sequence[str], answers: Sequence[Sequence[
     styled = console.color_system is not None
     for question, found in zip(questions, answers, strict=True):
         if len(questions) > 1:
-            console.print(Text(printable(question), style="bold"), soft_wrap=True)
+            console.print(plain_text(question, style="bold"), soft_wrap=True)
         table = Table.grid(padding=(0, 2))
         for answer in found:
             score, sentence = f"{answer['score']:.3f}", in_sentence(answer, context, styled)

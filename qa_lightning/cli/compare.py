@@ -16,7 +16,7 @@ from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.runs.comparison import Change, Comparison, compare, holm
 from qa_lightning.runs.questions import read_questions
 from qa_lightning.utils.files import write_json
-from qa_lightning.utils.terminal import printable
+from qa_lightning.utils.terminal import NO_ANSWER, list_answers, plain_text, printable
 
 
 def run(arguments: list[str]) -> None:
@@ -135,7 +135,7 @@ def _print_runs(console: Console, comparison: Comparison) -> None:
     for side, runs in (("A", comparison.a), ("B", comparison.b)):
         for place, name in enumerate(runs):
             means = (getattr(difference, side.lower())[place] for difference in comparison.differences.values())
-            table.add_row(Text(printable(name)), side, *(f"{mean:.2f}" for mean in means))
+            table.add_row(plain_text(name), side, *(f"{mean:.2f}" for mean in means))
     console.print(table)
 
 
@@ -178,7 +178,7 @@ def _print_changes(console: Console, title: str, changes: Sequence[Change], show
         table.add_column(name, overflow="fold")
     for change in changes[:show]:
         cells = (change.id, change.question, *map(_answers, (change.golds, change.a, change.b)))
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_row(*(plain_text(cell) for cell in cells))
     console.print(table)
 
 
@@ -189,7 +189,7 @@ def _ways(comparison: Comparison, score: str) -> tuple[list[Change], list[Change
 
 
 def _answers(texts: Sequence[str]) -> str:
-    return " | ".join(dict.fromkeys(text or "(no answer)" for text in texts or ("",)))
+    return list_answers(text or NO_ANSWER for text in texts or ("",))
 
 
 def _mean(runs: Sequence[float]) -> str:

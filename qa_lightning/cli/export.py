@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lightning.cli.arguments import VerbParser
-from qa_lightning.utils.terminal import printable
+from qa_lightning.utils.terminal import plain_text
 
 if TYPE_CHECKING:
     from qa_lightning.exporting.measure import Quantized
@@ -74,7 +74,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 def _print_comparison(comparison: Quantized) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(
         "model",
@@ -82,7 +81,7 @@ def _print_comparison(comparison: Quantized) -> None:
         "F1",
         "questions/s",
         "MB",
-        title=Text(printable(f"{comparison.questions:,} questions of {comparison.data}")),
+        title=plain_text(f"{comparison.questions:,} questions of {comparison.data}"),
     )
     for row in comparison.rows():
         table.add_row(*row)

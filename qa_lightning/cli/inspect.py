@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from qa_lightning.cli.lightning import QACLI
@@ -33,10 +34,11 @@ from qa_lightning.pretrained import load_tokenizer
 from qa_lightning.runs.resume import earlier_settings
 from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_of
+from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
 from qa_lightning.utils.refusals import Progress, unwrap_user_errors
-from qa_lightning.utils.terminal import printable
+from qa_lightning.utils.terminal import plain_text, printable
 
 SIDE_BY_SIDE = 2
 """Splits that stand beside each other in the terminal, so that 80 columns hold them."""
@@ -63,11 +65,11 @@ class DataCLI(QACLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of ``inspect`` to those of ``fit``."""
-        parser.add_argument("--samples", type=int, default=10, help="How many examples to show.")
+        parser.add_argument("--samples", type=NonNegativeInt, default=10, help="How many examples to show.")
         parser.add_argument(
-            "--windows", type=int, default=1, help="Of how many examples to show a window with its tokens."
+            "--windows", type=NonNegativeInt, default=1, help="Of how many examples to show a window with its tokens."
         )
-        parser.add_argument("--seed", type=int, default=0, help="Of the examples.")
+        parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Of the examples.")
         parser.add_argument("--html", type=str | None, default=None, help="File to write the same to, as a page.")
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
@@ -104,14 +106,7 @@ def run(arguments: list[str]) -> None:
     cli = DataCLI(arguments)
     config, data = cli.config, cli.data
     max_answer_length = config.model.init_args.get("max_answer_length", 30)
-    for name, value, least in (
-        ("max_answer_length", max_answer_length, 1),
-        ("samples", config.samples, 0),
-        ("windows", config.windows, 0),
-        ("seed", config.seed, 0),
-    ):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
+    check_between("max_answer_length", max_answer_length, 1)
     page = config.html and Path(config.html)
     if page and page.is_dir():
         raise UserError(f"{page}: is a folder; --html names a file")
@@ -197,32 +192,32 @@ def _print(
     console = Console()
     shown = RichTable("setting", "value", title="Settings")
     for name, value in settings:
-        shown.add_row(name, Text(printable(value)))
+        shown.add_row(name, plain_text(value))
     console.print(shown)
     for table in tables:
         shown = RichTable(title=table.title)
         for number, name in enumerate(table.head):
-            shown.add_column(Text(printable(name)), justify="right" if number else "left", overflow="fold")
+            shown.add_column(plain_text(name), justify="right" if number else "left", overflow="fold")
         for group, rows in table.groups:
             shown.add_section()
             shown.add_row(Text(group, style="bold"))
             for row in rows:
-                shown.add_row(*(Text(printable(cell)) for cell in row))
+                shown.add_row(*(plain_text(cell) for cell in row))
         console.print(shown)
     mark = ("", "") if console.is_terminal else ("»", "«")  # where style is lost
     for number, example in enumerate(examples, 1):
-        console.rule(Text(printable(f"Example {number} · {example.id}")))
-        console.print(Text(printable(example.question), style="bold"))
-        text = Text(printable(example.before))
+        console.rule(plain_text(f"Example {number} · {example.id}"))
+        console.print(plain_text(example.question, style="bold"))
+        text = plain_text(example.before)
         if example.answer is not None:
             text.append(mark[0] + printable(example.answer) + mark[1], style="bold reverse")
         console.print(text.append(printable(example.after)))
         for name, value in notes(example).items():
             console.print(Text(f"{name}: {printable(value)}", style="italic"))
     for window in windows:
-        console.rule(Text(printable(window_title(window))))
-        console.print(Text(printable(window.decoded)))
+        console.rule(plain_text(window_title(window)))
+        console.print(plain_text(window.decoded))
         shown = RichTable(*TOKEN_COLUMNS)
         for cells in token_rows(window, whole=False):
-            shown.add_row(*(Text(printable(cell)) for cell in cells), style="bold" if cells[-1] else None)
+            shown.add_row(*(plain_text(cell) for cell in cells), style="bold" if cells[-1] else None)
         console.print(shown)

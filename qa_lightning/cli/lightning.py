@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jsonargparse.typing import register_type
+from jsonargparse.typing import NonNegativeInt, register_type
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -37,6 +37,7 @@ from qa_lightning.exporting.upload import check_name
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.runs.creation import new_run_dir, sole_run, without_false_start
+from qa_lightning.runs.folder import LOGS
 from qa_lightning.runs.resume import earlier_settings, resolve_checkpoint
 from qa_lightning.trainer_settings import check_trainer_settings
 from qa_lightning.utils.bounds import check_between
@@ -113,7 +114,7 @@ class QACLI(LightningCLI):
         )
         parser.add_argument(
             "--early_stopping_patience",
-            type=int | None,
+            type=NonNegativeInt | None,
             default=None,
             help="Stop after so many validations without a better score.",
         )
@@ -171,8 +172,6 @@ class QACLI(LightningCLI):
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
         check_trainer_settings(config.trainer)
-        if config.early_stopping_patience is not None:
-            check_between("early_stopping_patience", config.early_stopping_patience, 0)
         if config.run_dir is not None:
             config.run_dir = os.path.expanduser(config.run_dir)  # as Lightning does
         end_by_exception(stop_main_process)
@@ -247,7 +246,7 @@ class QACLI(LightningCLI):
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides the loggers that the config names: the report draws its learning curves from these files.
-            own = CSVLogger(config.default_root_dir, name="logs")
+            own = CSVLogger(config.default_root_dir, name=LOGS)
             others = [] if config.logger in (None, True) else config.logger
             kwargs["logger"] = [*(others if isinstance(others, list) else [others]), own]
         self.config[self.subcommand] = self._asked  # what is saved: not where this process found things

@@ -25,6 +25,11 @@ _UNKNOWN = re.compile(
 _ALIKE = 0.65
 """How alike (0 to 1) an unknown key and the one that is suggested for it must be."""
 
+_TOO_SMALL = re.compile(
+    r"(?P<key>[\w.]+): Not of type \w+: (?P<value>\S+ )?does not conform to restriction v>=(?P<least>\d+)"
+)
+_NO_NUMBER = re.compile(r"Not of type \w*Int: invalid literal for int\(\) with base 10: ")
+
 _NOISE = re.compile(r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>$|Given value")
 
 _load_yaml = get_loader("yaml")
@@ -79,7 +84,11 @@ def short_message(message: str, keys: list[str]) -> str:
         return f"unknown key {name!r}; did you mean {near[0]!r}?" if near else f"unknown key {name!r}; see --help"
     lines = [line.strip(" -") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not _NOISE.match(line))
-    return re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r'Parser key "([\w.]+)":', r"\1:", text))
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r'Parser key "([\w.]+)":', r"\1:", text))
+    if small := _TOO_SMALL.search(text):
+        value = f", not {small['value'].strip()}" if small["value"] else ""
+        return f"{small['key']} must be at least {small['least']}{value}"
+    return _NO_NUMBER.sub("not a whole number: ", text)
 
 
 def named_places(arguments: list[str]) -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.questions import read_questions
 
 
@@ -28,7 +29,7 @@ def run(arguments: list[str]) -> None:
     from qa_lightning.report.page import write_page
     from qa_lightning.runs.history import read_curves, read_scores, run_name
 
-    output = options.output or options.run / "report.html"
+    output = options.output or RunFolder(options.run).report
     scores, curves = read_scores(options.run), read_curves(options.run)
     write_page(output, run_name(options.run), table, scores, curves, options.n_best, options.questions)
     print(f"The report is in {output}")

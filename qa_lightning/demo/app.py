@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qa_lightning.demo.examples import examples
+from qa_lightning.demo.sample_questions import sample_questions
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.bodies import BodyLimit
 from qa_lightning.utils.errors import UserError
@@ -65,7 +65,7 @@ def make_app(reader: Reader, name: str, host: str) -> Starlette:
         .render(
             name=name,
             setup={
-                "examples": [{"question": example.question, "context": example.context} for example in examples()],
+                "examples": [{"question": sample.question, "context": sample.context} for sample in sample_questions()],
                 "longestQuestion": LONGEST_QUESTION,
                 "longestContext": LONGEST_CONTEXT,
             },

@@ -10,6 +10,7 @@ from qa_lightning.inspection.statistics import Example
 from qa_lightning.inspection.tables import TOKEN_COLUMNS, Table, token_rows, window_title
 from qa_lightning.inspection.window_view import WindowView
 from qa_lightning.utils.html import content_policy, html_environment, source_hash, style_sheet
+from qa_lightning.utils.terminal import list_answers
 
 _PACKAGE = "qa_lightning.inspection"
 
@@ -55,7 +56,7 @@ def notes(example: Example) -> dict[str, str]:
     if example.answer is None:
         remarks["answer"] = "none, the question is unanswerable"
     if example.golds:
-        remarks["published"] = " | ".join(example.golds)
+        remarks["published"] = list_answers(example.golds)
     if example.answer is not None and example.label != example.answer:
         remarks["tokens cover"] = example.label or "nothing"
     return remarks

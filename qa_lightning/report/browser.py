@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lightning.report.analysis import OUTCOMES, outcome
+from qa_lightning.runs.analysis import OUTCOMES, outcome
 
 BUDGET = 8_000_000
 """Bytes that the questions of a page may take."""

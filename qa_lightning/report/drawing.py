@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qa_lightning.report.analysis import Calibration, Group
+from qa_lightning.runs.analysis import Calibration, Group
 from qa_lightning.scoring.thresholds import Floats
 from qa_lightning.utils.html import PALETTE
 

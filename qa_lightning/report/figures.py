@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
-from qa_lightning.report.analysis import (
+from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
+from qa_lightning.runs.analysis import (
     Group,
     by_size,
     by_tenth,
     by_type,
     calibration,
 )
-from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
 from qa_lightning.scoring.figures import THRESHOLD_IN_USE
 from qa_lightning.scoring.thresholds import (
     Bools,

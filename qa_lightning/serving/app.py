@@ -19,7 +19,7 @@ from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import CLIENT_HAS_GONE, BodyLimit
 from qa_lightning.serving.docs import CONTENT_POLICY, docs_page
 from qa_lightning.serving.limits import Limits
-from qa_lightning.serving.messages import Answers, ErrorResponse, Health, PredictRequest
+from qa_lightning.serving.messages import ErrorResponse, Health, PredictRequest, PredictResponse
 from qa_lightning.utils.errors import UserError
 
 OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -66,7 +66,7 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
     settings = batcher.reader.settings
 
     @app.post("/predict", responses=_RESPONSES, response_description="The answers.")
-    async def predict(asked: PredictRequest, request: Request) -> Answers:
+    async def predict(asked: PredictRequest, request: Request) -> PredictResponse:
         """Answers a question, or several."""
         plan = settings.updated(asked.settings())
         pairs, form = read_pairs(asked.inputs, asked.question, asked.context)

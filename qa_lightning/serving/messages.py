@@ -52,7 +52,7 @@ class PredictRequest(BaseModel):
         return self.model_dump(exclude={"question", "context", "inputs"}, exclude_none=True)
 
 
-class Answer(BaseModel):
+class AnswerSpan(BaseModel):
     """A span of the context."""
 
     score: float = Field(description="How likely it is among the best answers; from 0 to 1.")
@@ -61,7 +61,7 @@ class Answer(BaseModel):
     answer: str = Field(description='Its text; empty for "no answer".')
 
 
-Answers = Answer | list[Answer] | list[list[Answer]]
+PredictResponse = AnswerSpan | list[AnswerSpan] | list[list[AnswerSpan]]
 """For one question its answer, or with ``top_k`` above 1 a list of answers; for several a list of these."""
 
 

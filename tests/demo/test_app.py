@@ -14,7 +14,7 @@ import pytest
 
 from qa_lightning import Reader
 from qa_lightning.demo.app import LARGEST_BODY, LONGEST_CONTEXT, LONGEST_QUESTION, is_own_name, make_app
-from qa_lightning.demo.examples import examples
+from qa_lightning.demo.sample_questions import sample_questions
 from qa_lightning.reader.settings import Settings
 from tests.tiny import PASSAGES, tiny_folder
 
@@ -177,7 +177,7 @@ def test_a_failure_is_told_and_ends_nothing() -> None:
 
 
 def test_examples_can_be_asked() -> None:
-    for one in examples():
+    for one in sample_questions():
         assert 0 < len(one.question) <= LONGEST_QUESTION
         assert 0 < len(one.context) <= LONGEST_CONTEXT
-    assert len({one.question for one in examples()}) == len(examples())
+    assert len({one.question for one in sample_questions()}) == len(sample_questions())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from qa_lightning.data.synthetic import SyntheticCorpus
 
 
-class Example(NamedTuple):
+class SampleQuestion(NamedTuple):
     """A question and the text that its answer stands in, or does not."""
 
     question: str
@@ -37,15 +37,15 @@ _ARABIC = (
 )
 
 
-def examples() -> list[Example]:
-    """The examples: of some languages, one without an answer, and one of the corpus that quick starts train on."""
+def sample_questions() -> list[SampleQuestion]:
+    """Lists questions in some languages, one without an answer, and one of the corpus that quick starts train on."""
     rows = SyntheticCorpus(validation_passages=2).rows("validation")
     made = next(row for row in rows if row["answers"]["text"])
     return [
-        Example("Who gave the tower its arches?", _TOWER),
-        Example("How many people climb the tower every year?", _TOWER),
-        Example("What did Ada Lovelace add to the article?", _PROGRAM),
-        Example("富士山の標高は何メートルですか？", _JAPANESE),
-        Example("أين يلتقي النيل الأبيض بالنيل الأزرق؟", _ARABIC),
-        Example(made["question"], made["context"]),
+        SampleQuestion("Who gave the tower its arches?", _TOWER),
+        SampleQuestion("How many people climb the tower every year?", _TOWER),
+        SampleQuestion("What did Ada Lovelace add to the article?", _PROGRAM),
+        SampleQuestion("富士山の標高は何メートルですか？", _JAPANESE),
+        SampleQuestion("أين يلتقي النيل الأبيض بالنيل الأزرق؟", _ARABIC),
+        SampleQuestion(made["question"], made["context"]),
     ]

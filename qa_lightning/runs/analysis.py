@@ -1,4 +1,4 @@
-"""The numbers behind the charts: outcomes, groups of questions, calibration.
+"""Numbers over the questions of a run: what came of each, groups of them, calibration.
 
 Scores of questions are on a scale of 0 to 100, as in the table of `qa_lightning.runs.questions`.
 """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lightning.report.analysis import (
+from qa_lightning.runs.analysis import (
     OUTCOMES,
     Group,
     by_size,

@@ -25,7 +25,7 @@ from qa_lightning.inspection.tables import (
     Table,
     lengths,
     numbers,
-    settings_of,
+    settings_rows,
     token_rows,
     window_title,
 )
@@ -132,7 +132,7 @@ def run(arguments: list[str]) -> None:
         tokenizer = load_tokenizer(str(data.tokenizer_name))
         windows = sample_windows(shown, tokenizer, config.windows, config.seed)
 
-    settings, of_lengths = settings_of(data, max_answer_length), lengths(found)
+    settings, of_lengths = settings_rows(data, max_answer_length), lengths(found)
     few = [dict(list(found.items())[i : i + SIDE_BY_SIDE]) for i in range(0, len(found), SIDE_BY_SIDE)]
     _print(settings, [*map(numbers, few), of_lengths], examples, windows)
     if page:

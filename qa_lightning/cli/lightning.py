@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jsonargparse.typing import NonNegativeInt, register_type
+from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -114,7 +114,7 @@ class QACLI(LightningCLI):
         )
         parser.add_argument(
             "--early_stopping_patience",
-            type=NonNegativeInt | None,
+            type=int | None,  # jsonargparse's own type would get into checkpoints, which hold plain data only
             default=None,
             help="Stop after so many validations without a better score.",
         )
@@ -172,6 +172,8 @@ class QACLI(LightningCLI):
         self._asked = copy.deepcopy(config)
         self._asked.ckpt_path = self._asked.run_dir = None
         check_trainer_settings(config.trainer)
+        if config.early_stopping_patience is not None:
+            check_between("early_stopping_patience", config.early_stopping_patience, 0)
         if config.run_dir is not None:
             config.run_dir = os.path.expanduser(config.run_dir)  # as Lightning does
         end_by_exception(stop_main_process)

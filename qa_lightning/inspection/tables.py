@@ -30,7 +30,7 @@ class Table:
     groups: Sequence[tuple[str, Sequence[Sequence[str]]]]
 
 
-def settings_of(data: QADataModule, max_answer_length: int) -> list[tuple[str, str]]:
+def settings_rows(data: QADataModule, max_answer_length: int) -> list[tuple[str, str]]:
     """Names and values of what the numbers depend on."""
     config = data.split_config
     values = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import html
 import io
@@ -36,6 +37,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that are made, once per process: the options do not change while it runs."""
     if not _pages:
         _pages["reference/options.md"] = options_page()
+        _pages["reference/tree.md"] = tree_page()
     for page, source in COPIES.items():
         _pages[page] = (ROOT / source).read_text(encoding="utf-8")
     for page, content in _pages.items():
@@ -120,9 +122,28 @@ def listed(options: list[Option]) -> list[str]:
     return [*lines, "</dl>"]
 
 
+def tree_page() -> str:
+    """Every module of the package with the first line of its docstring, as Markdown."""
+    package = ROOT / "qa_lightning"
+    lines = ["# Every module", "", "Each module of the package, with what it says of itself.", ""]
+    for folder in [package, *sorted(path.parent for path in package.glob("*/__init__.py"))]:
+        name = "" if folder == package else f"{folder.name}/"
+        lines += [f"## qa_lightning/{name}", "", first_line(folder / "__init__.py"), ""]
+        modules = (path for path in sorted(folder.glob("*.py")) if path.stem != "__init__")
+        lines += [f"- `{name}{path.name}`: {first_line(path)}" for path in modules]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.split("\n", 1)[0]
+
+
 def help_of(*arguments: str) -> str:
     """What a command line that asks for help prints."""
-    from qa_lightning.cli import main
+    from qa_lightning.__main__ import main
 
     os.environ["COLUMNS"] = "90"
     out = io.StringIO()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_lightning.cli import main
+from qa_lightning.__main__ import main
 from tests.conftest import ROOT
 from tests.training import trains
 

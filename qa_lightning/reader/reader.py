@@ -17,14 +17,14 @@ from qa_lightning.errors import UserError
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
 from qa_lightning.pretrained import load_settings, load_tokenizer, model_of, null_at_end
 from qa_lightning.reader.inputs import Pair, read_pairs
-from qa_lightning.reader.listing import NOTHING, listing
+from qa_lightning.reader.listing import NOTHING, Found, listing
 from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.more import with_more
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
 from qa_lightning.reader.windows import make_windows
-from qa_lightning.records import Found, Prediction
+from qa_lightning.records import Prediction
 
 BLOCK = 1024
 """Questions that are read, tokenised and put into batches together; a stream is answered block by block."""

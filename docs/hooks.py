@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import html
 import io
@@ -36,6 +37,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that are made, once per process: the options do not change while it runs."""
     if not _pages:
         _pages["reference/options.md"] = options_page()
+        _pages["reference/tree.md"] = tree_page()
     for page, source in COPIES.items():
         _pages[page] = (ROOT / source).read_text(encoding="utf-8")
     for page, content in _pages.items():
@@ -118,6 +120,25 @@ def listed(options: list[Option]) -> list[str]:
         default = f"<code>{html.escape(default)}</code>"
         lines.append(f"<dd>{what}<br><small>{html.escape(kind)}; default: {default}</small></dd>")
     return [*lines, "</dl>"]
+
+
+def tree_page() -> str:
+    """Every module of the package with the first line of its docstring, as Markdown."""
+    package = ROOT / "qa_lightning"
+    lines = ["# Every module", "", "Each module of the package, with what it says of itself.", ""]
+    for folder in [package, *sorted(path.parent for path in package.glob("*/__init__.py"))]:
+        name = "" if folder == package else f"{folder.name}/"
+        lines += [f"## qa_lightning/{name}", "", first_line(folder / "__init__.py"), ""]
+        modules = (path for path in sorted(folder.glob("*.py")) if path.stem != "__init__")
+        lines += [f"- `{name}{path.name}`: {first_line(path)}" for path in modules]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.split("\n", 1)[0]
 
 
 def help_of(*arguments: str) -> str:

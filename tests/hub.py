@@ -77,7 +77,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 asked = json.loads(body)
                 name = f"{asked.get('organization') or 'me'}/{asked['name']}"
                 status = 409 if name in hub.models else 200
-                hub.models.setdefault(name, asked.get("visibility") == "private")
+                hub.models.setdefault(name, asked.get("visibility") == "private" or asked.get("private") is True)
                 self._answer({"url": f"{hub.address}/{name}"}, status)
             elif path.endswith("/preupload/main"):
                 names = [file["path"] for file in json.loads(body)["files"]]

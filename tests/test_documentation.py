@@ -32,7 +32,7 @@ from typing import Any
 import httpx
 import pytest
 
-from qa_lightning.cli import main
+from qa_lightning.__main__ import main
 from tests.conftest import ROOT
 from tests.training import trains
 

@@ -39,7 +39,8 @@ def test_scripts_are_in_percent_format(script: Path) -> None:
     assert lines[0] == "# %% [markdown]"
     assert lines[1].startswith("# # ")  # a title
     assert "# %%" in lines
-    assert script.name in (ROOT / "docs" / "guides" / "examples.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "examples.md").read_text(encoding="utf-8")
+    assert f'--8<-- "docs/examples/{script.name}"' in page
 
 
 def test_training_by_the_python_api(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_few_pairs_of_long_contexts_are_tokenised_to_check_the_layout(monkeypatc
                 checked.append(len(pairs))
                 return backend.encode_batch(pairs)
 
-        return window_gold_pairs(layout, Backend(), questions, contexts)
+        return holds(layout, Backend(), questions, contexts)
 
     monkeypatch.setattr(encode_module, "_holds", counted)
     loaded = rows("ada and grace in london", *[("ada",)] * 40, question="who ?")

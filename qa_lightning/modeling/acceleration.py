@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from qa_lightning.modeling.attention import use_fast_dropout, use_our_attention
+from qa_lightning.modeling.attention import register_attention, use_fast_dropout, use_our_attention
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
@@ -59,6 +59,11 @@ class Acceleration:
         self._compile_choice = torch_compile
         use_our_attention(network, attn_implementation)
         self.packing = Packing(network, attn_implementation) if packing is True else None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes our attention known to the process that the network was sent to, as spawned ones are."""
+        self.__dict__.update(state)
+        register_attention()
 
     def set_up(self, trainer: pl.Trainer) -> None:
         """Chooses by a trainer's device and precision, before the network is moved there.
@@ -127,16 +132,15 @@ def choose_packing(
     has_kernel = device.type == "cuda" and dtype is not None
     if choice == "auto" and not has_kernel:
         return None
-    if has_kernel and dtype is not None and not kernel_is_exact(device, dtype, _head_size(network.config)):
-        if choice == "auto":
-            return None
-        raise UserError("torch's flash attention does not run on this GPU with this model; set packing to false")
     try:
-        return Packing(network, attn_implementation)
+        packing = Packing(network, attn_implementation)  # first, since other networks need not have attention heads
+        if has_kernel and dtype is not None and not kernel_is_exact(device, dtype, _head_size(network.config)):
+            raise UserError("torch's flash attention does not run on this GPU with this model; set packing to false")
     except UserError:
         if choice == "auto":
             return None
         raise
+    return packing
 
 
 def _head_size(config: Any) -> int:

@@ -10,6 +10,8 @@ import re
 import shutil
 import statistics
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -24,13 +26,14 @@ import torch
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import Tensor, tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, FNetConfig
 
 from qa_lightning.modeling import acceleration, evaluation_hooks
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.utils.errors import UserError
+from tests.conftest import ROOT
 from tests.modeling.families import config
 from tests.tiny import tiny_folder, tiny_tokenizer
 from tests.training import (
@@ -683,6 +686,23 @@ def test_a_module_can_be_sent_to_another_process(folder: Path) -> None:
     assert torch.equal(logits(copy, BATCH), logits(make_module(folder), BATCH))
 
 
+def test_also_to_one_that_has_not_made_a_module(folder: Path, tmp_path: Path) -> None:
+    module = make_module(folder).eval()
+    (tmp_path / "module").write_bytes(pickle.dumps((module, BATCH)))
+    code = (
+        "import pickle, pathlib, sys, torch\n"
+        "module, batch = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "with torch.no_grad():\n"
+        "    print(sum(float(logits.sum()) for logits in module(batch)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "module")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-1000:]
+    here = sum(float(some.detach().sum()) for some in module(BATCH))
+    assert float(ended.stdout) == pytest.approx(here, abs=1e-4)
+
+
 # On a GPU
 
 
@@ -739,6 +759,8 @@ def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypat
     assert not packs("auto", cuda, "bf16-mixed", "eager")
     with pytest.raises(UserError, match="set packing to false"):
         packs(True, cuda, "bf16-mixed", "eager")
+    mixing = AutoModelForQuestionAnswering.from_config(FNetConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1))
+    assert acceleration.choose_packing("auto", mixing, None, cuda, "bf16-mixed") is None  # without attention heads
     exact = False
     assert not packs("auto", cuda, "bf16-mixed")
     with pytest.raises(UserError, match="flash attention does not run on this GPU with this model; set packing"):

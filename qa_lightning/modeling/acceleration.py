@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor
 
 from qa_lightning.modeling.attention import register_attention, use_fast_dropout, use_our_attention
@@ -78,7 +79,7 @@ class Acceleration:
             self._packing_choice, self._network, self._attn_implementation, device, trainer.precision
         )
         if self._compile_choice is True:
-            compile_network(self._network, device, accumulates=trainer.accumulate_grad_batches > 1)
+            compile_network(self._network, device, accumulates=accumulates(trainer))
 
     def begin_training(self, trainer: pl.Trainer) -> None:
         """Chooses by what a training has before it, which is known when its batches are."""
@@ -89,7 +90,7 @@ class Acceleration:
         if self._compile_choice == "auto" and compiling_pays(
             device, packed=self.packing is not None, processes=trainer.world_size, batches=batches
         ):
-            compile_network(self._network, device, accumulates=trainer.accumulate_grad_batches > 1)
+            compile_network(self._network, device, accumulates=accumulates(trainer))
 
     def logits(self, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Start and end logits of every position of a batch; floating point ``[batch, length]`` each.
@@ -98,11 +99,10 @@ class Acceleration:
             batch: The batch.
             inputs: What the network takes of it.
         """
-        if batch.row_tokens is None:
+        if batch.row_tokens is None or self.packing is None:
             output = self._network(**inputs)
             start_logits, end_logits = output.start_logits, output.end_logits
         else:
-            assert self.packing is not None
             start_logits, end_logits = self.packing.logits(self._network, inputs, batch.row_tokens, len(batch))
         return start_logits[: len(batch)], end_logits[: len(batch)]
 
@@ -163,6 +163,13 @@ def compiling_pays(device: torch.device, *, packed: bool, processes: int, batche
         and batches >= REPAID_AFTER
         and compiler_is_missing() is None
     )
+
+
+def accumulates(trainer: pl.Trainer) -> bool:
+    """Whether several batches make a step of the optimizer, from the start or, by a schedule, in a later epoch."""
+    callbacks: list[pl.Callback] = vars(trainer)["callbacks"]
+    scheduled = any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks)
+    return scheduled or trainer.accumulate_grad_batches > 1
 
 
 def compiler_is_missing() -> str | None:

@@ -76,8 +76,8 @@ def training_batches(
         rank=place.rank,
         world_size=place.world_size,
     )
-    if tokens_per_batch is not None or place.packs:
-        dataset.usual_batch = len(dataset) / max(1, batches.batches)
+    varies = tokens_per_batch is not None or place.packs
+    dataset.usual_batch = len(dataset) / max(1, batches.batches) if varies else None
     return batches
 
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor
 
-from qa_lightning.modeling.attention import use_fast_dropout, use_our_attention
+from qa_lightning.modeling.attention import register_attention, use_fast_dropout, use_our_attention
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
@@ -60,6 +61,11 @@ class Acceleration:
         use_our_attention(network, attn_implementation)
         self.packing = Packing(network, attn_implementation) if packing is True else None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes our attention known to the process that the network was sent to, as spawned ones are."""
+        self.__dict__.update(state)
+        register_attention()
+
     def set_up(self, trainer: pl.Trainer) -> None:
         """Chooses by a trainer's device and precision, before the network is moved there.
 
@@ -73,7 +79,7 @@ class Acceleration:
             self._packing_choice, self._network, self._attn_implementation, device, trainer.precision
         )
         if self._compile_choice is True:
-            compile_network(self._network, device, accumulates=trainer.accumulate_grad_batches > 1)
+            compile_network(self._network, device, accumulates=accumulates(trainer))
 
     def begin_training(self, trainer: pl.Trainer) -> None:
         """Chooses by what a training has before it, which is known when its batches are."""
@@ -84,7 +90,7 @@ class Acceleration:
         if self._compile_choice == "auto" and compiling_pays(
             device, packed=self.packing is not None, processes=trainer.world_size, batches=batches
         ):
-            compile_network(self._network, device, accumulates=trainer.accumulate_grad_batches > 1)
+            compile_network(self._network, device, accumulates=accumulates(trainer))
 
     def logits(self, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Start and end logits of every position of a batch; floating point ``[batch, length]`` each.
@@ -93,11 +99,10 @@ class Acceleration:
             batch: The batch.
             inputs: What the network takes of it.
         """
-        if batch.row_tokens is None:
+        if batch.row_tokens is None or self.packing is None:
             output = self._network(**inputs)
             start_logits, end_logits = output.start_logits, output.end_logits
         else:
-            assert self.packing is not None
             start_logits, end_logits = self.packing.logits(self._network, inputs, batch.row_tokens, len(batch))
         return start_logits[: len(batch)], end_logits[: len(batch)]
 
@@ -127,16 +132,15 @@ def choose_packing(
     has_kernel = device.type == "cuda" and dtype is not None
     if choice == "auto" and not has_kernel:
         return None
-    if has_kernel and dtype is not None and not kernel_is_exact(device, dtype, _head_size(network.config)):
-        if choice == "auto":
-            return None
-        raise UserError("torch's flash attention does not run on this GPU with this model; set packing to false")
     try:
-        return Packing(network, attn_implementation)
+        packing = Packing(network, attn_implementation)  # first, since other networks need not have attention heads
+        if has_kernel and dtype is not None and not kernel_is_exact(device, dtype, _head_size(network.config)):
+            raise UserError("torch's flash attention does not run on this GPU with this model; set packing to false")
     except UserError:
         if choice == "auto":
             return None
         raise
+    return packing
 
 
 def _head_size(config: Any) -> int:
@@ -159,6 +163,13 @@ def compiling_pays(device: torch.device, *, packed: bool, processes: int, batche
         and batches >= REPAID_AFTER
         and compiler_is_missing() is None
     )
+
+
+def accumulates(trainer: pl.Trainer) -> bool:
+    """Whether several batches make a step of the optimizer, from the start or, by a schedule, in a later epoch."""
+    callbacks: list[pl.Callback] = vars(trainer)["callbacks"]
+    scheduled = any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks)
+    return scheduled or trainer.accumulate_grad_batches > 1
 
 
 def compiler_is_missing() -> str | None:

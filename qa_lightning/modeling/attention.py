@@ -85,16 +85,21 @@ def use_our_attention(network: Any, attn_implementation: str | None = None) -> b
     Returns:
         Whether the network has ``sdpa`` attention.
     """
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
-
     if network.get_correct_attn_implementation(attn_implementation) != "sdpa":
         return False
-    AttentionInterface.register(ATTENTION, attention)
-    AttentionMaskInterface.register(ATTENTION, padding_mask)
+    register_attention()
     with quiet_transformers():  # which says that an older network's attention cannot be exchanged
         network.set_attn_implementation(ATTENTION)
     return True
+
+
+def register_attention() -> None:
+    """Has transformers know `attention` in this process, by the name that a network calls it by."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    AttentionInterface.register(ATTENTION, attention)
+    AttentionMaskInterface.register(ATTENTION, padding_mask)
 
 
 def padding_mask(*, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:

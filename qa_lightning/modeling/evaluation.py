@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
 from qa_lightning.decoding.decoder import Decoder, PendingAnswers
 from qa_lightning.records import Batch, Prediction
@@ -55,7 +55,7 @@ class Evaluation:
                     f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "
                     "surplus white space only"
                 )
-        self._metrics: dict[str, tuple[MeanMetric, ExtractiveQA]] = {}
+        self._metrics: dict[str, tuple[MeanLoss, ExtractiveQA]] = {}
 
     def begin(self, null_score_diff_threshold: float) -> None:
         """Forgets everything, also what an interrupted pass left.
@@ -136,13 +136,41 @@ class Evaluation:
             figures[name] = ({} if math.isnan(mean) else {"loss": mean}) | (scores and scores | threshold)
         return figures
 
-    def _of(self, name: str, device: torch.device) -> tuple[MeanMetric, ExtractiveQA]:
+    def _of(self, name: str, device: torch.device) -> tuple[MeanLoss, ExtractiveQA]:
         if name not in self._metrics:
-            loss = MeanMetric().to(device)
-            # Also where the weights, and with them torch's default, are in half precision.
-            loss.set_dtype(torch.float32)
-            self._metrics[name] = (loss, ExtractiveQA(scorer(self.rule(name))).to(device))
+            self._metrics[name] = (MeanLoss().to(device), ExtractiveQA(scorer(self.rule(name))).to(device))
         return self._metrics[name]
+
+
+class MeanLoss(Metric):
+    """The mean loss of labelled windows. Unlike torchmetrics' own mean, it never waits for a GPU between batches.
+
+    Losses that are not a number are left out.
+    """
+
+    full_state_update = False
+    total: Tensor
+    number: Tensor
+    left_out: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "number", "left_out"):
+            # Also where the weights, and with them torch's default, are in half precision.
+            self.add_state(name, default=torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
+
+    def update(self, losses: Tensor, labelled: Tensor) -> None:
+        """Counts the windows of a batch: their losses, and which of them have a label."""
+        known = labelled & ~losses.isnan()
+        self.total += torch.where(known, losses, 0.0).sum()
+        self.number += known.sum()
+        self.left_out += (labelled & losses.isnan()).sum()
+
+    def compute(self) -> Tensor:
+        """The mean over all processes, which is not a number where no window has a label."""
+        if self.left_out > 0:
+            rank_zero_warn(f"{int(self.left_out)} losses are not numbers, and are left out of their mean")
+        return self.total / self.number
 
 
 def is_last_batch(trainer: pl.Trainer, batch_idx: int, dataloader_idx: int) -> bool:

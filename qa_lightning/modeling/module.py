@@ -202,6 +202,7 @@ class QALightningModule(EvaluationMixin):
 
     def on_fit_start(self) -> None:
         """Takes the weights that training goes on from, and what makes it faster on its device."""
+        self._loss_check = LossCheck()  # without the losses of a training that was interrupted
         self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
         self.restore_training_weights()
         self._acceleration.begin_training(self.trainer)

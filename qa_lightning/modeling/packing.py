@@ -40,7 +40,7 @@ class Packing:
         """A network's logits, from one row of tokens.
 
         Args:
-            network: What the packing was made for.
+            network: What the packing was made for, or its ``forward``.
             inputs: What it takes, ``attention_mask`` among them; ``[rows, length]`` each.
             tokens: Tokens of the row, at least as many as there are in all windows.
             windows: How many of the rows are windows, the others being left out; None: all.
@@ -80,8 +80,9 @@ class Packing:
         torch.set_float32_matmul_precision("highest")
         try:
             with torch.no_grad():
-                plain = network(**inputs)
-                packed = self.logits(network, inputs, 2 * length)
+                # Not by calling the network, which would compile one that is compiled for these shapes, too.
+                plain = network.forward(**inputs)
+                packed = self.logits(network.forward, inputs, 2 * length)
         except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError):
             return False  # it has no use for position_ids, or makes a mask of its own
         finally:

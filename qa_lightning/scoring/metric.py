@@ -54,7 +54,10 @@ class ExtractiveQA(Metric):
         """Score some predictions; those whose golds are not known are left out."""
         rows = [_row(prediction, self.score) for prediction in predictions if prediction.question.golds is not None]
         if rows:
-            self.rows.append(torch.from_numpy(np.array(rows, dtype=np.float64).view(np.int64)).to(self.device))
+            scored = torch.from_numpy(np.array(rows, dtype=np.float64).view(np.int64))
+            if self.device.type == "cuda":
+                scored = scored.pin_memory()  # from other memory, a copy waits for the GPU's work on the next batch
+            self.rows.append(scored.to(self.device, non_blocking=True))
 
     def compute(self) -> dict[str, float]:
         """The figures, 0 to 100, over the questions of all processes, each counted once.

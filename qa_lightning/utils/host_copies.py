@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def arrival() -> Any:
-    """An event that comes when a GPU has done all that it was given so far."""
+def arrival(device: torch.device) -> Any:
+    """An event that comes when a GPU, which need not be the current one, has done all that it was given so far."""
     event = torch.cuda.Event()
-    event.record()
+    event.record(torch.cuda.current_stream(device))
     return event
 
 
@@ -27,7 +27,7 @@ class HostCopy:
         self._arrival: Any = None
         if tensor.device.type == "cuda":
             self._value = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
-            self._arrival = arrival()
+            self._arrival = arrival(tensor.device)
         elif tensor.device.type != "cpu":
             self._value = tensor.cpu()
 

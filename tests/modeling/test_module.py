@@ -10,6 +10,8 @@ import re
 import shutil
 import statistics
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -24,13 +26,15 @@ import torch
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import Tensor, tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, FNetConfig
 
-from qa_lightning.modeling import acceleration, evaluation_hooks
+from qa_lightning.modeling import acceleration, attention, evaluation_hooks
+from qa_lightning.modeling.evaluation import MeanLoss
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretrained import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.utils.errors import UserError
+from tests.conftest import ROOT
 from tests.modeling.families import config
 from tests.tiny import tiny_folder, tiny_tokenizer
 from tests.training import (
@@ -44,6 +48,7 @@ from tests.training import (
     trains,
     write_long,
 )
+from tests.waits import Waits
 
 pytestmark = trains
 
@@ -686,6 +691,23 @@ def test_a_module_can_be_sent_to_another_process(folder: Path) -> None:
     assert torch.equal(logits(copy, BATCH), logits(make_module(folder), BATCH))
 
 
+def test_also_to_one_that_has_not_made_a_module(folder: Path, tmp_path: Path) -> None:
+    module = make_module(folder).eval()
+    (tmp_path / "module").write_bytes(pickle.dumps((module, BATCH)))
+    code = (
+        "import pickle, pathlib, sys, torch\n"
+        "module, batch = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "with torch.no_grad():\n"
+        "    print(sum(float(logits.sum()) for logits in module(batch)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "module")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-1000:]
+    here = sum(float(some.detach().sum()) for some in module(BATCH))
+    assert float(ended.stdout) == pytest.approx(here, abs=1e-4)
+
+
 # On a GPU
 
 
@@ -722,6 +744,72 @@ def test_answers_that_come_a_batch_later_are_the_same(
         assert not later[0]
 
 
+@pytest.mark.parametrize("packing", [False, True])
+def test_no_step_of_an_evaluation_waits_for_a_gpu(
+    folder: Path, squad: Path, tmp_path: Path, packing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, waits = QALightningModule.validation_step, Waits()
+
+    def watched(self: Any, *args: Any) -> Any:
+        with waits:
+            return step(self, *args)
+
+    monkeypatch.setattr(QALightningModule, "validation_step", watched)
+    monkeypatch.setattr(attention, "_may_look", lambda _: False)
+    module = make_module(folder, packing=packing)
+    make_trainer(tmp_path).validate(module, make_data(folder, validation_file=str(squad)))
+    assert module.scores[""]["loss"] > 0
+    assert waits.seen == []
+
+
+def test_losses_that_are_no_numbers_are_left_out_of_their_mean() -> None:
+    mean = MeanLoss()
+    mean.update(tensor([1.0, float("nan"), 4.0]), tensor([True, True, False]))
+    mean.update(tensor([2.0, 0.0]), tensor([True, False]))
+    with pytest.warns(UserWarning, match="1 losses are not numbers"):
+        assert mean.compute() == 1.5
+    assert MeanLoss.compute(MeanLoss()).isnan()
+
+
+def test_batches_of_one_row_are_taken_by_a_module_that_does_not_pack(folder: Path, squad: Path, tmp_path: Path) -> None:
+    data = make_data(folder, validation_file=str(squad))
+    trainer = make_trainer(tmp_path)
+    trainer.validate(make_module(folder, packing=True), data)
+    packed = float(trainer.callback_metrics["val/loss"])
+    loaders = trainer.val_dataloaders
+    trainer = make_trainer(tmp_path)
+    trainer.validate(make_module(folder), loaders)
+    assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(packed, rel=1e-5)
+
+
+def test_batches_weigh_alike_again_where_they_are_no_longer_packed(folder: Path, squad: Path, tmp_path: Path) -> None:
+    data = make_data(folder, train=squad, batch_size=7)
+    weights = []
+    for packing in (True, False):
+        watch = Watch(lambda trainer, _: trainer.train_dataloader.dataset.usual_batch)
+        make_trainer(tmp_path, watch, max_steps=1).fit(make_module(folder, packing=packing), data)
+        weights += watch.seen
+    assert weights[0] is not None
+    assert weights[1] is None
+
+
+def test_a_new_training_forgets_the_losses_of_one_that_was_interrupted(
+    folder: Path, squad: Path, tmp_path: Path
+) -> None:
+    module, data = make_module(folder), make_data(folder, train=squad)
+    with pytest.raises(UserError, match="loss is nan"):
+        module._loss_check.see(tensor(float("nan")), 3, ["before"], later=True)
+    before = module.model.qa_outputs.weight.clone()
+    make_trainer(tmp_path, max_steps=1).fit(module, data)
+    assert not torch.equal(module.model.qa_outputs.weight, before)
+
+
+def test_gradients_that_are_accumulated_later_in_a_training_count(tmp_path: Path) -> None:
+    assert not acceleration.accumulates(make_trainer(tmp_path))
+    assert acceleration.accumulates(make_trainer(tmp_path, accumulate_grad_batches=2))
+    assert acceleration.accumulates(make_trainer(tmp_path, pl.callbacks.GradientAccumulationScheduler({4: 2})))
+
+
 def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = make_module(folder)
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
@@ -742,6 +830,8 @@ def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypat
     assert not packs("auto", cuda, "bf16-mixed", "eager")
     with pytest.raises(UserError, match="set packing to false"):
         packs(True, cuda, "bf16-mixed", "eager")
+    mixing = AutoModelForQuestionAnswering.from_config(FNetConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1))
+    assert acceleration.choose_packing("auto", mixing, None, cuda, "bf16-mixed") is None  # without attention heads
     exact = False
     assert not packs("auto", cuda, "bf16-mixed")
     with pytest.raises(UserError, match="flash attention does not run on this GPU with this model; set packing"):

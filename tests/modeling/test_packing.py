@@ -91,6 +91,12 @@ def test_a_sliding_window_of_attention_stays_within_its_window() -> None:
     assert made.sliding_window < 15
 
 
+def test_a_compiled_network_is_not_compiled_for_the_comparison() -> None:
+    network = AutoModelForQuestionAnswering.from_config(config("bert"))
+    network.compile(backend=lambda *_: pytest.fail("compiled"))
+    Packing(network)
+
+
 def test_another_kernel_is_refused() -> None:
     network = AutoModelForQuestionAnswering.from_config(config("bert"), attn_implementation="eager")
     with pytest.raises(UserError, match="set packing to false"):

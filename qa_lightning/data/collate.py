@@ -17,8 +17,7 @@ from qa_lightning.data.layout import Layout
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows, ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
-
-Ints = NDArray[np.integer]
+from qa_lightning.utils.arrays import IntArray
 
 
 class WindowDataset(Dataset[Batch]):
@@ -71,7 +70,7 @@ class WindowDataset(Dataset[Batch]):
         return int(np.sum(encoded.questions.lengths[encoded.question_of] > encoded.question_lengths))
 
     @property
-    def contexts(self) -> Ints:
+    def contexts(self) -> IntArray:
         """Which context each window is of; ``[windows]``."""
         return self.encoded.context_of[self.windows.example]
 
@@ -80,7 +79,7 @@ class WindowDataset(Dataset[Batch]):
         self.columns = self.columns.to(device)
         return self
 
-    def __getitem__(self, rows: Ints) -> Batch:
+    def __getitem__(self, rows: IntArray) -> Batch:
         """The batch of these windows (int ``[batch]``), filled up to its shape."""
         if not len(rows):
             one = self[np.zeros(1, dtype=np.int64)]
@@ -196,7 +195,7 @@ def _tokens(column: NDArray[np.int32]) -> Tensor:
 
 
 def _labels(
-    encoded: TokenizedSplit, windows: Windows, at_context: Ints, null: Ints
+    encoded: TokenizedSplit, windows: Windows, at_context: IntArray, null: IntArray
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The columns ``starts`` and ``ends``."""
     golds = encoded.golds
@@ -213,7 +212,7 @@ def _labels(
     return starts, ends
 
 
-def collate(columns: Columns, layout: Layout, rows: Ints, width: int, height: int) -> dict[str, Any]:
+def collate(columns: Columns, layout: Layout, rows: IntArray, width: int, height: int) -> dict[str, Any]:
     """The tensors of a batch, as `records.Batch` describes them.
 
     Args:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
-from qa_lightning.data.windows import Golds, Ints, Windows, cut, locate
+from qa_lightning.data.windows import Golds, Windows, cut, locate
+from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
 AnswerChoice = Literal["first", "most_frequent", "all"]
@@ -50,10 +51,10 @@ class TokenizedSplit:
 
     layout: Layout
     questions: TokenIds
-    question_of: Ints
+    question_of: IntArray
     question_lengths: NDArray[np.int64]
     contexts: Tokens
-    context_of: Ints
+    context_of: IntArray
     golds: Golds
     unlabelled: NDArray[np.bool_]
     words: NDArray[np.int32] | None = None
@@ -189,13 +190,13 @@ def encode_pairs(
     if spare is not None and not min(question.lengths[probe], context.lengths[probe]):
         shown = spare
     layout = read_layout(tokenizer, backend, *shown)
-    if not _holds(layout, backend, question, context):
+    if not _layout_matches(layout, backend, question, context):
         # This tokenizer lets a text depend on the one beside it: keep every pair's own tokens.
         texts = contexts
         of_questions, of_contexts = tokenize_pairs(stripped, texts, layout.question_first, backend, cache_dir)
         question = _Column(stripped, of_questions, np.arange(len(questions)))
         context = _Column(contexts, of_contexts, np.arange(len(questions)))
-        if not _holds(layout, backend, question, context):
+        if not _layout_matches(layout, backend, question, context):
             raise UserError(
                 f"the tokenizer {type(tokenizer).__name__} does not join question and context in the same way each "
                 "time; set tokenizer_name to another one"
@@ -248,7 +249,7 @@ def _distinct(golds: Golds) -> Golds:
     return Golds(golds.first[index], golds.last[index], np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _holds(layout: Layout, backend: Any, questions: _Column[TokenIds], contexts: _Column[Tokens]) -> bool:
+def _layout_matches(layout: Layout, backend: Any, questions: _Column[TokenIds], contexts: _Column[Tokens]) -> bool:
     """Whether the tokens, joined by the layout, are what the tokenizer makes of real pairs, a few of them."""
     first, second = (questions, contexts) if layout.question_first else (contexts, questions)
     rows = np.unique(np.linspace(0, len(first.of) - 1, _CHECKED_PAIRS, dtype=int)).tolist()

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from qa_lightning.utils.arrays import BoolArray, Int64Array
 
 SAMPLE_GOLDS = 4096
 SAMPLE_CHARACTERS = 1 << 22
@@ -43,41 +42,41 @@ class _Joined(NamedTuple):
     """
 
     codes: NDArray[np.uint32]
-    space: Bools
-    first: Bools
+    space: BoolArray
+    first: BoolArray
 
 
-Widths = Callable[[_Joined], Ints]
+Widths = Callable[[_Joined], Int64Array]
 """How much each character counts in a unit; ``[characters]``."""
 
 
-def _bytes(text: _Joined) -> Ints:
+def _bytes(text: _Joined) -> Int64Array:
     return np.add.reduce([text.codes >= code for code in (0, 0x80, 0x800, 0x10000)], dtype=np.int64)
 
 
-def _utf_16(text: _Joined) -> Ints:
+def _utf_16(text: _Joined) -> Int64Array:
     return 1 + (text.codes >= 0x10000).astype(np.int64)
 
 
-def _stripped(text: _Joined) -> Ints:
+def _stripped(text: _Joined) -> Int64Array:
     """Nothing for the white space that a context begins with."""
     words = np.cumsum(~text.space)
     before = np.maximum.accumulate(np.where(text.first, words - ~text.space, 0))
     return (words > before).astype(np.int64)
 
 
-def _single_spaces(text: _Joined) -> Ints:
+def _single_spaces(text: _Joined) -> Int64Array:
     """The same, and a run of white space counts once."""
     again = text.space & np.concatenate([[False], text.space[:-1]]) & ~text.first
     return _stripped(text) * ~again
 
 
-def _cr_lf_once(text: _Joined) -> Ints:
+def _cr_lf_once(text: _Joined) -> Int64Array:
     before_lf = np.concatenate([text.codes[1:] == ord("\n"), [False]]) & ~np.concatenate([text.first[1:], [False]])
     return 1 - ((text.codes == ord("\r")) & before_lf).astype(np.int64)
 
 
-def _lf_twice(text: _Joined) -> Ints:
+def _lf_twice(text: _Joined) -> Int64Array:
     after_cr = np.concatenate([[False], text.codes[:-1] == ord("\r")]) & ~text.first
     return 1 + ((text.codes == ord("\n")) & ~after_cr).astype(np.int64)
 
@@ -111,7 +110,9 @@ class Offsets:
     note: str
 
 
-def in_characters(texts: Sequence[str], starts: list[int | None], context_of: Ints, contexts: Sequence[str]) -> Offsets:
+def in_characters(
+    texts: Sequence[str], starts: list[int | None], context_of: Int64Array, contexts: Sequence[str]
+) -> Offsets:
     """Finds out what one source counts its offsets in, and counts them in characters.
 
     Another unit is taken only where golds do not stand where characters would have them, and it puts nearly all of
@@ -149,7 +150,7 @@ def in_characters(texts: Sequence[str], starts: list[int | None], context_of: In
     return Offsets(all_starts, f"read as {name}")
 
 
-def _sample(of: Ints, stated: Bools, contexts: Sequence[str]) -> Ints:
+def _sample(of: Int64Array, stated: BoolArray, contexts: Sequence[str]) -> Int64Array:
     """The golds with an offset of some contexts, drawn by chance but always the same."""
     golds = np.bincount(of[stated], minlength=len(contexts))
     order = np.random.default_rng(0).permutation(np.flatnonzero(golds))
@@ -165,11 +166,11 @@ class _Golds:
     """Golds with a stated offset each."""
 
     texts: list[str]
-    starts: Ints
-    context_of: Ints
+    starts: Int64Array
+    context_of: Int64Array
     contexts: Sequence[str]
 
-    def stand_at(self, starts: Ints) -> Bools:
+    def stand_at(self, starts: Int64Array) -> BoolArray:
         """Which of them stand at these characters."""
         rows = zip(self.texts, starts.tolist(), self.context_of.tolist(), strict=True)
         stands = (start >= 0 and self.contexts[number].startswith(text, start) for text, start, number in rows)
@@ -178,7 +179,7 @@ class _Golds:
     def occurs(self, gold: int) -> bool:
         return self.texts[gold] in self.contexts[self.context_of[gold]]
 
-    def shift(self, golds: Ints) -> int | None:
+    def shift(self, golds: Int64Array) -> int | None:
         """How far most of these stand from where they are said to."""
         shifts: Counter[int] = Counter()
         for gold in golds.tolist():
@@ -191,13 +192,13 @@ class _Golds:
         return shift if count >= FEWEST_SHIFTED else None
 
 
-Convert = Callable[[Ints, Ints, Sequence[str]], tuple[Ints, Bools]]
+Convert = Callable[[Int64Array, Int64Array, Sequence[str]], tuple[Int64Array, BoolArray]]
 """From offsets, the contexts of each and the contexts to characters, and whether a character begins there."""
 
 
-def _find(golds: _Golds, right: Bools, wrong: Bools) -> tuple[str, Convert] | None:
+def _find(golds: _Golds, right: BoolArray, wrong: BoolArray) -> tuple[str, Convert] | None:
     """The unit that puts right what characters do not."""
-    best: tuple[str, Convert, Ints, Bools] | None = None
+    best: tuple[str, Convert, Int64Array, BoolArray] | None = None
     unsure = False
     for name, convert in _candidates(golds, wrong):
         places, begins = convert(golds.starts, golds.context_of, golds.contexts)
@@ -213,7 +214,7 @@ def _find(golds: _Golds, right: Bools, wrong: Bools) -> tuple[str, Convert] | No
     return None if best is None or unsure else best[:2]
 
 
-def _candidates(golds: _Golds, wrong: Bools) -> Iterator[tuple[str, Convert]]:
+def _candidates(golds: _Golds, wrong: BoolArray) -> Iterator[tuple[str, Convert]]:
     for text, of_text in _TEXTS.items():
         for unit, of_unit in _UNITS.items():
             if text or unit != "characters":
@@ -224,13 +225,15 @@ def _candidates(golds: _Golds, wrong: Bools) -> Iterator[tuple[str, Convert]]:
         yield f"characters {name}", partial(_by_shift, shift)
 
 
-def _by_shift(shift: int, starts: Ints, context_of: Ints, contexts: Sequence[str]) -> tuple[Ints, Bools]:
+def _by_shift(
+    shift: int, starts: Int64Array, context_of: Int64Array, contexts: Sequence[str]
+) -> tuple[Int64Array, BoolArray]:
     return starts + shift, starts + shift >= 0
 
 
 def _by_widths(
-    factors: tuple[Widths, Widths], starts: Ints, context_of: Ints, contexts: Sequence[str]
-) -> tuple[Ints, Bools]:
+    factors: tuple[Widths, Widths], starts: Int64Array, context_of: Int64Array, contexts: Sequence[str]
+) -> tuple[Int64Array, BoolArray]:
     """Offsets in a unit as characters; where one points into a character, the character."""
     places, begins = starts.copy(), np.zeros(len(starts), dtype=bool)
     order = np.argsort(context_of, kind="stable")
@@ -253,7 +256,7 @@ def _by_widths(
     return places, begins
 
 
-def _join(texts: Sequence[str], bounds: Ints) -> _Joined:
+def _join(texts: Sequence[str], bounds: Int64Array) -> _Joined:
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
     distinct, inverse = np.unique(codes, return_inverse=True)
     space = np.array([chr(code).isspace() for code in distinct.tolist()], dtype=bool)[inverse]

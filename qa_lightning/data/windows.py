@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.tokens import Tokens, blocks
-
-Ints = NDArray[np.integer]
+from qa_lightning.utils.arrays import IntArray
 
 BLOCK = 1 << 18
 """Tokens among which golds are located at a time."""
@@ -58,7 +57,9 @@ class Golds:
         return cls(nothing, nothing, np.zeros(examples + 1, dtype=np.int64))
 
 
-def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_stride: int, special: int) -> Windows:
+def cut(
+    context_lengths: IntArray, question_lengths: IntArray, *, max_length: int, doc_stride: int, special: int
+) -> Windows:
     """Cuts every example into windows as ``truncation="only_second"`` with ``stride`` does, from the left.
 
     Args:
@@ -79,12 +80,12 @@ def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_s
 
 
 def locate(
-    starts: Ints,
-    ends: Ints,
-    contexts: Ints,
+    starts: IntArray,
+    ends: IntArray,
+    contexts: IntArray,
     bounds: NDArray[np.int64],
     tokens: Tokens,
-    context_characters: Ints,
+    context_characters: IntArray,
 ) -> Golds:
     """The tokens that cover gold answers.
 
@@ -117,7 +118,7 @@ def locate(
 
 
 def _cover(
-    spans: Ints, contexts: Ints, offsets: NDArray[np.int32], bounds: NDArray[np.int64], characters: Ints
+    spans: IntArray, contexts: IntArray, offsets: NDArray[np.int32], bounds: NDArray[np.int64], characters: IntArray
 ) -> NDArray[np.int64]:
     """First and last of the tokens that cover each span, counted in its context; ``[spans, 2]``.
 
@@ -160,7 +161,9 @@ def held(windows: Windows, golds: Golds) -> NDArray[np.bool_]:
     return found
 
 
-def hold_more(windows: Windows, golds: Golds, context_lengths: Ints, rooms: Ints) -> tuple[Windows, NDArray[np.int64]]:
+def hold_more(
+    windows: Windows, golds: Golds, context_lengths: IntArray, rooms: IntArray
+) -> tuple[Windows, NDArray[np.int64]]:
     """Adds a window to each example none of whose golds is held whole, around the first gold that fits into one.
 
     Such a gold lies across the border of two windows, each of which would be trained as having no answer.
@@ -189,7 +192,7 @@ def hold_more(windows: Windows, golds: Golds, context_lengths: Ints, rooms: Ints
     return (Windows(joined.example[order], joined.first[order], joined.last[order]) if len(added) else windows), added
 
 
-def ranges(counts: Ints) -> NDArray[np.int64]:
+def ranges(counts: IntArray) -> NDArray[np.int64]:
     """``0, 1, … counts[0] - 1, 0, 1, … counts[1] - 1, …``; int64 ``[sum of counts]``."""
     counts = np.asarray(counts, dtype=np.int64)
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

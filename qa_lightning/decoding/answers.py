@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_lightning.decoding.ranking import Floats, Ints, Rows, rank_spans
+from qa_lightning.decoding.ranking import Rows, rank_spans
 from qa_lightning.records import ANSWER, Answers, Prediction, Question
+from qa_lightning.utils.arrays import FloatArray, IntArray
 
 _FINITE = torch.finfo(torch.float32)
 # The null odds of a question that nothing answers: finite, since JSON knows no infinity.
@@ -115,7 +116,7 @@ def as_rows(windows: Tensor) -> Rows:
 def answer_questions(
     questions: Sequence[Question],
     windows: Rows,
-    of_window: Ints,
+    of_window: IntArray,
     *,
     null_allowed: bool,
     null_score_diff_threshold: float,
@@ -165,15 +166,15 @@ def answer_questions(
     ]
 
 
-def _lowest(nulls: Rows, scores: Floats, of_window: Ints) -> Ints:
+def _lowest(nulls: Rows, scores: FloatArray, of_window: IntArray) -> IntArray:
     """Of each question the window whose null answer scores lowest; ``[questions]``."""
     order = np.lexsort((nulls["end_logit"], nulls["start_logit"], scores, of_window))
     return order[np.append(True, np.diff(of_window[order]) > 0)[: len(order)]]
 
 
 def _with_null(
-    spans: Rows, scores: Floats, counts: Ints, nulls: Rows, null_scores: Floats
-) -> tuple[Rows, Floats, Ints]:
+    spans: Rows, scores: FloatArray, counts: IntArray, nulls: Rows, null_scores: FloatArray
+) -> tuple[Rows, FloatArray, IntArray]:
     """The answers of each question with null among them.
 
     Args:
@@ -197,7 +198,7 @@ def _with_null(
     return answers, values, counts + 1
 
 
-def _softmax(scores: Floats) -> Floats:
+def _softmax(scores: FloatArray) -> FloatArray:
     """The softmax of each row; of one that holds nothing but minus infinity, zeros."""
     weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=np.finfo(np.float64).min))
     # The highest score has a weight of 1.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.decoding.ranking import Ints, Rows
+from qa_lightning.decoding.ranking import Rows
 from qa_lightning.records import ANSWER
-
-Floats = NDArray[np.float32]
+from qa_lightning.utils.arrays import Float32Array, IntArray
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse among 64-bit numbers
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
@@ -33,13 +32,18 @@ class TextNumbers:
         )
         self._sums = np.concatenate([[np.uint64(0)], np.cumsum(codes * powers[:-1])])
 
-    def __call__(self, starts: Ints, ends: Ints) -> NDArray[np.uint64]:
+    def __call__(self, starts: IntArray, ends: IntArray) -> NDArray[np.uint64]:
         """The numbers of spans of characters, ends exclusive."""
         return (self._sums[ends] - self._sums[starts]) * self._undo[starts]
 
 
 def best_texts(
-    start_logits: Floats, end_logits: Floats, offsets: Ints, k: int, max_answer_length: int, numbers: TextNumbers
+    start_logits: Float32Array,
+    end_logits: Float32Array,
+    offsets: IntArray,
+    k: int,
+    max_answer_length: int,
+    numbers: TextNumbers,
 ) -> Rows:
     """The best span of each of the k best texts of one window, over all valid spans, best first.
 

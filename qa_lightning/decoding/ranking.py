@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.records import ANSWER
+from qa_lightning.utils.arrays import BoolArray, FloatArray, IntArray
 
 Rows = NDArray[np.void]
 """Answers, as `ANSWER`."""
-Ints = NDArray[np.integer]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 
-def rank_spans(questions: int, spans: Rows, scores: Floats, of_window: Ints) -> tuple[Rows, Floats, Ints]:
+def rank_spans(
+    questions: int, spans: Rows, scores: FloatArray, of_window: IntArray
+) -> tuple[Rows, FloatArray, IntArray]:
     """The best spans of each question, best first, each once.
 
     Of a span that several windows found, the higher score counts. Spans with the same score are ordered by their
@@ -48,20 +48,20 @@ def rank_spans(questions: int, spans: Rows, scores: Floats, of_window: Ints) -> 
     return best, best_scores, np.isfinite(best_scores).sum(axis=1)
 
 
-def _are_ranked(scores: Floats, places: Ints) -> Bools:
+def _are_ranked(scores: FloatArray, places: IntArray) -> BoolArray:
     """In which windows the spans stand by score, and of the same score by place; ``[windows]``."""
     before, after = scores[:, :-1], scores[:, 1:]
     ordered = (before > after) | ((before == after) & (places[:, :-1] < places[:, 1:]))
     return np.logical_and.reduce(ordered, axis=1)
 
 
-def _differ(places: Ints) -> Bools:
+def _differ(places: IntArray) -> BoolArray:
     """In which windows no span is there twice, as where several tokens make up one character; ``[windows]``."""
     ordered = np.sort(places, axis=1)
     return np.logical_and.reduce(ordered[:, :-1] < ordered[:, 1:], axis=1)
 
 
-def _merge(rows: Rows, scores: Floats, of: Ints, places: Ints) -> tuple[Ints, Ints]:
+def _merge(rows: Rows, scores: FloatArray, of: IntArray, places: IntArray) -> tuple[IntArray, IntArray]:
     """Ranks spans of questions, all ``[spans]``.
 
     Args:

@@ -12,11 +12,11 @@ import pyarrow as pa
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.data.windows import Ints
 from qa_lightning.data.word_spans import tokenizer_words, whole_words
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question
+from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
 ANY_LENGTH = (1 << 31) - 1
@@ -64,7 +64,7 @@ def make_windows(
     return WindowDataset(encoded, windows, [question.id for question in asked], asked)
 
 
-def _check_room(questions: Sequence[str], contexts: Ints, lengths: Ints, tokens: int, doc_stride: int) -> None:
+def _check_room(questions: Sequence[str], contexts: IntArray, lengths: IntArray, tokens: int, doc_stride: int) -> None:
     """Refuses questions that are so long that their contexts cannot be cut, as their tokenizers did."""
     room = tokens - lengths
     wrong = np.flatnonzero((contexts > room) & (room <= doc_stride))

@@ -20,13 +20,8 @@ from itertools import chain, repeat
 import numpy as np
 
 from qa_lightning.scoring.figures import BEST, HAS_ANSWER, NO_ANSWER, THRESHOLD
-from qa_lightning.scoring.thresholds import (
-    Bools,
-    Floats,
-    apply_threshold,
-    average_precision,
-    official_best_threshold,
-)
+from qa_lightning.scoring.thresholds import apply_threshold, average_precision, official_best_threshold
+from qa_lightning.utils.arrays import BoolArray, FloatArray
 from qa_lightning.utils.errors import UserError
 
 Scorer = Callable[[str, Sequence[str]], tuple[float, float]]
@@ -105,7 +100,7 @@ def token_f1(predicted: list[str], gold: list[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def summarize(exact: Floats, f1: Floats, has_answer: Bools) -> dict[str, float]:
+def summarize(exact: FloatArray, f1: FloatArray, has_answer: BoolArray) -> dict[str, float]:
     """Mean scores over all questions, and over the answerable and the unanswerable ones.
 
     Args:

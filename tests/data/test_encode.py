@@ -146,7 +146,7 @@ def test_an_answer_that_the_tokenizer_drops_gives_no_label(tmp_path: Path) -> No
 
 def test_few_pairs_of_long_contexts_are_tokenised_to_check_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[int] = []
-    holds = encode_module._holds
+    layout_matches = encode_module._layout_matches
 
     def counted(layout: Any, backend: Any, questions: Any, contexts: Any) -> bool:
         class Backend:
@@ -154,9 +154,9 @@ def test_few_pairs_of_long_contexts_are_tokenised_to_check_the_layout(monkeypatc
                 checked.append(len(pairs))
                 return backend.encode_batch(pairs)
 
-        return window_gold_pairs(layout, Backend(), questions, contexts)
+        return layout_matches(layout, Backend(), questions, contexts)
 
-    monkeypatch.setattr(encode_module, "_holds", counted)
+    monkeypatch.setattr(encode_module, "_layout_matches", counted)
     loaded = rows("ada and grace in london", *[("ada",)] * 40, question="who ?")
     for characters_at_most in (1 << 20, 50, 3):
         monkeypatch.setattr(encode_module, "_CHECKED_CHARACTERS", characters_at_most)

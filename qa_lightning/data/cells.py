@@ -29,7 +29,7 @@ _CLOSING = {"[": "]", "(": ")"}
 
 
 def read_printed(cell: str) -> Any:
-    """The value that a cell shows: ``['a', 'b']``, ``{'text': array(['a'], dtype=object)}``, ``[3 5]``.
+    """Parses the value that a cell shows: ``['a', 'b']``, ``{'text': array(['a'], dtype=object)}``, ``[3 5]``.
 
     Lists, tuples and arrays become lists, whether commas part what is in them (Python) or spaces (NumPy); ``nan``
     becomes None.
@@ -45,11 +45,11 @@ def read_printed(cell: str) -> Any:
 
 
 class _Parts:
-    """Reads a cell part by part.
+    """Parses a cell, token by token.
 
     Attributes:
-        at: Where the part begins that is next.
-        kind: Which kind of part it is; None at the end.
+        at: Where the next token begins.
+        kind: Which kind of token it is; None at the end.
     """
 
     def __init__(self, cell: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qa_lightning.data.readers import Columns, Rows, first_line, rows_of_dataset
+from qa_lightning.data.readers import ColumnNames, SourceRows, first_line, rows_of_dataset
 from qa_lightning.utils.errors import UserError
 
 PROBE_SECONDS = 5.0
@@ -16,8 +16,14 @@ PARQUET_BRANCH = "refs/convert/parquet"
 
 
 def read_hub(
-    name: str, *, config: str | None, revision: str | None, split: str, cache_dir: str | Path | None, columns: Columns
-) -> Rows:
+    name: str,
+    *,
+    config: str | None,
+    revision: str | None,
+    split: str,
+    cache_dir: str | Path | None,
+    columns: ColumnNames,
+) -> SourceRows:
     """Reads one split as ``datasets.load_dataset`` gives it; no code of the data set is ever run.
 
     Args:
@@ -51,7 +57,7 @@ def read_hub(
 
 @contextmanager
 def _offline_where_unreachable() -> Iterator[str | None]:
-    """Asks the Hub once; where it does not answer, `datasets` goes to its cache without retrying for long.
+    """Probes the Hub once; where it cannot be reached, `datasets` uses its cache without retrying for long.
 
     Yields:
         Why the Hub cannot be reached, or None.

@@ -59,12 +59,12 @@ class Layout:
             )
 
     def assemble(self, first: Sequence[int], second: Sequence[int]) -> list[int]:
-        """The ids of one unpadded window."""
+        """Joins the ids of two texts into one unpadded window."""
         return [*self.before, *first, *self.between, *second, *self.after]
 
 
 def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> Layout:
-    """The layout that a tokenizer gives to a pair, read off a probe encoding of that pair.
+    """Reads a tokenizer's layout off its encoding of a question and a context.
 
     Args:
         tokenizer: A fast tokenizer of transformers.
@@ -113,7 +113,7 @@ def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> La
 
 
 def with_null_at_end(layout: Layout, tokenizer: Any) -> Layout:
-    """The layout with null scored at a special token that ends every window: a token more where none does.
+    """Moves null to the special token that ends every window, and adds one where there is none.
 
     A causal decoder sees in each token what stands before it, so that only such a token has seen question and context.
     (The context's last token has, too, but can be an answer: scored there, null and that answer were one.)
@@ -131,7 +131,7 @@ def with_null_at_end(layout: Layout, tokenizer: Any) -> Layout:
 
 
 def _null_token(groups: Sequence[Sequence[int]], classification: int | None) -> tuple[int, int] | None:
-    """The classification token where there is one, else the first special token."""
+    """Where null is scored: at the classification token where there is one, else at the first special token."""
     places = [(g, i) for g, group in enumerate(groups) for i in range(len(group))]
     of_kind = [(g, i) for g, i in places if groups[g][i] == classification]
     return next(iter(of_kind or places), None)

@@ -1,4 +1,4 @@
-"""Text files as people have them: packed or not, in one encoding or another, with one delimiter or another."""
+"""Reads text files as people have them: compressed or not, in any encoding, with any delimiter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TextFormat:
     Args:
         encoding: Their encoding; None: UTF-8. A file whose first bytes show that it is UTF-8, UTF-16 or UTF-32 is
             read as that in any case.
-        delimiter: What parts the columns of CSV and TSV files; None: it is found out.
+        delimiter: What parts the columns of CSV and TSV files; None: it is detected.
 
     Raises:
         UserError: Where there is no such encoding, or where a delimiter cannot be one.
@@ -67,7 +67,11 @@ class TextFormat:
 
 
 def read_text(path: Path, encoding: str | None) -> str:
-    """A file's text without a byte order mark, unpacked if it is a gzip file.
+    """Reads a file's text without a byte order mark, decompressed if it is a gzip file.
+
+    Args:
+        path: The file.
+        encoding: Its encoding; None: UTF-8, unless its first bytes show another.
 
     Raises:
         OSError: Where it cannot be read.
@@ -85,24 +89,30 @@ def read_text(path: Path, encoding: str | None) -> str:
         return content.decode(shown if shown != "utf-8" else encoding or "utf-8")
     except UnicodeDecodeError as error:
         if encoding is None:
-            wrong = f"not {_written(error.encoding)} at byte {error.start}; save the file as UTF-8"
+            wrong = f"not {_display_encoding(error.encoding)} at byte {error.start}; save the file as UTF-8"
             raise UserError(f"{path}: {wrong}, or name its encoding, such as `encoding: cp1252`") from error
-        wrong = f"not {_written(error.encoding)} at byte {error.start}"
+        wrong = f"not {_display_encoding(error.encoding)} at byte {error.start}"
         raise UserError(f"{path}: {wrong}; name the file's own `encoding`, or save it as UTF-8") from error
 
 
-def _written(encoding: str) -> str:
+def _display_encoding(encoding: str) -> str:
     return {"utf-8": "UTF-8", "utf-8-sig": "UTF-8"}.get(encoding, encoding)
 
 
 def split_sep_line(text: str) -> tuple[str | None, str]:
-    """The delimiter that a first line ``sep=;`` states, as Excel reads it, and the text behind that line."""
+    """Splits off a first line ``sep=;``, as Excel reads it: the delimiter, or None, and the text behind that line."""
     line = _SEP_LINE.match(text)
     return (line[1], text[line.end() :]) if line else (None, text)
 
 
 def find_delimiter(text: str, wanted: Collection[str], usual: str) -> str:
-    """The delimiter that makes columns of these names of a table's first line; the usual one where none does."""
+    """Finds the delimiter of a table.
+
+    Args:
+        text: The table.
+        wanted: Names of columns that its first line must hold.
+        usual: The delimiter that is tried first, and returned where none fits.
+    """
     head = text[: text.find("\n")] if "\n" in text else text
     for delimiter in dict.fromkeys((usual, *DELIMITERS)):
         try:

@@ -16,7 +16,7 @@ from qa_lightning.decoding.decoder import Decoder, PendingAnswers
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
 from qa_lightning.scoring.mlqa import check_language, has_own_rule
-from qa_lightning.scoring.rules import rule_of, scorer
+from qa_lightning.scoring.rules import rule_name, scorer
 from qa_lightning.utils.errors import UserError
 
 
@@ -28,7 +28,7 @@ class Evaluation:
         max_answer_length: Tokens of an answer at most.
         null_allowed: Whether a question may be left unanswered.
         language: By whose rule answers are scored, or that of each evaluation set by its name; see
-            `scoring.rules.rule_of`.
+            `scoring.rules.rule_name`.
 
     Raises:
         UserError: Where a language is none.
@@ -75,14 +75,14 @@ class Evaluation:
             UserError: Where languages are given by set, and none for this one.
         """
         if not isinstance(self.language, Mapping):
-            return rule_of(self.language, null_allowed=self.null_allowed)
+            return rule_name(self.language, null_allowed=self.null_allowed)
         if name not in self.language:
             which = f"the evaluation set {name!r}" if name else "an evaluation set without a name"
             raise UserError(
                 f"model.language has no language for {which}, but for {', '.join(self.language)}: name the files "
                 "after these, as in {vi: vi.json}, or give model.language one language for all"
             )
-        return rule_of(self.language[name])
+        return rule_name(self.language[name])
 
     def answer(
         self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, later: bool = False

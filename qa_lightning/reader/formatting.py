@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from qa_lightning.records import Answer, Found, Prediction
+from qa_lightning.records import Answer, AnswerDict, Prediction
 
-NOTHING: Found = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+NOTHING: AnswerDict = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 """What stands for an answer where a context has nothing that could be one."""
 
 
-def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[Found]:
+def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[AnswerDict]:
     """Lists the best answers to a question: first the predicted one, then the others by score, no text twice.
 
     Texts that differ in case only are one; the place with the highest score is given.
@@ -27,7 +27,7 @@ def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list
     if prediction.null_odds is not None:
         predicted = np.flatnonzero(is_null[order] != bool(prediction.text))[:1]
         order = np.concatenate([order[predicted], np.delete(order, predicted)])
-    found: dict[str, Found] = {}
+    found: dict[str, AnswerDict] = {}
     for place in order.tolist():
         answer = prediction.answers[place]
         found.setdefault(answer.text.casefold(), _plain(answer, probabilities[place] / total))
@@ -36,5 +36,5 @@ def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list
     return list(found.values())
 
 
-def _plain(answer: Answer, score: float) -> Found:
+def _plain(answer: Answer, score: float) -> AnswerDict:
     return {"score": float(score), "start": answer.start, "end": answer.end, "answer": answer.text}

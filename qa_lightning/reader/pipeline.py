@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_lightning.pretrained import load_tokenizer
-from qa_lightning.reader.former import by_name, take_loading, translate
+from qa_lightning.reader.former_arguments import by_name, take_loading, translate
 from qa_lightning.reader.loading import as_device, as_dtype
 from qa_lightning.reader.reader import Reader
 from qa_lightning.utils.errors import UserError

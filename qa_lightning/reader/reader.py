@@ -13,17 +13,17 @@ import torch
 from qa_lightning.data.batching import EvaluationBatchSampler
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
+from qa_lightning.decoding.token_probabilities import ScoredBatch, TokenProbabilities, token_probabilities
 from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
 from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
+from qa_lightning.reader.distinct_answers import add_distinct_answers
 from qa_lightning.reader.formatting import NOTHING, format_answers
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.loading import load_runner
-from qa_lightning.reader.more import add_distinct_answers
+from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
-from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
-from qa_lightning.reader.windows import make_windows
-from qa_lightning.records import Found, Prediction
+from qa_lightning.records import AnswerDict, Prediction
 from qa_lightning.runs.folder import resolve_model
 from qa_lightning.utils.errors import UserError
 
@@ -47,7 +47,7 @@ class Explanation(NamedTuple):
     """
 
     prediction: Prediction
-    answers: list[Found]
+    answers: list[AnswerDict]
     tokens: TokenProbabilities
 
 
@@ -236,14 +236,14 @@ class Reader:
                 stacklevel=2,
             )
 
-    def _scored(self, pairs: list[Pair], plan: Settings) -> list[Scored]:
+    def _scored(self, pairs: list[Pair], plan: Settings) -> list[ScoredBatch]:
         """The logits of all windows of some questions."""
         with self._turn, torch.inference_mode():
             dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest, self.null_at_end)
             self._warn_of_cuts(dataset.questions_cut, plan)
             batches = EvaluationBatchSampler(dataset.windows, dataset.lengths, self.tokens_per_batch)
             dataset.to(self.runner.device)
-            scored = [Scored(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
+            scored = [ScoredBatch(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
             # One look for all of them, when a GPU has all of its work.
             wrong = torch.stack([logits.isnan().any() for batch in scored for logits in batch[1:]]).any()
         if wrong:
@@ -251,7 +251,9 @@ class Reader:
         return scored
 
 
-def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction] | None = None) -> list[list[Found]]:
+def _answers(
+    scored: list[ScoredBatch], plan: Settings, predictions: list[Prediction] | None = None
+) -> list[list[AnswerDict]]:
     """The best answers to each of some questions, in their order, from their predictions where these are known."""
     if plan.legacy:
         legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
@@ -271,7 +273,7 @@ def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction]
 
 
 @torch.inference_mode()
-def _predictions(scored: list[Scored], plan: Settings) -> list[Prediction]:
+def _predictions(scored: list[ScoredBatch], plan: Settings) -> list[Prediction]:
     """The prediction for each of some questions, in their order."""
     decoder = Decoder(
         plan.n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold

@@ -10,7 +10,7 @@ from numbers import Integral
 from typing import Any
 
 from qa_lightning.pretrained import SETTINGS_FILE
-from qa_lightning.reader.former import LOADING, SET_ASIDE
+from qa_lightning.reader.former_arguments import LOADING, SET_ASIDE
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
@@ -47,7 +47,7 @@ class Settings:
         max_seq_len: Tokens of a window at most; default: 384, or as many as the model has positions for.
         max_question_len: Tokens of a question at most; longer ones are cut, though not with ``legacy``.
         handle_impossible_answer: Whether "no answer" may be the answer, which has an empty text.
-        align_to_words: Whether answers are made of whole words; see `data.words.whole_words`.
+        align_to_words: Whether answers are made of whole words; see `data.words.unicode_word_spans`.
         n_best_size: Over how many answers of a question the scores are a softmax.
         null_score_diff_threshold: By how much "no answer" must lead to be the answer.
         legacy: Answers and scores as transformers' former pipeline did, faults included.

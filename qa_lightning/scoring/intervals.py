@@ -1,4 +1,4 @@
-"""How far a mean score could be off: bootstrap intervals over whole clusters of questions."""
+"""Bootstrap confidence intervals of mean scores, over clusters of questions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def bootstrap_intervals(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of mean scores, by the cluster bootstrap.
+    """Computes percentile intervals of mean scores by the cluster bootstrap.
 
     Questions on one paragraph are not independent, so whole clusters are drawn, with replacement, as many as
     there are (Field and Welsh, "Bootstrapping clustered data", 2007); the mean of a resample is its sum of
@@ -53,10 +53,10 @@ def bootstrap_intervals(
 
 
 def cluster_sums(columns: FloatArray, clusters: IntArray) -> FloatArray:
-    """The sum of each column over the questions of each cluster, the lowest number first.
+    """Sums each column over the questions of each cluster, ordered by the clusters' numbers.
 
     Args:
-        columns: ``[columns, questions]``.
+        columns: Scores; ``[columns, questions]``.
         clusters: The cluster of each question; ``[questions]``.
 
     Returns:

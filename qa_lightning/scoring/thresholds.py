@@ -1,4 +1,4 @@
-"""What a threshold on no-answer scores makes of scores: the curve over all of them, the best one, and precision.
+"""Thresholds on no-answer scores: the curve of scores over all of them, the best one, and precision and recall.
 
 A *no-answer score* is any number that is higher the surer a model is that a question has no answer; a threshold on it
 answers a question where ``score <= threshold``.
@@ -42,7 +42,14 @@ class PrecisionRecallCurve(NamedTuple):
 def apply_threshold(
     if_answered: FloatArray, if_null: FloatArray, na_scores: FloatArray, threshold: float
 ) -> FloatArray:
-    """Scores when the questions above a threshold are left unanswered; all ``[questions]``."""
+    """Replaces the scores of the questions above a threshold by those of leaving them unanswered.
+
+    Args:
+        if_answered: Score of each question where it is answered; ``[questions]``.
+        if_null: Score of each question where it is left unanswered; ``[questions]``.
+        na_scores: The no-answer scores; ``[questions]``.
+        threshold: The threshold.
+    """
     return np.where(na_scores > threshold, if_null, if_answered)
 
 

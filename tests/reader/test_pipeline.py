@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qa_lightning import Reader, pipeline
-from qa_lightning.reader.former import LOADING, RENAMED, SET_ASIDE
+from qa_lightning.reader.former_arguments import LOADING, RENAMED, SET_ASIDE
 from qa_lightning.utils.errors import UserError
 from tests.tiny import tiny_folder
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.data.word_spans import tokenizer_words, whole_words
+from qa_lightning.data.word_spans import tokenizer_word_spans, unicode_word_spans
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question
@@ -47,12 +47,12 @@ def make_windows(
         raw=plan.legacy,
         null_at_end=null_at_end and not plan.legacy,
         words=_words(plan, tokenizer),
-        spare=("who", "somebody"),
+        fallback_pair=("who", "somebody"),
     )
     if plan.handle_impossible_answer:
         encoded.layout.require_null(tokenizer, "set handle_impossible_answer=False")
     max_length, doc_stride = plan.lengths(longest, tokenizer, encoded.layout.special_tokens)
-    lengths = encoded.contexts.lengths[encoded.context_of], encoded.question_lengths
+    lengths = encoded.contexts.lengths[encoded.context_index], encoded.question_lengths
     if plan.legacy:
         _check_room(questions, *lengths, max_length - encoded.layout.special_tokens, doc_stride)
     windows = encoded.cut(max_length, doc_stride)
@@ -81,5 +81,5 @@ def _words(plan: Settings, tokenizer: Any) -> FindWords | None:
     if not plan.align_to_words:
         return None
     if plan.legacy:
-        return partial(tokenizer_words, plain_backend(tokenizer))
-    return partial(whole_words, most_tokens=plan.max_answer_len)
+        return partial(tokenizer_word_spans, plain_backend(tokenizer))
+    return partial(unicode_word_spans, most_tokens=plan.max_answer_len)

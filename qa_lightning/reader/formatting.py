@@ -1,4 +1,4 @@
-"""Predictions as the plain answers that a Reader returns."""
+"""Formats predictions as the plain answers that a Reader returns."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from qa_lightning.records import Answer, AnswerDict, Prediction
 
-NOTHING: AnswerDict = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
-"""What stands for an answer where a context has nothing that could be one."""
+NO_ANSWER_FOUND: AnswerDict = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+"""The answer where a context has no text that could be one."""
 
 
 def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[AnswerDict]:
@@ -30,11 +30,11 @@ def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list
     found: dict[str, AnswerDict] = {}
     for place in order.tolist():
         answer = prediction.answers[place]
-        found.setdefault(answer.text.casefold(), _plain(answer, probabilities[place] / total))
+        found.setdefault(answer.text.casefold(), _answer_dict(answer, probabilities[place] / total))
         if len(found) == top_k:
             break
     return list(found.values())
 
 
-def _plain(answer: Answer, score: float) -> AnswerDict:
+def _answer_dict(answer: Answer, score: float) -> AnswerDict:
     return {"score": float(score), "start": answer.start, "end": answer.end, "answer": answer.text}

@@ -1,4 +1,4 @@
-"""The windows of questions that a Reader is asked."""
+"""Makes the windows of the questions that a Reader is asked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
 ANY_LENGTH = (1 << 31) - 1
-"""Tokens of a question at most, where it is not cut."""
+"""Most tokens of a question that is not truncated."""
 
 
 def make_windows(
@@ -46,7 +46,7 @@ def make_windows(
         max_question_length=ANY_LENGTH if plan.legacy else plan.max_question_len,
         raw=plan.legacy,
         null_at_end=null_at_end and not plan.legacy,
-        words=_words(plan, tokenizer),
+        words=_word_finder(plan, tokenizer),
         fallback_pair=("who", "somebody"),
     )
     if plan.handle_impossible_answer:
@@ -65,7 +65,7 @@ def make_windows(
 
 
 def _check_room(questions: Sequence[str], contexts: IntArray, lengths: IntArray, tokens: int, doc_stride: int) -> None:
-    """Refuses questions that are so long that their contexts cannot be cut, as their tokenizers did."""
+    """Checks that questions leave room for their contexts, as the tokenizers of the former pipeline did."""
     room = tokens - lengths
     wrong = np.flatnonzero((contexts > room) & (room <= doc_stride))
     if len(wrong):
@@ -77,7 +77,7 @@ def _check_room(questions: Sequence[str], contexts: IntArray, lengths: IntArray,
         )
 
 
-def _words(plan: Settings, tokenizer: Any) -> FindWords | None:
+def _word_finder(plan: Settings, tokenizer: Any) -> FindWords | None:
     if not plan.align_to_words:
         return None
     if plan.legacy:

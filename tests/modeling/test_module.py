@@ -700,8 +700,8 @@ def test_answers_that_come_a_batch_later_are_the_same(
         def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
             self.of_batch.append([(found.question.id, found.text) for found in outputs])
 
-    def evaluated(verb: str, later: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
-        monkeypatch.setattr(evaluation_hooks, "_answers_later", lambda _: later)
+    def evaluated(verb: str, defer: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
+        monkeypatch.setattr(evaluation_hooks, "_answers_later", lambda _: defer)
         sets = {"a": str(squad), "b": str(squad)}
         data = make_data(folder, validation_file=sets, predict_file=sets, eval_batch_size=3)
         pl.seed_everything(5, verbose=False)
@@ -711,12 +711,12 @@ def test_answers_that_come_a_batch_later_are_the_same(
         return answers.of_batch, module.scores
 
     for verb in ("validate", "predict"):
-        (at_once, scores), (later, later_scores) = evaluated(verb, False), evaluated(verb, True)
+        (at_once, scores), (defer, later_scores) = evaluated(verb, False), evaluated(verb, True)
         assert scores == later_scores
-        assert len(at_once) == len(later)
-        assert list(chain.from_iterable(at_once)) == list(chain.from_iterable(later))
-        assert at_once != later
-        assert not later[0]
+        assert len(at_once) == len(defer)
+        assert list(chain.from_iterable(at_once)) == list(chain.from_iterable(defer))
+        assert at_once != defer
+        assert not defer[0]
 
 
 def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

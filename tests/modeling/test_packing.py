@@ -16,7 +16,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.modeling import attention
 from qa_lightning.modeling import packing as packing_module
-from qa_lightning.modeling.attention import PackedWindows, attend_unequal, has_kernel
+from qa_lightning.modeling.attention import PackedWindows, has_flash_kernel, varlen_attention
 from qa_lightning.modeling.network import accepted_inputs
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
 from qa_lightning.utils.errors import UserError
@@ -148,9 +148,9 @@ def test_nothing_in_a_packed_step_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatc
 def test_the_kernel_of_a_gpu_is_called_as_torch_has_it() -> None:
     # On the meta device, which computes shapes only, forwards and backwards.
     query = torch.empty(48, 2, 8, device="meta", dtype=torch.bfloat16, requires_grad=True)
-    assert has_kernel(query)
+    assert has_flash_kernel(query)
     packed = PackedWindows.of(torch.tensor([20, 0, 13], device="meta"), 20, 48)
-    result = attend_unequal(query, query, query, packed, 0.3, 0.1, reach=5)
+    result = varlen_attention(query, query, query, packed, 0.3, 0.1, reach=5)
     assert (result.shape, result.dtype) == (query.shape, query.dtype)
     result.sum().backward()
     assert query.grad is not None

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qa_lightning import Reader, pipeline
-from qa_lightning.reader.former_arguments import LOADING, RENAMED, SET_ASIDE
+from qa_lightning.reader.former_arguments import IGNORED_ARGUMENTS, LOADING_ARGUMENTS, RENAMED_ARGUMENTS
 from qa_lightning.utils.errors import UserError
 from tests.tiny import tiny_folder
 
@@ -53,7 +53,7 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
     folder: Path, reader: Reader
 ) -> None:
     given: dict[str, Any] = {
-        **dict.fromkeys(SET_ASIDE, 8),
+        **dict.fromkeys(IGNORED_ARGUMENTS, 8),
         "padding": "longest",
         "framework": "tf",
         "use_fast": False,
@@ -66,7 +66,7 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
     assert len(told) == 1
     assert "\n" not in told[0]
     assert told[0].startswith("pipeline: ")
-    for name in (*SET_ASIDE, "low_cpu_mem_usage of model_kwargs"):
+    for name in (*IGNORED_ARGUMENTS, "low_cpu_mem_usage of model_kwargs"):
         assert f"{name} is set aside" in told[0]
     for name in ("auto", "revision", "trust", "attn_implementation", "use_cache"):
         assert name not in told[0]
@@ -83,7 +83,9 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
 
 
 def test_what_asks_for_nothing_else_than_is_done_is_no_news(folder: Path, made: Any, reader: Reader) -> None:
-    nothing = dict.fromkeys([*SET_ASIDE, *LOADING, *RENAMED, "top_k", "max_seq_len", "align_to_words"])
+    nothing = dict.fromkeys(
+        [*IGNORED_ARGUMENTS, *LOADING_ARGUMENTS, *RENAMED_ARGUMENTS, "top_k", "max_seq_len", "align_to_words"]
+    )
     usual = {"framework": "pt", "use_fast": True, "token": False, "trust_remote_code": False, "device": "cpu"}
     assert warned(lambda: pipeline(None, str(folder), **nothing | usual, **SETTINGS)(**ASKED, **nothing))[1] == []
     assert made(**ASKED, **nothing) == reader(**ASKED)
@@ -145,8 +147,8 @@ def test_a_configuration_in_the_third_place_is_set_aside(folder: Path, reader: R
         ((QUESTION,), {}, "str is nothing that questions can be read from"),
         ((QUESTION, CONTEXT), {"context": CONTEXT}, "context is given twice, once by position"),
         ((ASKED,), {"inputs": ASKED}, "inputs is given twice, once by position"),
-        ((), {"data": ASKED, "X": ASKED}, "inputs is given twice, the other time as X"),
-        ((), {"topk": 2, "top_k": 3, **ASKED}, "top_k is given twice, the other time as topk"),
+        ((), {"data": ASKED, "X": ASKED}, "inputs is given twice, also as X"),
+        ((), {"topk": 2, "top_k": 3, **ASKED}, "top_k is given twice, also as topk"),
         ((ASKED,), {"trust_remote_code": True}, "code that comes with a model is never run here"),
         ((ASKED,), {"max_length": 3}, "unknown argument 'max_length'; there are top_k, doc_stride"),
         ((ASKED,), {"max_answer_length": 3}, "unknown argument 'max_answer_length'; did you mean 'max_answer_len'?"),
@@ -180,12 +182,12 @@ def test_pipelines_that_cannot_be(given: dict[str, Any], message: str, folder: P
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(SET_ASIDE | LOADING | {"X", "data"}))
+@pytest.mark.parametrize("name", sorted(IGNORED_ARGUMENTS | LOADING_ARGUMENTS | {"X", "data"}))
 def test_a_reader_takes_none_of_it_and_suggests_nothing_that_changes_scores(name: str, reader: Reader) -> None:
     with pytest.raises(UserError) as error:
         reader(**ASKED, **{name: 8})
     assert "did you mean" not in str(error.value)
-    if name not in RENAMED:
+    if name not in RENAMED_ARGUMENTS:
         assert "leave it out here" in str(error.value)
 
 

@@ -4,7 +4,7 @@ Time: all that ``validate`` does once the data are read, to the last file writte
 own forward passes, which are measured in the same run. Memory: what the process comes to hold beyond what it held
 before, with few windows and with many of the same questions and the same length; beside it the same where all logits
 are gathered, and decoded in the end, as transformers' example does. What each further question adds, which is its
-answers, is told by twice as many questions.
+answers, is measured with twice as many questions.
 """
 
 from __future__ import annotations
@@ -110,11 +110,11 @@ class _Features(Sequence[Any]):
             raise IndexError(number)
         batch = self.dataset[np.array([number])]
         offsets = zip(batch.offsets[0].tolist(), batch.context_mask[0].tolist(), strict=True)
-        return {"example_id": batch.ids[0], "offset_mapping": [one if inside else None for one, inside in offsets]}
+        return {"example_id": batch.ids[0], "offset_mapping": [span if inside else None for span, inside in offsets]}
 
 
-def hold(way: str, questions: str, doc_stride: str) -> dict[str, Any]:
-    """Runs ``ours`` or ``peer`` in this process, and tells what it held before, in MB, and the number of windows."""
+def measure_memory(way: str, questions: str, doc_stride: str) -> dict[str, Any]:
+    """Runs ``ours`` or ``peer`` in this process; returns its memory before, in MB, and the number of windows."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_model(TINY, Path(temporary))
         settings: dict[str, Any] = _SHORT | {"doc_stride": int(doc_stride)}
@@ -154,16 +154,16 @@ def _time(plan: Plan) -> Row:
 
 
 def _memory(plan: Plan) -> list[Row]:
-    held: dict[str, list[float]] = {"ours": [], "peer": []}
+    peaks_of: dict[str, list[float]] = {"ours": [], "peer": []}
     windows = []
     for doc_stride in _STRIDES:
-        for way, peaks in held.items():
-            told = in_child("benchmarks.evaluate", "hold", way, plan.questions, doc_stride, watch=True)
-            peaks.append(told["peak"] - told["before"])
-        windows.append(told["windows"])
-    (few, many), (peer_few, peer_many) = held.values()
+        for way, peaks in peaks_of.items():
+            measured = in_child("benchmarks.evaluate", "measure_memory", way, plan.questions, doc_stride, watch=True)
+            peaks.append(measured["peak"] - measured["before"])
+        windows.append(measured["windows"])
+    (few, many), (peer_few, peer_many) = peaks_of.values()
     times = windows[1] / windows[0]
-    more = in_child("benchmarks.evaluate", "hold", "ours", 2 * plan.questions, _STRIDES[0], watch=True)
+    more = in_child("benchmarks.evaluate", "measure_memory", "ours", 2 * plan.questions, _STRIDES[0], watch=True)
     added = more["peak"] - more["before"] - few
     return [
         row(
@@ -200,4 +200,4 @@ def run(size: Size) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main(run, __doc__, hold=hold)
+    main(run, __doc__, measure_memory=measure_memory)

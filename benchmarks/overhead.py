@@ -2,7 +2,7 @@
 
 The bare loop is the least that trains: forward, loss, backward, clipping, AdamW; its batches are tensors that lie
 ready, while ours are built by the loader as training goes. Both start at the same weights, and have the same dropout:
-that of `use_fast_dropout`, which our training sets in on CPUs. The two run by turns, and of each step the fastest of
+that of `use_fast_dropout`, which our training enables on CPUs. The two run by turns, and of each step the fastest of
 all turns counts, since what is looked for is smaller than the noise of a busy machine.
 """
 
@@ -71,9 +71,9 @@ def bare_network(folder: Path, *, dropout: bool = True) -> nn.Module:
 
 
 def bare_loop(network: nn.Module, batches: list[Batch], precision: Precision) -> list[float]:
-    """Trains a network on batches once, and tells when each step ended."""
+    """Trains a network on batches once, and returns when each step ended."""
     optimizer = adamw(parameter_groups(network, 0.0), LEARNING_RATE)
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     ends = []
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):

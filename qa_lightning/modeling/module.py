@@ -71,7 +71,7 @@ class QALightningModule(EvaluationMixin):
             with, else 0. Where none is given, each validation of a training finds the one with the best F1,
             which is saved with the model, and which ``test`` and ``predict`` take.
         language: Scores answers as MLQA does in this language (en, es, de, ar, hi, vi, zh; of others, only case,
-            punctuation and white space are set aside), or each evaluation set by its name as in
+            punctuation and white space are ignored), or each evaluation set by its name as in
             ``{vi: vi, de: de}``; default: as SQuAD does.
         version_2_with_negative: Whether null may be predicted; linked to the data's.
         max_length: Tokens of a window at most; linked to the data's and kept with the model.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qa_lightning.modeling.attention import PackedWindows, has_kernel, use_our_attention, varlen_attention
+from qa_lightning.modeling.attention import PackedWindows, has_flash_kernel, use_our_attention, varlen_attention
 from qa_lightning.modeling.network import accepted_inputs, first_position
 from qa_lightning.utils.errors import UserError
 
@@ -108,7 +108,7 @@ def kernel_is_exact(device: torch.device, dtype: torch.dtype, size: int) -> bool
     """
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 48, 2, size, generator=generator).to(device, dtype)
-    if not has_kernel(values):
+    if not has_flash_kernel(values):
         return False
     lengths = torch.tensor([20, 0, 13], device=device)
     packed = PackedWindows.of(lengths, 20, 48)

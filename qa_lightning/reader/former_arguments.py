@@ -62,7 +62,7 @@ def translate_arguments(given: Mapping[str, Any], *, loaded: bool) -> tuple[dict
             continue
         if name in IGNORED_ARGUMENTS or (loaded and name in LOADING_ARGUMENTS):
             if name not in _UNCHANGED_VALUES or value != _UNCHANGED_VALUES[name]:
-                notes[name] = f"{name} is set aside{_HINTS.get(name, '')}"
+                notes[name] = f"{name} is ignored{_HINTS.get(name, '')}"
             continue
         ours = RENAMED_ARGUMENTS.get(name, name)
         if ours in kept or (ours != name and given.get(ours) is not None):
@@ -99,7 +99,7 @@ def take_loading_arguments(given: dict[str, Any]) -> tuple[dict[str, Any], dict[
         if value is None or value is False or (ours == "dtype" and value == "auto"):
             continue
         if ours not in ("device", "dtype", "revision", "attn_implementation"):
-            notes[name] = f"{name} of model_kwargs is set aside"
+            notes[name] = f"{name} of model_kwargs is ignored"
         elif found.setdefault(ours, _normalize_value(ours, value)) != _normalize_value(ours, value):
             raise UserError(f"{ours} is given twice, as {found[ours]!r:.40} and as {value!r:.40}; give it once")
     return found, notes

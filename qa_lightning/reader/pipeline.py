@@ -60,7 +60,7 @@ def pipeline(
             ``device`` (also as the number of a GPU, or -1 for the CPU; default: a GPU where there is one, and for a
             network where it is), ``dtype`` or ``torch_dtype`` (of the weights; default: float32, and for a network
             its own), ``revision`` and ``model_kwargs`` count; what concerned only speed, such as ``batch_size`` and
-            ``padding``, is set aside with one warning.
+            ``padding``, is ignored with one warning.
 
     Raises:
         UserError: For another task, or where no model is given or it cannot be loaded.

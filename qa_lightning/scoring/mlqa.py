@@ -82,7 +82,7 @@ def score_question(prediction: str, golds: Sequence[str], language: str) -> tupl
     Returns:
         Exact match, 0.0 or 1.0, and F1 over bags of tokens, 0.0 to 1.0.
     """
-    return squad.score_by(partial(normalize, language=language), prediction, golds)
+    return squad.score_with_normalizer(partial(normalize, language=language), prediction, golds)
 
 
 def check_language(language: str | None) -> None:

@@ -54,7 +54,7 @@ def test_or_when_it_has_arrived(value: float) -> None:
 
 def test_the_host_is_never_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Copy, "looks", 10**9)
-    monkeypatch.setattr(finite, "MOST_STEPS", 5)
+    monkeypatch.setattr(finite, "MAX_PENDING_LOSSES", 5)
     check = LossCheck()
     check.add(torch.tensor(float("nan")), 0, ["bad"], defer=True)
     for step in range(1, 5):

@@ -701,7 +701,7 @@ def test_answers_that_come_a_batch_later_are_the_same(
             self.of_batch.append([(found.question.id, found.text) for found in outputs])
 
     def evaluated(verb: str, defer: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
-        monkeypatch.setattr(evaluation_hooks, "_answers_later", lambda _: defer)
+        monkeypatch.setattr(evaluation_hooks, "_waits_for_answers", lambda _: defer)
         sets = {"a": str(squad), "b": str(squad)}
         data = make_data(folder, validation_file=sets, predict_file=sets, eval_batch_size=3)
         pl.seed_everything(5, verbose=False)
@@ -746,7 +746,7 @@ def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypat
 
 
 def test_a_training_is_compiled_where_it_is_repaid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "compiler_is_missing", lambda: missing)
+    monkeypatch.setattr(acceleration, "missing_compiler", lambda: missing)
     missing = None
     cuda = torch.device("cuda")
     assert acceleration.compiling_pays(cuda, packed=True, processes=1, batches=5000)

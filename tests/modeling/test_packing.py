@@ -133,7 +133,7 @@ def test_windows_padded_at_the_left_and_rows_that_are_none() -> None:
 
 
 def test_nothing_in_a_packed_step_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_may_look", lambda _: False)
+    monkeypatch.setattr(attention, "_is_on_host", lambda _: False)
     network = AutoModelForQuestionAnswering.from_config(config("bert")).train()
     packing = Packing(network)
     inputs = {"input_ids": torch.randint(5, 50, (4, 16)), "attention_mask": REAL.long()}
@@ -175,10 +175,10 @@ def test_a_kernel_is_compared_before_it_is_used(monkeypatch: pytest.MonkeyPatch)
             ]
         )
 
-    monkeypatch.setattr(packing_module, "has_kernel", lambda _: True)
-    monkeypatch.setattr(packing_module, "attend_unequal", kernel)
+    monkeypatch.setattr(packing_module, "has_flash_kernel", lambda _: True)
+    monkeypatch.setattr(packing_module, "varlen_attention", kernel)
     assert kernel_is_exact(cpu, torch.float32, 8)
-    monkeypatch.setattr(packing_module, "attend_unequal", lambda *given: kernel(*given) * 1.2)
+    monkeypatch.setattr(packing_module, "varlen_attention", lambda *given: kernel(*given) * 1.2)
     assert not kernel_is_exact(cpu, torch.float32, 8)
 
 

@@ -67,19 +67,19 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
     assert "\n" not in told[0]
     assert told[0].startswith("pipeline: ")
     for name in (*IGNORED_ARGUMENTS, "low_cpu_mem_usage of model_kwargs"):
-        assert f"{name} is set aside" in told[0]
+        assert f"{name} is ignored" in told[0]
     for name in ("auto", "revision", "trust", "attn_implementation", "use_cache"):
         assert name not in told[0]
     assert made.runner.network.config._attn_implementation == "eager"
     answer, told = warned(lambda: made(**ASKED, batch_size=8, num_workers=2))
     assert answer == {**reader(**ASKED), "score": pytest.approx(reader(**ASKED)["score"])}
     assert told == [
-        "pipeline: batch_size is set aside (tokens_per_batch says how much the model is given at once); "
-        "num_workers is set aside"
+        "pipeline: batch_size is ignored (tokens_per_batch says how much the model is given at once); "
+        "num_workers is ignored"
     ]
     # It is said once of each.
     assert warned(lambda: made(**ASKED, batch_size=8, num_workers=2))[1] == []
-    assert warned(lambda: made(**ASKED, batch_size=8, padding=True))[1] == ["pipeline: padding is set aside"]
+    assert warned(lambda: made(**ASKED, batch_size=8, padding=True))[1] == ["pipeline: padding is ignored"]
 
 
 def test_what_asks_for_nothing_else_than_is_done_is_no_news(folder: Path, made: Any, reader: Reader) -> None:
@@ -134,7 +134,7 @@ def test_types_and_devices(folder: Path, reader: Reader) -> None:
 
 
 def test_a_configuration_in_the_third_place_is_set_aside(folder: Path, reader: Reader) -> None:
-    with pytest.warns(UserWarning, match=r"^pipeline: config is set aside \(a model's own is taken\)$"):
+    with pytest.warns(UserWarning, match=r"^pipeline: config is ignored \(a model's own is taken\)$"):
         made = pipeline("question-answering", str(folder), str(folder), str(folder), **SETTINGS)
     assert made(ASKED) == reader(ASKED)
 

@@ -223,7 +223,7 @@ def agreement(data: Decodable) -> int:
 
 
 def measure(questions: int) -> list[Row]:
-    """The benchmark with so many questions."""
+    """Runs the benchmark with a number of questions."""
     from datasets import Dataset
 
     data = random_logits(questions)

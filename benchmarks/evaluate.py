@@ -97,7 +97,7 @@ def gather(module: QALightningModule, data: QADataModule) -> dict[str, list[dict
 
 
 class _Features(Sequence[Any]):
-    """The example's features, each made when it is asked for, so that they take no memory: there, files hold them."""
+    """The example's features, made on access, so that they take no memory: in the example, files hold them."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset

@@ -180,7 +180,7 @@ PLANS: dict[GpuSize, Plan] = {
 
 
 def chosen(size: GpuSize, models: list[str] | None, variants: list[str] | None) -> list[Run]:
-    """The plan's runs; where some are asked for by name, all those that there are of them.
+    """Chooses the plan's runs; with names, all known runs that have them.
 
     Args:
         size: How much.

@@ -48,7 +48,7 @@ class Task:
         self.lengths = DRY_LENGTHS if self.dry else models.LENGTHS | {"max_length": model.max_length}
 
     def data(self, train: int = 0, validation: int = 0) -> QADataModule:
-        """So many questions of each split, the file of which is written unless it is there."""
+        """Makes the data, with a number of questions in each split; a file that is missing is written."""
         home = self.folder / "data"
         if not home.is_dir():
             models.write_model(models.TINY, home)  # for its tokenizer

@@ -70,7 +70,7 @@ def full_batch(windows: int, length: int) -> Batch:
 
 
 def operations(network: Any, windows: int, length: int, *, backward: bool = True) -> int:
-    """Floating-point operations of a forward and, where it is asked for, a backward pass, in products of matrices.
+    """Counts floating-point operations of the matrix products in a forward and, if requested, a backward pass.
 
     A linear layer takes two for each of its weights and each token; attention takes two products of the tokens by those
     that they see by the width: all, or those of a sliding window. Where positions are relative, as in DeBERTa, each of
@@ -86,7 +86,7 @@ def operations(network: Any, windows: int, length: int, *, backward: bool = True
 
 
 def work(network: nn.Module, lengths: NDArray[np.int64], *, backward: bool) -> float:
-    """Floating-point operations that a window takes by itself, on the average.
+    """Counts the floating-point operations of an average window.
 
     Args:
         network: The model.

@@ -137,7 +137,7 @@ def batches_by_hand(network: Any, tokenizer: Any, asked: list[Asked]) -> list[st
 
 
 def measure(questions: int, repeats: int) -> Iterator[Row]:
-    """The benchmark with so many questions."""
+    """Runs the benchmark with a number of questions."""
     from qa_lightning import Reader
 
     asked = [Asked(record["question"], record["context"]) for record in squad_shaped(questions)]

@@ -128,7 +128,7 @@ class Recorder:
         return time.perf_counter() - self._started > self.longest
 
     def figures(self, network: nn.Module, lengths: NDArray[np.int64]) -> Figures:
-        """What came out.
+        """Computes the figures.
 
         Args:
             network: The model.
@@ -268,7 +268,7 @@ def make_peer(
 
 
 def features(dataset: WindowDataset, rows: NDArray[np.int64], length: int | None = None) -> Iterator[dict[str, Any]]:
-    """Windows as the example's features, unpadded or padded to so many tokens."""
+    """Yields windows as the example's features, unpadded or padded to ``length`` tokens."""
     for window_rows in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
         batch = dataset[window_rows]
         for row in range(len(window_rows)):

@@ -88,7 +88,7 @@ def align(
             is not located. ``error``: it is refused. A gold without a stated offset is not misaligned if its
             text stands in the context: its first place counts.
         training: Whether answerable questions none of whose golds is located are left out of the table.
-        source: What messages call the data.
+        source: The name of the data in messages.
 
     Returns:
         The table with the schema ``ALIGNED`` (with no rows, if training drops all), and the report.

@@ -50,13 +50,13 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         lengths: Tokens in each window; ``[windows]``.
         contexts: Which context each window is of; ``[windows]``.
         batch_size: Windows in a batch.
-        tokens_per_batch: Batches have so many tokens instead, up to a window more or less and not counting
-            padding; at least the tokens of the longest window. Epochs have equally many batches in this way, too.
+        tokens_per_batch: Tokens in a batch instead, up to a window more or less and not counting padding; at least
+            the tokens of the longest window. Every epoch has the same number of batches in this case, too.
         shapes: The shapes that batches are to have; unless they are packed, these say how many windows are in a batch.
             Default: each batch has its own.
-        seed: Of the order; epochs differ.
-        rank: This process's number.
-        world_size: How many processes there are.
+        seed: The seed of the order, which is different in each epoch.
+        rank: The rank of this process.
+        world_size: The number of processes.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ def packed_shape(lengths: RowNumbers, batch_size: int, tokens_per_batch: int | N
     """The one shape of all batches of a training whose windows are packed.
 
     Args:
-        lengths: Tokens in each window; ``[windows]``, at least one.
+        lengths: Tokens in each window; ``[windows]``, not empty.
         batch_size: Windows in a batch.
         tokens_per_batch: Tokens in a batch instead.
     """
@@ -228,9 +228,9 @@ class EvaluationBatchSampler(_DistributedBatchSampler):
     Args:
         windows: The split's windows.
         lengths: Tokens in each window; ``[windows]``.
-        tokens: What a batch may have at most, padding counted; a window that has more makes one by itself.
-        rank: This process's number.
-        world_size: How many processes there are.
+        tokens: Most tokens in a batch, including padding; a longer window has a batch of its own.
+        rank: The rank of this process.
+        world_size: The number of processes.
         shapes: The shapes that batches are to have, of ``tokens`` each; default: each batch has its own. Where they are
             packed, ``tokens`` counts no padding.
     """

@@ -35,7 +35,7 @@ class WindowDataset(Dataset[Batch]):
 
     Attributes:
         columns: What its batches are gathered from.
-        shapes: The shapes that batches are filled up to, by padding and by rows beyond those that were asked for;
+        shapes: The shapes that batches are filled up to, by padding and by additional rows;
             None: each batch is as long as its longest window.
         mean_batch_size: Windows that batches have on average, where that number varies: each batch is weighted by it.
         lengths: Tokens in each window; int64 ``[windows]``.
@@ -123,7 +123,7 @@ class WindowColumns:
         question_ids: Ids of the questions' tokens; int32 ``[tokens]``.
         context_ids: Ids of the contexts' tokens; int32 ``[tokens]``.
         offsets: Characters that each of these covers, end exclusive; int32 ``[tokens, 2]``.
-        words: Characters of the word that each of these belongs to; int32 ``[tokens, 2]``; None where not asked for.
+        words: Characters of the word that each of these belongs to; int32 ``[tokens, 2]``; None where not requested.
         special_ids: Ids of the special tokens; int64 ``[special]``.
         special_types: Their token types; int64 ``[special]``.
     """

@@ -47,8 +47,8 @@ class QADataModule(pl.LightningDataModule):
         config_name: The folder of a random start, whose tokenizer is used likewise; linked to the model's.
         tokenizer_name: Another tokenizer: a name, a folder, or a checkpoint of ours.
         dataset_name: A data set on the Hub, for the splits for which no file is named.
-        dataset_config_name: Its configuration.
-        dataset_revision: Its revision, such as ``refs/convert/parquet``.
+        dataset_config_name: The configuration of the data set.
+        dataset_revision: The revision of the data set, such as ``refs/convert/parquet``.
         train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV (each of them also as ``.gz``),
             Parquet or an Arrow folder. An id that occurs twice in a file is given a number.
         validation_file: The same for validation; a mapping of names to files makes several validation sets,
@@ -56,12 +56,12 @@ class QADataModule(pl.LightningDataModule):
         test_file: File or files to test on; a mapping makes several test sets, as for validation.
         predict_file: File or files to predict; the questions need no answers.
         train_split: Which part to train on, in datasets' notation (``train[:5%]``); questions are counted.
-        validation_split: Which part to validate on.
-        test_split: Which part to test on.
-        predict_split: Which part to predict.
+        validation_split: Which part to validate on, likewise.
+        test_split: Which part to test on, likewise.
+        predict_split: Which part to predict, likewise.
         column_names: Our columns (id, question, context, answers, answer_start) by the names they have in the data.
             ``answer_start`` is for rows that have the answer's text in one column and its offset in another; a
-            column of that name is taken without being asked for.
+            column of that name is used by default.
         csv: How CSV and TSV files are written, where it cannot be seen from their first line.
         encoding: The encoding of text files; default: UTF-8, or what a file's first bytes show.
         synthetic: The built-in corpus, for trying things without any data.
@@ -72,16 +72,16 @@ class QADataModule(pl.LightningDataModule):
         answers: Which of several gold answers to train on: ``first``, ``most_frequent`` or ``all``.
         allow_impossible_windows: Whether to train on windows of an answerable question that do not hold its
             answer (they count as having none).
-        max_length: Tokens of a window at most: question, context and special tokens.
+        max_length: Most tokens of a window: question, context and special tokens.
         doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
             whole gets a window of its own; where it is longer than a window, its question is left out.
-        max_question_length: Tokens of a question at most; longer ones are cut.
+        max_question_length: Most tokens of a question; longer ones are cut.
         batch_shapes: In how many shapes (windows × tokens) the batches of training, and those of evaluation, come at
             most, which are chosen for little padding; default: 12 on a GPU, to which each new shape is costly, while on
             a CPU each batch is as long as its longest window.
         batch_size: Windows in a training batch, on each device.
-        tokens_per_batch: Fills training batches to about so many tokens instead, padding not counted, whatever
-            number of windows that is; each window counts the same in the loss. At least ``max_length``.
+        tokens_per_batch: Fills training batches to about so many tokens instead, padding not counted, with any
+            number of windows; each window counts the same in the loss. At least ``max_length``.
         eval_batch_size: Windows of ``max_length`` tokens in an evaluation batch, of shorter ones accordingly
             more; default: twice ``batch_size``.
         cache_dir: Where tokens are kept between runs; default: ``qa_lightning`` in the user's cache folder.
@@ -232,7 +232,7 @@ class QADataModule(pl.LightningDataModule):
         }
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of windows of like length, in an order of its own each epoch."""
+        """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         batches = training_batch_sampler(
@@ -249,15 +249,15 @@ class QADataModule(pl.LightningDataModule):
         return make_loader(dataset, batches, self._place().device)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """A loader for each validation set, the watched one first."""
+        """Makes a loader for each validation set, the monitored one first."""
         return self._evaluation_loaders("validation")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """A loader for each test set, the one of ``test/f1`` first."""
+        """Makes a loader for each test set, the one of ``test/f1`` first."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """A loader for each set of questions to answer."""
+        """Makes a loader for each set of questions to predict."""
         return self._evaluation_loaders("predict")
 
     def _check_sources(self, stage: str) -> None:

@@ -124,7 +124,7 @@ def encode(
     Args:
         table: Examples as `sources.EXAMPLES` describes them, with the spans that `alignment.align` adds.
         tokenizer: A fast tokenizer of transformers.
-        max_question_length: Tokens of a question at most; longer ones are cut.
+        max_question_length: Most tokens of a question; longer ones are cut.
         answers: Which of several located golds to train on: the first, the one whose text is most frequent
             (the first of equals), or all.
         cache_dir: Where tokens are kept; None: in memory only.
@@ -169,9 +169,9 @@ def encode_pairs(
         questions: Questions.
         contexts: The context of each.
         tokenizer: A fast tokenizer of transformers.
-        max_question_length: Tokens of a question at most; longer ones are cut.
+        max_question_length: Most tokens of a question; longer ones are cut.
         cache_dir: Where tokens are kept; None: in memory only.
-        words: How to find the words that the contexts' tokens belong to; None: they are not asked for.
+        words: How to find the words that the contexts' tokens belong to; None: words are not needed.
         fallback_pair: A question and a context that show how the tokenizer joins texts, where it makes no token of
             ``questions`` or ``contexts``.
         raw: Whether white space in front of questions stays, and characters of tokens are the tokenizer's own, with

@@ -21,7 +21,7 @@ _RESERVED_SUFFIXES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
 
 
 def check_set_names(split: str, files: NamedFiles) -> None:
-    """Refuses names of evaluation sets that cannot be those of folders of their own in a run's folder."""
+    """Checks that the name of each evaluation set can be that of its folder in a run's folder."""
     folded = [name.casefold() for name in files]
     for name, key in zip(files, folded, strict=True):
         taken = key in _RESERVED_NAMES or key.endswith(_RESERVED_SUFFIXES) or folded.count(key) > 1
@@ -31,7 +31,7 @@ def check_set_names(split: str, files: NamedFiles) -> None:
 
 
 def check_files_named(setting: str, files: Files | NamedFiles | None) -> None:
-    """Refuses a setting that is there and names no file: an empty text, list or mapping."""
+    """Checks that a setting names a file: no empty text, list or mapping."""
     if files is None:
         return
     parts = list(files.values()) if isinstance(files, dict) else [] if isinstance(files, str) else files

@@ -18,7 +18,7 @@ from qa_lightning.data.shapes import Shapes
 from qa_lightning.records import Batch
 
 GPU_SHAPES = 12
-"""Shapes of batches on a GPU: SQuAD's training windows are padded by 5 % with so many."""
+"""Shapes of batches on a GPU: with 12, SQuAD's training windows are padded by 5 %."""
 
 SHARE_OF_MEMORY = 0.05
 """Share of a GPU's memory that a split's columns may take; SQuAD's training set takes 40 MB."""
@@ -30,8 +30,8 @@ class Placement:
 
     Attributes:
         device: The device that batches are built on.
-        rank: The process's number.
-        world_size: How many processes there are.
+        rank: The rank of the process.
+        world_size: The number of processes.
         packs: Whether the model is given the windows of a batch in one row.
     """
 
@@ -54,11 +54,11 @@ def training_batch_sampler(
 
     Args:
         dataset: The windows to train on.
-        place: Where the batches are wanted.
+        place: The device and process that batches are built for.
         batch_size: Windows in a batch.
         tokens_per_batch: Tokens in a batch instead.
         shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
-        seed: Of the order.
+        seed: The seed of the order.
     """
     if place.packs_windows and len(dataset):
         dataset.shapes = packed_shape(dataset.lengths, batch_size, tokens_per_batch)
@@ -88,9 +88,9 @@ def evaluation_batch_sampler(
 
     Args:
         dataset: The windows of the questions.
-        place: Where the batches are wanted.
+        place: The device and process that batches are built for.
         batch_size: Windows of ``max_length`` tokens whose tokens a batch may have; of short ones there are more.
-        max_length: Tokens of a window at most.
+        max_length: Most tokens of a window.
         shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
     """
     tokens = batch_size * max_length
@@ -126,6 +126,6 @@ def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> D
 def _padded_shapes(
     dataset: WindowDataset, place: Placement, count: int | None, windows: Callable[[NDArray[np.int64]], Any]
 ) -> Shapes | None:
-    """The shapes of a split's batches: few where that is asked for, or on a GPU; None: any."""
+    """Chooses the shapes of a split's batches: few if requested or on a GPU; None: any."""
     count = count or (None if place.device.type == "cpu" else GPU_SHAPES)
     return None if count is None or not len(dataset) else Shapes.of(dataset.lengths, count, windows)

@@ -23,7 +23,7 @@ def find_records(document: Any, source: str, wanted: set[str]) -> list[Record]:
     Args:
         document: A list of them, an object that holds it as ``data``, a single article or paragraph, or an object
             of columns, each a list, or an object by row as pandas writes it.
-        source: What messages call it.
+        source: Its name in messages.
         wanted: The columns that an object of columns must have.
 
     Raises:
@@ -49,7 +49,7 @@ def flatten(records: list[Record], source: str, context: str) -> Iterator[Record
 
     Args:
         records: Rows, articles (which have ``paragraphs``) and paragraphs (which have ``qas``).
-        source: What messages call them.
+        source: Their name in messages.
         context: What contexts are called.
     """
     for number, record in enumerate(records, 1):

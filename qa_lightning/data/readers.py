@@ -32,7 +32,7 @@ class SourceRows:
     """The rows of a source, nothing checked yet.
 
     Attributes:
-        source: How messages call the file or data set.
+        source: The name of the file or data set in messages.
         count: How many rows there are.
         names: The columns that are there, by the source's own names.
         columns: The values of those that are wanted and there, by our names.

@@ -35,8 +35,8 @@ class Shapes:
         """Chooses the shapes with the least padding.
 
         Args:
-            lengths: Tokens in each window; ``[windows]``, at least one.
-            count: How many shapes at most.
+            lengths: Tokens in each window; ``[windows]``, not empty.
+            count: Most shapes.
             windows: From lengths of batches to how many windows they have, such as ``lambda lengths: 4096 // lengths``.
         """
         chosen = least_padding_lengths(lengths, count)
@@ -47,9 +47,9 @@ class Shapes:
         """Makes the one shape of packed batches.
 
         Args:
-            lengths: Tokens in each window; ``[windows]``, at least one.
-            windows: Windows in a batch at most.
-            row_tokens: Tokens in a batch at most.
+            lengths: Tokens in each window; ``[windows]``, not empty.
+            windows: Most windows in a batch.
+            row_tokens: Most tokens in a batch.
         """
         multiple = MULTIPLE * -(-row_tokens // MULTIPLE)
         return cls(np.array([lengths.max()]), np.array([windows]), multiple)
@@ -66,8 +66,8 @@ def least_padding_lengths(lengths: NDArray[np.int64], count: int) -> NDArray[np.
     ``l`` is the best one of ``n - 1`` that ends at some shorter length, and ``l``.
 
     Args:
-        lengths: Tokens in each window; ``[windows]``, at least one.
-        count: How many lengths at most.
+        lengths: Tokens in each window; ``[windows]``, not empty.
+        count: Most lengths.
 
     Returns:
         At most ``count`` lengths, ascending, the last of which is that of the longest window; int64.

@@ -66,7 +66,7 @@ def read_examples(
     """Reads one split.
 
     Args:
-        split: What messages call the split, and what is loaded where ``select`` names nothing else.
+        split: The name of the split in messages, and what is loaded where ``select`` names nothing else.
         files: Path or paths, which are concatenated; they win over ``dataset_name``. SQuAD JSON (v1.1, v2.0),
             flat JSON, JSON Lines, CSV, TSV, Parquet, or a folder that ``save_to_disk`` wrote.
         dataset_name: A data set on the Hub.
@@ -139,7 +139,7 @@ def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> RawSplit:
 
     Args:
         rows: Objects with ``id``, ``question``, ``context`` and ``answers``.
-        source: What messages call them.
+        source: Their name in messages.
 
     Raises:
         UserError: Where a row is not as it should be.

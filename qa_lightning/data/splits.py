@@ -65,8 +65,8 @@ def build_split(
     Args:
         loaded: What `sources.read_examples` returned.
         tokenizer: A fast tokenizer of transformers.
-        config: How.
-        source: What messages call the split.
+        config: The settings.
+        source: The name of the split in messages.
         training: Whether to leave out what nothing can be learnt from, and to make no questions for scoring.
         name: The evaluation set's name.
 
@@ -168,7 +168,7 @@ def _drop_unlearnable(
 
 
 def _trainable_windows(encoded: TokenizedSplit, windows: Windows, config: SplitConfig) -> NDArray[np.bool_]:
-    """Which windows of questions that can be learnt from are trained on; bool ``[windows]``."""
+    """Which windows are trained on; bool ``[windows]``."""
     if config.allow_impossible_windows and encoded.layout.null is not None:
         return np.ones(len(windows), dtype=bool)
     window, _, whole = window_gold_pairs(windows, encoded.golds)

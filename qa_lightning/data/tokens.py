@@ -33,7 +33,7 @@ from qa_lightning.data.token_cache import (
 )
 
 FORMAT = "4"
-"""Part of every cache key: a change of what is stored gets new entries."""
+"""Part of every cache key; raised when the stored format changes."""
 
 CHUNK = 250_000
 """Bytes of text encoded at a time: enough for all cores, little enough that the tokenizer's objects stay small."""
@@ -51,7 +51,7 @@ _IDS: StoredColumns = {"lengths": np.dtype(np.int64), "ids": np.dtype(np.int32)}
 _TOKENS: StoredColumns = _IDS | {"offsets": np.dtype((np.int32, 2))}
 
 _TRIES = 2
-"""How often an entry is made at most, if another process or the disk goes on damaging it."""
+"""How often an entry is written at most, if it is damaged again by another process or the disk."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qa_lightning.utils.arrays import BoolArray, Int64Array
 
 SAMPLE_GOLDS = 4096
 SAMPLE_CHARACTERS = 1 << 22
-"""A source is judged by all golds of some of its contexts: of so many golds or characters, not many more."""
+"""A source is judged by a sample of its contexts with about this many golds or characters."""
 
 BLOCK = 1 << 20
 """Characters whose widths are added up at a time."""

@@ -65,7 +65,7 @@ def cut_windows(
     Args:
         context_lengths: Tokens of each example's context; ``[examples]``.
         question_lengths: Tokens of its question, cut ones as cut; ``[examples]``.
-        max_length: Tokens of a window at most.
+        max_length: Most tokens of a window.
         doc_stride: Context tokens that neighbouring windows share.
         special: Special tokens of a window.
     """

@@ -22,7 +22,7 @@ class AnswerCollector:
 
     Args:
         null_allowed: Whether a question may be left unanswered.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
     """
 
     def __init__(self, null_allowed: bool, null_score_diff_threshold: float) -> None:
@@ -138,7 +138,7 @@ def answer_questions(
             null answer, whose logits are finite; `ANSWER` ``[windows, n_best_size + 1]``.
         question_of_window: The index of each window's question, which has at least one; ``[windows]``.
         null_allowed: Whether a question may be left unanswered. If not, the null answers are not used.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
 
     Returns:
         The predictions. Where nothing but null can be said, null is predicted and ``null_odds`` is the largest

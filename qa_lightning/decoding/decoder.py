@@ -18,10 +18,10 @@ class Decoder:
     """Answers questions, each as soon as all of its windows were seen.
 
     Args:
-        n_best_size: Answers that are kept of each question.
-        max_answer_length: Tokens of an answer at most.
+        n_best_size: Number of answers kept for each question.
+        max_answer_length: Most tokens of an answer.
         null_allowed: Whether a question may be left unanswered.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
     """
 
     def __init__(

@@ -36,8 +36,8 @@ class LegacyDecoder:
     """Answers questions, each as soon as all of its windows were seen.
 
     Args:
-        top_k: Answers to each question at most.
-        max_answer_len: Tokens of an answer at most, before it is widened to words.
+        top_k: Most answers to each question.
+        max_answer_len: Most tokens of an answer, before it is widened to words.
         null_allowed: Whether "no answer" is among the answers.
     """
 

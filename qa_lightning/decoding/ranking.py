@@ -67,7 +67,7 @@ def _rank(rows: AnswerRows, scores: FloatArray, of: IntArray, places: IntArray) 
         places: Numbers that order like start and end.
 
     Returns:
-        Indices of spans, and the rank of each in its question, from 0. The same place in a question is there once.
+        Indices of spans, and the rank of each in its question, from 0. Each place of a question occurs once.
     """
     # Of those at one place the best comes first.
     order = np.lexsort((rows["end_logit"], rows["start_logit"], -scores, places, of))

@@ -24,8 +24,8 @@ class Evaluation:
     """Answers, scores and losses of one pass over the evaluation sets.
 
     Args:
-        n_best_size: Answers that are kept of each question.
-        max_answer_length: Tokens of an answer at most.
+        n_best_size: Number of answers kept for each question.
+        max_answer_length: Most tokens of an answer.
         null_allowed: Whether a question may be left unanswered.
         language: By whose rule answers are scored, or that of each evaluation set by its name; see
             `scoring.rules.rule_name`.
@@ -61,7 +61,7 @@ class Evaluation:
         """Starts a pass, and forgets everything of earlier ones.
 
         Args:
-            null_score_diff_threshold: By how much null must lead to be predicted in the pass that begins.
+            null_score_diff_threshold: The margin by which null must lead to be predicted in the pass that begins.
         """
         self.null_score_diff_threshold = null_score_diff_threshold
         self._decoders.clear()

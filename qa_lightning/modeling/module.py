@@ -58,26 +58,26 @@ class QALightningModule(EvaluationMixin):
         config_overrides: Values of the model's configuration to change, such as ``initializer_range: 0.1``.
         tokenizer_name: The tokenizer that is kept with the model; linked to the data's.
         model_revision: The Hub revision of the model.
-        learning_rate: The highest rate of the schedule.
-        weight_decay: Of all parameters but biases and norms.
-        lr_scheduler_type: The rate's course: linear, cosine, polynomial, constant or constant_with_warmup.
-        warmup_ratio: Share of the steps over which the rate rises from zero.
-        warmup_steps: The same as a number of steps; taken instead where it is not zero.
-        optimizer: Another optimizer than AdamW, which is given the same two groups of parameters.
-        lr_scheduler: Another schedule, stepped after each step of the optimizer.
-        n_best_size: Answers that are kept of each question.
-        max_answer_length: Tokens of an answer at most.
-        null_score_diff_threshold: How far null must lead to be predicted; default: what the model was saved
+        learning_rate: The peak learning rate of the schedule.
+        weight_decay: Weight decay of all parameters except biases and norms.
+        lr_scheduler_type: The learning rate schedule: linear, cosine, polynomial, constant or constant_with_warmup.
+        warmup_ratio: Share of all steps over which the learning rate rises from zero.
+        warmup_steps: The same as a number of steps, which takes precedence where it is not zero.
+        optimizer: An optimizer to use instead of AdamW, with the same two groups of parameters.
+        lr_scheduler: A schedule to use instead, stepped after each step of the optimizer.
+        n_best_size: Number of answers kept for each question.
+        max_answer_length: Most tokens of an answer.
+        null_score_diff_threshold: The margin by which null must lead to be predicted; default: what the model was saved
             with, else 0. Where none is given, each validation of a training finds the one with the best F1,
             which is saved with the model, and which ``test`` and ``predict`` take.
         language: Scores answers as MLQA does in this language (en, es, de, ar, hi, vi, zh; of others, only case,
             punctuation and white space are ignored), or each evaluation set by its name as in
             ``{vi: vi, de: de}``; default: as SQuAD does.
         version_2_with_negative: Whether null may be predicted; linked to the data's.
-        max_length: Tokens of a window at most; linked to the data's and kept with the model.
+        max_length: Most tokens of a window; linked to the data's and kept with the model.
         doc_stride: Context tokens that windows share; linked and kept likewise.
-        max_question_length: Tokens of a question at most; linked and kept likewise.
-        gradient_checkpointing: Computes activations again in the backward pass, to save memory.
+        max_question_length: Most tokens of a question; linked and kept likewise.
+        gradient_checkpointing: Recomputes activations in the backward pass, to save memory.
         attn_implementation: The attention kernel by transformers' name, such as ``sdpa`` or ``eager``.
         packing: Whether batches are one row of tokens without padding, in which each window attends to itself only; for
             encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.

@@ -33,7 +33,7 @@ def adamw(groups: list[dict[str, Any]], learning_rate: float, fused: bool = True
 
     Args:
         groups: What `parameter_groups` returned.
-        learning_rate: The highest rate of the schedule.
+        learning_rate: The peak learning rate of the schedule.
         fused: False where gradients are unscaled and clipped by hand, which a fused step does not allow.
     """
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
@@ -60,7 +60,7 @@ def make_schedule(
 
     Args:
         optimizer: The optimizer.
-        name: Which.
+        name: The name of the schedule.
         steps: Optimizer steps of the whole training; infinite where it has no end.
         warmup_ratio: Share of all steps over which the rate rises from zero.
         warmup_steps: The same as a number, which is taken instead where it is not zero.

@@ -17,8 +17,8 @@ def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list
 
     Args:
         prediction: The prediction, with any number of answers.
-        top_k: How many answers are wanted.
-        n_best_size: Scores are a softmax over so many of the best answers, and null where it is among them at all.
+        top_k: Number of answers.
+        n_best_size: Scores are a softmax over this number of best answers, and null wherever it is listed.
     """
     probabilities = prediction.answers.rows["probability"]
     is_null = prediction.answers.rows["end"] == 0

@@ -38,7 +38,7 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
         The pairs, and the form of the input. The pairs of an iterator are checked as they are read, all others at once.
 
     Raises:
-        UserError: For anything else, and when a pair is asked for whose question or context is no text, or empty.
+        UserError: For anything else, and when a pair is read whose question or context is not a text, or is empty.
     """
     if (inputs is None) == (question is None and context is None):
         raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions were given twice: {_EXPECTED}")

@@ -29,7 +29,7 @@ def load_runner(
         name: A folder, a name on the Hub, or a checkpoint.
         tokenizer: Its tokenizer.
         device: Where to run; default: a GPU where there is one.
-        dtype: Of the weights.
+        dtype: The dtype of the weights.
         attn_implementation: The attention kernel by transformers' name.
         revision: The Hub revision.
 

@@ -57,7 +57,7 @@ class Reader:
     A Reader is called like transformers' former question-answering pipeline, and returns the same. It is right where
     that was wrong: an answer is listed once, and no score is above 1 (it summed those of equal texts);
     no answer is empty unless "no answer" is allowed, and then null's score is taken where the tokenizer puts its
-    classification token, as the minimum over the windows; ``top_k`` answers are found where there are so many; a
+    classification token, as the minimum over the windows; ``top_k`` answers are found where there are enough; a
     question that is too long is cut, and a warning says so; whole words are those of the language, so that answers in
     Japanese, Chinese or Thai do not grow to the whole context; and offsets neither lose nor gain a character with
     byte-level and Unigram tokenizers.
@@ -71,8 +71,8 @@ class Reader:
     Args:
         model: A question-answering network of transformers, or another `Runner`.
         tokenizer: Its fast tokenizer.
-        tokens_per_batch: Tokens that the model is given at once; default: 2,048 on a CPU, 16,384 elsewhere.
-        null_at_end: Whether it was trained to score null at a special token that ends every window.
+        tokens_per_batch: Most tokens in a batch; default: 2,048 on a CPU, 16,384 elsewhere.
+        null_at_end: Whether the model was trained to score null at a special token that ends every window.
         **settings: How to answer; see `Settings`.
 
     Raises:
@@ -126,9 +126,9 @@ class Reader:
             tokenizer_name: Another tokenizer than the model's.
             revision: The Hub revision.
             device: Where to run; default: a GPU where there is one.
-            dtype: Of the weights, whatever they were saved in.
+            dtype: The dtype of the weights, in whichever they were saved.
             attn_implementation: The attention kernel by transformers' name.
-            tokens_per_batch: Tokens that the model is given at once; default: by device.
+            tokens_per_batch: Most tokens in a batch; default: by device.
             **settings: How to answer; see `Settings`.
 
         Raises:

@@ -43,13 +43,13 @@ class Settings:
     Attributes:
         top_k: Answers to each question, best first; fewer where there are no more.
         doc_stride: Context tokens that neighbouring windows share; default: 128, or what there is room for.
-        max_answer_len: Tokens of an answer at most.
-        max_seq_len: Tokens of a window at most; default: 384, or as many as the model has positions for.
-        max_question_len: Tokens of a question at most; longer ones are cut, though not with ``legacy``.
+        max_answer_len: Most tokens of an answer.
+        max_seq_len: Most tokens of a window; default: 384, or as many as the model has positions for.
+        max_question_len: Most tokens of a question; longer ones are cut, though not with ``legacy``.
         handle_impossible_answer: Whether "no answer" may be the answer, which has an empty text.
         align_to_words: Whether answers are made of whole words; see `data.word_spans.unicode_word_spans`.
-        n_best_size: Over how many answers of a question the scores are a softmax.
-        null_score_diff_threshold: By how much "no answer" must lead to be the answer.
+        n_best_size: Number of answers of a question that scores are a softmax over.
+        null_score_diff_threshold: The margin by which "no answer" must lead to be the answer.
         legacy: Answers and scores as transformers' former pipeline did, faults included.
     """
 
@@ -122,8 +122,8 @@ class Settings:
             special_tokens: Tokens of a window that belong to neither question nor context.
 
         Raises:
-            UserError: Where the model has no positions for so many, or no room is left for the context to move on;
-                with ``legacy``, whose questions are not cut, that depends on these.
+            UserError: Where the model has too few positions, or no room is left for the context to move on; with
+                ``legacy``, whose questions are not cut, that depends on the questions.
         """
         max_seq_len = self.max_seq_len
         if max_seq_len is None:

@@ -127,25 +127,25 @@ def _find_fault(checkpoint: Mapping[str, Any]) -> str | None:
     import torch
 
     weights, ours = checkpoint.get("state_dict"), checkpoint[CHECKPOINT_KEY]
-    if not _maps_names(weights, torch.Tensor):
+    if not _is_name_mapping(weights, torch.Tensor):
         return "its state_dict does not map names to tensors"
     for name in ("hyper_parameters", "datamodule_hyper_parameters"):
-        if not _maps_names(checkpoint.get(name, {}), object):
+        if not _is_name_mapping(checkpoint.get(name, {}), object):
             return f"its {name} do not map names to values"
     for name, kind in (("config", object), ("tokenizer", str), ("settings", object)):
         if not isinstance(ours, Mapping) or name not in ours:
             return f"it has no {name}"
-        if not _maps_names(ours[name], kind):
+        if not _is_name_mapping(ours[name], kind):
             return f"its {name} does not map names to {'texts' if kind is str else 'values'}"
     if not _is_number(ours.get("validation_threshold", 0.0)):
-        return "its validation_threshold is no number"
+        return "its validation_threshold is not a number"
     for name in ours["tokenizer"]:
         if Path(name).name != name or name in ("", "..") or "\0" in name:
-            return f"a file of its tokenizer is called {name!r:.80}, which is no plain name"
+            return f"a file of its tokenizer is called {name!r:.80}, which is not a plain file name"
     return None
 
 
-def _maps_names(value: Any, kind: type) -> bool:
+def _is_name_mapping(value: Any, kind: type) -> bool:
     return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
 
 
@@ -165,7 +165,7 @@ def load_config(name: str, revision: str | None = None) -> Any:
     """
     from transformers import AutoConfig
 
-    with clear_errors("model", name):
+    with readable_errors("model", name):
         if is_checkpoint(name):
             values = dict(read_checkpoint(name)[CHECKPOINT_KEY]["config"])
             if not isinstance(values.get("model_type"), str):
@@ -204,12 +204,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
             Path(folder, file).write_text(text, encoding="utf-8")
         return load(folder)
 
-    with clear_errors("tokenizer", name):
+    with readable_errors("tokenizer", name):
         tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
         raise UserError(
-            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which does not know where a "
-            "token stands in the text; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
+            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which does not give the "
+            "characters of tokens; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
         )
     if tokenizer.cls_token_id is not None and not tokenizer.num_special_tokens_to_add(pair=True):
         warnings.warn(
@@ -261,9 +261,9 @@ def load_settings(name: str | None, revision: str | None = None) -> dict[str, An
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a settings file of qa_lightning ({error}); delete or mend it") from None
+        raise UserError(f"{path}: not a settings file of qa_lightning ({error}); delete or fix it") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or mend it")
+        raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or fix it")
     check_settings(values, str(path))
     return values
 
@@ -289,10 +289,10 @@ def check_settings(values: Mapping[str, Any], where: str) -> None:
         elif name in ("version_2_with_negative", NULL_AT_END):
             good = isinstance(value, bool)
         if not good:
-            raise UserError(f"{where}: {name} cannot be {shortened(value)}; mend it, or train the model again")
+            raise UserError(f"{where}: {name} cannot be {shorten(value)}; fix it, or train the model again")
 
 
-def shortened(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Formats a value as Python does, shortened where it is long."""
     try:
         return f"{value!r:.80}"
@@ -311,7 +311,7 @@ def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
         return None
 
 
-class clear_errors:  # noqa: N801 - reads as a statement
+class readable_errors:  # noqa: N801 - reads as a statement
     """A context in which a failure to load ``what`` from ``name`` becomes a one-line `UserError`."""
 
     def __init__(self, what: str, name: str) -> None:

@@ -170,7 +170,7 @@ def _locate(
     # Context by context, so that what is folded is folded once and not kept.
     pending = pending[np.argsort(context_index[pending], kind="stable")]
     for number, golds in groupby(pending.tolist(), context_index.__getitem__):
-        context = _Context(passages[number])
+        context = _FoldedContext(passages[number])
         for gold in golds:
             start = None if unstated[gold] else int(starts[gold])
             kind, span = context.search(words[gold], start, _SEARCHES if repair else ["moved"])
@@ -179,7 +179,7 @@ def _locate(
     return kinds, spans
 
 
-class _Context:
+class _FoldedContext:
     """A context in the foldings that were needed so far."""
 
     def __init__(self, text: str) -> None:

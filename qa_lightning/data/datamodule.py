@@ -237,7 +237,7 @@ class QADataModule(pl.LightningDataModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         batches = training_batch_sampler(
             dataset,
-            self._place(),
+            self._placement(),
             batch_size=self.batch_size,
             tokens_per_batch=self.tokens_per_batch,
             shapes=self.batch_shapes,
@@ -246,7 +246,7 @@ class QADataModule(pl.LightningDataModule):
         if self._resume_position is not None:
             batches.skip(**self._resume_position)
             self._resume_position = None
-        return make_loader(dataset, batches, self._place().device)
+        return make_loader(dataset, batches, self._placement().device)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each validation set, the monitored one first."""
@@ -330,7 +330,7 @@ class QADataModule(pl.LightningDataModule):
         return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
 
     def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
-        place = self._place()
+        place = self._placement()
         batches = evaluation_batch_sampler(
             dataset,
             place,
@@ -340,7 +340,7 @@ class QADataModule(pl.LightningDataModule):
         )
         return make_loader(dataset, batches, place.device)
 
-    def _place(self) -> Placement:
+    def _placement(self) -> Placement:
         """Where batches are built: without a trainer, on the CPU of one process."""
         trainer = self.trainer
         if trainer is None:

@@ -91,7 +91,7 @@ def make_examples(
     nothing = [None] * rows.count
     values = {name: rows.columns.get(name, nothing) for name in columns}
     # In training a missing text is as an empty one, which is dropped and counted.
-    text = _text_or_empty if training else _text
+    text = _parse_text_or_empty if training else _parse_text
     questions: list[str] = _parse_column(rows, "question", values["question"], text)
     contexts: list[str] = _parse_column(rows, "context", values["context"], text)
     golds = _flatten_golds(rows, values, contexts, labelled, training, as_published)
@@ -163,21 +163,21 @@ def _parse_column(rows: SourceRows, name: str, values: list[Any], parse: Callabl
     return parsed
 
 
-def _text(value: Any) -> str:
+def _parse_text(value: Any) -> str:
     check_text(value)
     return value
 
 
-def _text_or_empty(value: Any) -> str:
-    return "" if is_missing(value) else _text(value)
+def _parse_text_or_empty(value: Any) -> str:
+    return "" if is_missing(value) else _parse_text(value)
 
 
-def _id(value: Any) -> str | None:
+def _parse_id(value: Any) -> str | None:
     """The id as text; None where one must be made."""
     if is_missing(value) or value == "":
         return None
     text = str(value) if isinstance(value, int | float) else value
-    return _text(text)
+    return _parse_text(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def _flatten_golds(
                 texts, starts = parse_golds(value, start)
         except ShapeError as error:
             if not flag:
-                raise UserError(f"{rows.describe_row(row)}: answers must be {FORMS}; here is {error}") from error
+                raise UserError(f"{rows.describe_row(row)}: answers must be {FORMS}; found {error}") from error
         if isinstance(value, str) and is_printed_null(texts, starts, contexts[row]):
             texts, starts = [], []
         elif as_published and not texts and lists_answers(value):
@@ -238,7 +238,7 @@ def _unique_ids(
     rows: SourceRows, values: list[Any], questions: list[str], contexts: list[str], training: bool
 ) -> tuple[list[str], list[bool], list[bool]]:
     """Unique ids, the published ones as they are but for repeats; which of them were made, and which renamed."""
-    published = _parse_column(rows, "id", values, _id)
+    published = _parse_column(rows, "id", values, _parse_id)
     seen: dict[str, int] = {}
     renamed = [name is not None and seen.setdefault(name, row) != row for row, name in enumerate(published)]
     if any(renamed) and not training:
@@ -253,16 +253,16 @@ def _unique_ids(
         if name is None:
             ids.append(_content_id(questions[row], contexts[row], seen))
         else:
-            ids.append(_numbered(name, seen) if renamed[row] else name)
+            ids.append(_make_unique(name, seen) if renamed[row] else name)
     return ids, [name is None for name in published], renamed
 
 
 def _content_id(question: str, context: str, seen: dict[str, int]) -> str:
     """An id from content alone, so that it stays the same wherever the row stands; repeats are numbered."""
-    return _numbered(hashlib.blake2b(f"{question}\0{context}".encode(), digest_size=12).hexdigest(), seen)
+    return _make_unique(hashlib.blake2b(f"{question}\0{context}".encode(), digest_size=12).hexdigest(), seen)
 
 
-def _numbered(name: str, seen: dict[str, int]) -> str:
+def _make_unique(name: str, seen: dict[str, int]) -> str:
     """The name, with a number behind it where it was seen before."""
     numbered, number = name, 1
     while numbered in seen:

@@ -27,7 +27,9 @@ def check_set_names(split: str, files: NamedFiles) -> None:
         taken = key in _RESERVED_NAMES or key.endswith(_RESERVED_SUFFIXES) or folded.count(key) > 1
         plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
         if taken or not plain:
-            raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
+            raise UserError(
+                f"{split}_file: {name[:100]!r} cannot be the name of a set, which is also that of its folder"
+            )
 
 
 def check_files_named(setting: str, files: Files | NamedFiles | None) -> None:

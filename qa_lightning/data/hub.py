@@ -41,7 +41,7 @@ def read_hub(
 
     which = {"data_dir" if revision == PARQUET_BRANCH else "name": config}
     cache = None if cache_dir is None else str(cache_dir)
-    with _offline_where_unreachable() as trouble:
+    with _offline_if_unreachable() as trouble:
         try:
             dataset = datasets.load_dataset(name, **which, split=split, revision=revision, cache_dir=cache)
         # What is raised depends on the versions of three packages; all of it means the same to the user.
@@ -56,7 +56,7 @@ def read_hub(
 
 
 @contextmanager
-def _offline_where_unreachable() -> Iterator[str | None]:
+def _offline_if_unreachable() -> Iterator[str | None]:
     """Probes the Hub once; where it cannot be reached, `datasets` uses its cache without retrying for long.
 
     Yields:

@@ -86,13 +86,13 @@ def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> La
     places = [[i for i, sequence in enumerate(encoding.sequence_ids) if sequence == which] for which in (0, 1)]
     if not all(places):
         raise UserError(
-            f"the tokenizer {name} makes no token of one of the texts {first!r:.40} and {second!r:.40}, the longest "
-            "there are; look at the data, or set tokenizer_name to another one"
+            f"the tokenizer {name} produces no tokens for one of the texts {first!r:.40} and {second!r:.40}, the "
+            "longest there are; look at the data, or set tokenizer_name to another one"
         )
     (a, b), (c, d) = ((of_text[0], of_text[-1] + 1) for of_text in places)
     if places != [list(range(a, b)), list(range(c, d))] or c < b:
         raise UserError(
-            f"the tokenizer {name} does not put question and context one behind the other, each in one piece; "
+            f"the tokenizer {name} does not join question and context one after the other, each in one piece; "
             "set tokenizer_name to another one"
         )
     ids, types = tuple(encoding.ids), tuple(encoding.type_ids)

@@ -57,5 +57,5 @@ class Selection:
 
     def _error(self, error: Exception) -> UserError:
         return UserError(
-            f"the split {self.text!r} cannot be taken: {error}; slices are written as in train[:5%] or train[10:20]"
+            f"the split {self.text!r} cannot be selected: {error}; slices are written as in train[:5%] or train[10:20]"
         )

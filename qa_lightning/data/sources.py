@@ -156,11 +156,11 @@ def _check_selection(
 ) -> RawSplit:
     """Makes the checks that concern only what was selected."""
     if not len(table):
-        raise UserError(f"{label}: there are no questions in it")
+        raise UserError(f"{label}: it contains no questions")
     _check_unique(table, label)
     table, dropped = _drop_blank(compact(table), training)
     if not len(table):
-        raise UserError(f"{label}: no question is left, the context or question of each is empty")
+        raise UserError(f"{label}: no question is left: the context or question of each is empty")
     if answerable:
         _check_answerable(table)
     table = compact(table) if dropped else table

@@ -75,7 +75,7 @@ def build_split(
     """
     table, alignment = align(loaded.table, on_misaligned=config.on_misaligned, training=training, source=source)
     if not len(table):
-        raise UserError(f"{source}: no question is left, since no answer was found in its context; check the columns")
+        raise UserError(f"{source}: no question is left: no answer was found in its context; check the columns")
     encoded = encode(
         table,
         tokenizer,

@@ -56,7 +56,7 @@ class TextFormat:
             " ".encode(self.encoding or "utf-8")
         except (LookupError, ValueError) as error:
             raise UserError(
-                f"encoding: Python knows no text encoding {self.encoding!r:.40}; usual ones are utf-8, utf-16, cp1252, "
+                f"encoding: Python has no text encoding {self.encoding!r:.40}; usual ones are utf-8, utf-16, cp1252, "
                 "latin-1, shift_jis and gb18030"
             ) from error
         if self.delimiter == r"\t":  # as a shell passes it

@@ -122,7 +122,7 @@ def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None, raw_offs
 
     def make(chunk: list[str]) -> TokenColumns:
         encodings = backend.encode_batch(chunk, add_special_tokens=False)
-        return _columns(
+        return _token_columns(
             [encoding.ids for encoding in encodings], [encoding.offsets for encoding in encodings], chunk, raw_offsets
         )
 
@@ -168,7 +168,7 @@ def tokenize_pairs(
                 kept = [of == side for of in encoding.sequence_ids]
                 ids.append(list(compress(encoding.ids, kept)))
                 offsets.append(list(compress(encoding.offsets, kept)))
-            return _columns(ids, offsets, chunk[side])
+            return _token_columns(ids, offsets, chunk[side])
 
         return _tokenize_cached(f"side {side} of pairs", sides, make, stored, backend, cache_dir)
 
@@ -190,13 +190,13 @@ def split_into_blocks(sizes: Any, limit: int) -> Iterator[tuple[int, int]]:
     return pairwise(np.flatnonzero(np.diff(run, prepend=-1, append=-1)).tolist())
 
 
-def _chunks(columns: Sequence[Texts]) -> Iterator[list[list[str]]]:
+def _text_chunks(columns: Sequence[Texts]) -> Iterator[list[list[str]]]:
     """The texts of some rows after the other, column by column."""
-    for begin, end in split_into_blocks(sum(map(_sizes, columns)), CHUNK):
+    for begin, end in split_into_blocks(sum(map(_byte_sizes, columns)), CHUNK):
         yield [column[begin:end].to_pylist() for column in columns]
 
 
-def _sizes(texts: Texts) -> NDArray[np.int32]:
+def _byte_sizes(texts: Texts) -> NDArray[np.int32]:
     """Bytes of each text; int32 ``[texts]``."""
     if isinstance(texts, pa.DictionaryArray):
         return np.asarray(pc.binary_length(texts.dictionary))[texts.indices]
@@ -212,7 +212,7 @@ def _id_columns(ids: Sequence[Sequence[int]]) -> TokenColumns:
     return {"lengths": lengths, "ids": np.fromiter(chain.from_iterable(ids), np.int32, lengths.sum())}
 
 
-def _columns(
+def _token_columns(
     ids: Sequence[Sequence[int]],
     offsets: Sequence[Sequence[tuple[int, int]]],
     texts: Sequence[str],
@@ -242,7 +242,7 @@ def _tokenize_cached(
     """
     columns = _read_or_write_entry(kind, texts, make, stored, backend, cache_dir) if cache_dir is not None else None
     if columns is None:
-        chunks = [make(*chunk) for chunk in _chunks(texts)]
+        chunks = [make(*chunk) for chunk in _text_chunks(texts)]
         columns = {
             name: np.concatenate([np.empty(0, stored[name]), *(chunk[name] for chunk in chunks)]) for name in stored
         }
@@ -270,7 +270,7 @@ def _read_or_write_entry(
             except DamagedEntryError as error:
                 _log_once(f"{error}; it is made anew")
                 discard_entry(entry)
-            write_entry(entry, stored, (make(*chunk) for chunk in _chunks(texts)))
+            write_entry(entry, stored, (make(*chunk) for chunk in _text_chunks(texts)))
         return read_entry(entry, stored)
     except (OSError, DamagedEntryError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -287,8 +287,8 @@ def _entry_name(kind: str, texts: Sequence[Texts], stored: StoredColumns, backen
     for part in (*made_by, kind, *stored):
         digest.update(len(part.encode()).to_bytes(8, "little") + part.encode())
     for column in texts:
-        digest.update(len(column).to_bytes(8, "little") + _sizes(column).tobytes())
-    for chunk in _chunks(texts):
+        digest.update(len(column).to_bytes(8, "little") + _byte_sizes(column).tobytes())
+    for chunk in _text_chunks(texts):
         digest.update("".join(chain.from_iterable(chunk)).encode())
     return digest.hexdigest()
 

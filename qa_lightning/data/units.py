@@ -51,50 +51,50 @@ CharacterWidths = Callable[[_JoinedContexts], Int64Array]
 """How much each character counts in a unit; ``[characters]``."""
 
 
-def _bytes(text: _JoinedContexts) -> Int64Array:
+def _utf_8_bytes(text: _JoinedContexts) -> Int64Array:
     return np.add.reduce([text.codes >= code for code in (0, 0x80, 0x800, 0x10000)], dtype=np.int64)
 
 
-def _utf_16(text: _JoinedContexts) -> Int64Array:
+def _utf_16_units(text: _JoinedContexts) -> Int64Array:
     return 1 + (text.codes >= 0x10000).astype(np.int64)
 
 
-def _stripped(text: _JoinedContexts) -> Int64Array:
+def _without_leading_space(text: _JoinedContexts) -> Int64Array:
     """Nothing for the white space that a context begins with."""
     words = np.cumsum(~text.space)
     before = np.maximum.accumulate(np.where(text.first, words - ~text.space, 0))
     return (words > before).astype(np.int64)
 
 
-def _single_spaces(text: _JoinedContexts) -> Int64Array:
+def _count_spaces_once(text: _JoinedContexts) -> Int64Array:
     """The same, and a run of white space counts once."""
     again = text.space & np.concatenate([[False], text.space[:-1]]) & ~text.first
-    return _stripped(text) * ~again
+    return _without_leading_space(text) * ~again
 
 
-def _cr_lf_once(text: _JoinedContexts) -> Int64Array:
+def _count_cr_lf_once(text: _JoinedContexts) -> Int64Array:
     before_lf = np.concatenate([text.codes[1:] == ord("\n"), [False]]) & ~np.concatenate([text.first[1:], [False]])
     return 1 - ((text.codes == ord("\r")) & before_lf).astype(np.int64)
 
 
-def _lf_twice(text: _JoinedContexts) -> Int64Array:
+def _count_lf_twice(text: _JoinedContexts) -> Int64Array:
     after_cr = np.concatenate([[False], text.codes[:-1] == ord("\r")]) & ~text.first
     return 1 + ((text.codes == ord("\n")) & ~after_cr).astype(np.int64)
 
 
 _UNITS: dict[str, CharacterWidths] = {
     "characters": lambda text: np.ones(len(text.codes), dtype=np.int64),
-    "UTF-8 bytes": _bytes,
-    "UTF-16 code units": _utf_16,
-    "UTF-16 bytes": lambda text: 2 * _utf_16(text),
+    "UTF-8 bytes": _utf_8_bytes,
+    "UTF-16 code units": _utf_16_units,
+    "UTF-16 bytes": lambda text: 2 * _utf_16_units(text),
 }
 
 _TEXTS: dict[str, CharacterWidths] = {
     "": _UNITS["characters"],
-    " of the stripped context": _stripped,
-    " with \\r\\n counted once": _cr_lf_once,
-    " with \\n counted twice": _lf_twice,
-    " with runs of white space counted once": _single_spaces,
+    " of the stripped context": _without_leading_space,
+    " with \\r\\n counted once": _count_cr_lf_once,
+    " with \\n counted twice": _count_lf_twice,
+    " with runs of white space counted once": _count_spaces_once,
 }
 
 
@@ -137,7 +137,7 @@ def offsets_in_characters(
     if found is None:
         share = wrong.sum() / (wrong.sum() + right.sum())
         doubtful = share > 0.5 and wrong.sum() > MIN_REPAIRED
-        note = f"are in no unit that is known: {share:.0%} of the golds stand elsewhere than they say"
+        note = f"are in no known unit: {share:.0%} of the golds stand elsewhere than they say"
         return Offsets(starts, note if doubtful else "")
     name, convert = found
     known = np.flatnonzero(stated >= 0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import compress
 from typing import Any
 
-from qa_lightning.data.cells import read_printed
+from qa_lightning.data.cells import parse_printed
 
 RawGolds = tuple[list[str], list[int | None]]
 """Gold texts of a question and their stated starts; None where none is stated."""
@@ -169,7 +169,7 @@ def _starts_from_column(value: Any, count: int) -> list[int | None]:
     """The starts that a separate column states for ``count`` texts."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = read_printed(value)
+            value = parse_printed(value)
         except (ValueError, RecursionError):
             raise ShapeError(f"answer_start is {value!r:.40}, not a whole number") from None
     starts = value if isinstance(value, list) else [value]
@@ -201,7 +201,7 @@ def parse_cell(cell: str) -> Any:
     A bracket alone makes no list of an answer: ``[1]`` and ``{x}`` stay plain text.
     """
     if cell.lstrip().startswith(("{", "[")) and cell.strip() != "{}":
-        for read in (json.loads, read_printed):
+        for read in (json.loads, parse_printed):
             try:
                 value = read(cell)
                 parse_golds(value)

@@ -79,10 +79,10 @@ class LegacyDecoder:
         null_score = 1_000_000.0
         found: dict[str, AnswerDict] = {}
         for window in windows:
-            starts, ends, scores, null = _spans(window, candidates, self.max_answer_len)
+            starts, ends, scores, null = _best_spans(window, candidates, self.max_answer_len)
             null_score = min(null_score, null)
             for start, end, score in zip(starts.tolist(), ends.tolist(), scores.tolist(), strict=True):
-                first, last = _characters(window, start, end)
+                first, last = _span_characters(window, start, end)
                 text = context[first:last]
                 if text.lower() in found:
                     found[text.lower()]["score"] += score
@@ -94,7 +94,7 @@ class LegacyDecoder:
         return sorted(answers, key=lambda answer: answer["score"], reverse=True)[: self.top_k]
 
 
-def _spans(window: _Window, candidates: int, max_answer_len: int) -> tuple[Any, Any, Any, float]:
+def _best_spans(window: _Window, candidates: int, max_answer_len: int) -> tuple[Any, Any, Any, float]:
     """The best spans of a window by the product of two softmaxes, their scores, and the score of null."""
     start, end = (
         _softmax(np.where(window.allowed, logits, np.float32(-10_000))) for logits in (window.start, window.end)
@@ -121,7 +121,7 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights / weights.sum()
 
 
-def _characters(window: _Window, start: int, end: int) -> tuple[int, int]:
+def _span_characters(window: _Window, start: int, end: int) -> tuple[int, int]:
     """The characters from the word of one token to that of another, as far as the window holds these."""
     offsets = window.offsets
     covering = offsets[:, 0] < offsets[:, 1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qa_lightning.modeling.weights import network_weights
-from qa_lightning.pretrained import clear_errors, is_checkpoint, load_config, read_checkpoint
+from qa_lightning.pretrained import is_checkpoint, load_config, read_checkpoint, readable_errors
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.model_size import check_model_size
@@ -64,10 +64,10 @@ def load_network(
     if model_name_or_path is None and tokenizer is not None:
         config.vocab_size = len(tokenizer)
         config.pad_token_id = tokenizer.pad_token_id
-    _override(config, config_overrides or {})
+    _override_config(config, config_overrides or {})
     check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
-    with clear_errors("model", source), quiet_transformers():
+    with readable_errors("model", source), quiet_transformers():
         if model_name_or_path is None or is_checkpoint(model_name_or_path):
             network = AutoModelForQuestionAnswering.from_config(
                 config, dtype=torch.float32, trust_remote_code=False, **options
@@ -117,7 +117,7 @@ def check_tokens(source: str, tokenizer: Any, known: int) -> None:
         )
 
 
-def _override(config: Any, values: dict[str, Any]) -> None:
+def _override_config(config: Any, values: dict[str, Any]) -> None:
     for key, value in values.items():
         if not hasattr(config, key):
             raise UserError(f"model.config_overrides: a {config.model_type} configuration has no {key!r}")

@@ -30,8 +30,8 @@ class Packing:
         self._first_position = first_position(network)
         if not use_our_attention(network, attn_implementation) or not self._is_exact(network):
             raise UserError(
-                f"a {network.config.model_type} model with this attention kernel cannot keep windows apart that stand "
-                "in one row; set packing to false"
+                f"a {network.config.model_type} model with this attention kernel cannot separate the windows "
+                "of one row; set packing to false"
             )
 
     def logits(

@@ -144,7 +144,7 @@ def name_inputs(positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[s
         found = {"inputs": list(positional)}
     else:
         raise UserError(
-            f"{len(positional)} inputs that are no question with its context: give question=… and context=…, or "
+            f"{len(positional)} inputs that are not a question and its context: give question=… and context=…, or "
             'records such as {"question": …, "context": …}'
         )
     twice = [name for name in found if named.get(name) is not None]

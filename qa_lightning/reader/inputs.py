@@ -41,7 +41,7 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
         UserError: For anything else, and when a pair is read whose question or context is not a text, or is empty.
     """
     if (inputs is None) == (question is None and context is None):
-        raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions were given twice: {_EXPECTED}")
+        raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions are given twice: {_EXPECTED}")
     if inputs is None:
         return _check_pairs(*_pair_records(question, context))
     if isinstance(inputs, Mapping) or _is_squad_example(inputs):
@@ -50,7 +50,7 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
         return _check_pairs(inputs, "list")
     if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes):
         return _check_pairs(inputs, "stream")
-    raise UserError(f"{type(inputs).__name__} is nothing that questions can be read from: {_EXPECTED}")
+    raise UserError(f"questions cannot be read from {type(inputs).__name__}: {_EXPECTED}")
 
 
 def _pair_records(question: Any, context: Any) -> tuple[Sequence[Any], InputForm]:

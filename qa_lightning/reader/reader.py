@@ -101,7 +101,7 @@ class Reader:
         self.null_at_end = null_at_end
         self._lock = threading.Lock()
         self._warned_of_cuts = self._checked_null = False
-        self.settings = self._checked(Settings().updated(settings))
+        self.settings = self._checked_settings(Settings().updated(settings))
 
     @classmethod
     def from_pretrained(
@@ -168,7 +168,7 @@ class Reader:
         Raises:
             UserError: For input without a question and a context, and invalid settings.
         """
-        plan = self._checked(self.settings.updated(settings))
+        plan = self._checked_settings(self.settings.updated(settings))
         pairs, form = read_pairs(inputs, question, context)
         answers = (
             found if plan.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
@@ -193,7 +193,7 @@ class Reader:
         Raises:
             UserError: As a call does.
         """
-        plan = self._checked(self.settings.updated(settings))
+        plan = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
         blocks = (self._score_windows(block, plan) for block in _split_into_blocks(pairs))
         return (prediction for scored in blocks for prediction in _predictions(scored, plan))
@@ -209,7 +209,7 @@ class Reader:
         Raises:
             UserError: As a call does.
         """
-        plan = self._checked(self.settings.updated(settings))
+        plan = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
         scored = self._score_windows(list(pairs), plan)
         predictions = _predictions(scored, plan)
@@ -217,7 +217,7 @@ class Reader:
         tokens = token_probabilities(scored, null_allowed=plan.handle_impossible_answer)
         return Explanation(prediction, answers, tokens)
 
-    def _checked(self, settings: Settings) -> Settings:
+    def _checked_settings(self, settings: Settings) -> Settings:
         special_tokens = self.tokenizer.num_special_tokens_to_add(pair=True)
         settings.lengths(self.runner.longest, self.tokenizer, special_tokens)
         if settings.handle_impossible_answer and not self.null_at_end and not self._checked_null:
@@ -247,7 +247,7 @@ class Reader:
             # One check for all of them, after all work is queued on a GPU.
             wrong = torch.stack([logits.isnan().any() for batch in scored for logits in batch[1:]]).any()
         if wrong:
-            raise UserError("the model gave what is no number (NaN); load it with another dtype, such as float32")
+            raise UserError("the model returned NaN; load it with another dtype, such as float32")
         return scored
 
 

@@ -110,5 +110,5 @@ def test_a_tokenizer_that_mixes_the_texts_is_refused(pair: str) -> None:
 
 @pytest.mark.parametrize("texts", [("", "ada"), ("who", " \n"), ("", "")])
 def test_a_text_without_tokens_is_refused(texts: tuple[str, str]) -> None:
-    with pytest.raises(UserError, match="makes no token of one of the texts"):
+    with pytest.raises(UserError, match="produces no tokens for one of the texts"):
         read(word_level(WORDS), *texts)

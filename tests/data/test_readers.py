@@ -360,7 +360,7 @@ def test_a_delimiter_that_is_named_or_cannot_be_found(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^csv\.delimiter must be one ASCII character"):
             TextFormat(delimiter=delimiter)
     for encoding in ("utf-9", "base64", "a\0b"):
-        with pytest.raises(UserError, match=r"^encoding: Python knows no text encoding"):
+        with pytest.raises(UserError, match=r"^encoding: Python has no text encoding"):
             TextFormat(encoding=encoding)
 
 

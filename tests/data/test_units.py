@@ -110,7 +110,7 @@ def test_offsets_that_are_nearly_all_wrong_are_told_of() -> None:
     moved: list[int | None] = [at + draw.randrange(2, 40) for at in starts]
     found = offsets_in_characters(words, moved, of, texts)
     assert found.starts == moved
-    assert found.note.startswith("are in no unit that is known: 9")
+    assert found.note.startswith("are in no known unit: 9")
     assert found.note.endswith("% of the golds stand elsewhere than they say")
     # Golds that stand nowhere are another matter.
     assert offsets_in_characters(["bird"] * len(words), moved, of, texts).note == ""
@@ -245,5 +245,5 @@ def test_a_suspicious_file_is_told_of(shared: Path, tmp_path: Path) -> None:
     document = recounted(shared / "data/xquad.en.json", lambda text, at: max(0, at + draw.randrange(-30, 30)))
     loaded = read(write(tmp_path / "x.json", document))
     split = prepare(loaded, characters(), training=True)
-    assert "; offsets of x.json are in no unit that is known: 9" in split.summary
+    assert "; offsets of x.json are in no known unit: 9" in split.summary
     assert list(split.report["offsets"]) == [str(tmp_path / "x.json")]

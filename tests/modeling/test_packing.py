@@ -71,7 +71,7 @@ def test_no_time_is_spent_on_padding() -> None:
 @pytest.mark.parametrize("family", sorted(set(CONFIGS) - set(PACKED)))
 def test_others_are_refused(family: str) -> None:
     network = AutoModelForQuestionAnswering.from_config(config(family)).train()
-    with pytest.raises(UserError, match=r"model with this attention kernel cannot keep windows apart .* packing"):
+    with pytest.raises(UserError, match=r"model with this attention kernel cannot separate the windows .* packing"):
         Packing(network)
     assert network.training
 

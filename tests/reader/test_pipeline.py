@@ -142,9 +142,9 @@ def test_a_configuration_in_the_third_place_is_set_aside(folder: Path, reader: R
 @pytest.mark.parametrize(
     ("positional", "named", "message"),
     [
-        ((QUESTION, CONTEXT, CONTEXT), {}, "3 inputs that are no question with its context: give question=… and con"),
-        ((QUESTION, ASKED), {}, "2 inputs that are no question with its context"),
-        ((QUESTION,), {}, "str is nothing that questions can be read from"),
+        ((QUESTION, CONTEXT, CONTEXT), {}, "3 inputs that are not a question and its context: give question=… and con"),
+        ((QUESTION, ASKED), {}, "2 inputs that are not a question and its context"),
+        ((QUESTION,), {}, "questions cannot be read from str"),
         ((QUESTION, CONTEXT), {"context": CONTEXT}, "context is given twice, once by position"),
         ((ASKED,), {"inputs": ASKED}, "inputs is given twice, once by position"),
         ((), {"data": ASKED, "X": ASKED}, "inputs is given twice, also as X"),

@@ -192,7 +192,7 @@ def _answers(context: str, spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def agreement(data: Decodable) -> int:
-    """How many questions both sides answer alike; the loops did not see the best span of the others.
+    """Counts the questions that both sides answer alike; the loops did not see the best span of the others.
 
     Raises:
         AssertionError: The two differ though the loops considered our answer, or they found a better one.
@@ -244,7 +244,7 @@ def measure(questions: int) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(QUESTIONS[size])
 
 

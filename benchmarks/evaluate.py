@@ -1,4 +1,4 @@
-"""What a validation takes beyond its forward passes, in time and memory.
+"""The time and memory of a validation beyond its forward passes.
 
 Time: all that ``validate`` does once the data are read, to the last file written, less the seconds spent in the model's
 own forward passes, which are measured in the same run. Memory: what the process comes to hold beyond what it held
@@ -32,7 +32,7 @@ TIME_BAR = 5.0
 """Percent."""
 
 MEMORY_BAR = 1.1
-"""How many times as much memory several times as many windows may take."""
+"""Most memory that many windows may take, as a multiple of that of few windows."""
 
 BATCH = 32
 
@@ -41,7 +41,7 @@ _STRIDES = (8, 64)  # of few windows and of many
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: The model whose time is measured; memory is measured with a tiny one.
@@ -82,7 +82,7 @@ def validate(module: QALightningModule, data: QADataModule, folder: Path) -> Non
 
 @torch.inference_mode()
 def gather(module: QALightningModule, data: QADataModule) -> dict[str, list[dict[str, Any]]]:
-    """The same answers, from logits of all windows that are gathered first; it neither scores nor writes them."""
+    """Computes the same answers from the gathered logits of all windows; it neither scores nor writes them."""
     dataset = data.splits["validation"][0].dataset
     rows = np.split(np.arange(len(dataset)), range(BATCH, len(dataset), BATCH))
     width = int(dataset.lengths.max())
@@ -129,7 +129,7 @@ def measure_memory(way: str, questions: str, doc_stride: str) -> dict[str, Any]:
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     return [_time(plan), *_memory(plan)]
 
 
@@ -195,7 +195,7 @@ def _memory(plan: Plan) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 

@@ -1,4 +1,4 @@
-"""How fast loaded rows become windows to train on, and what memory that takes, beside ``Dataset.map``.
+"""The speed and memory of cutting loaded rows into training windows, compared with ``Dataset.map``.
 
 Ours goes from the table of examples to windows as training does, with nothing in the token cache. The peer maps the
 pair tokenizer over the rows as transformers' example for question answering does, in one process and in two. Both begin
@@ -89,7 +89,7 @@ def ours(folder: str) -> dict[str, Any]:
 
 
 def peer(folder: str, processes: str) -> dict[str, Any]:
-    """The same by ``Dataset.map``."""
+    """From rows to windows by ``Dataset.map``: the same figures."""
     import datasets
     import transformers
 

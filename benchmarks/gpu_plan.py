@@ -116,7 +116,7 @@ Run = tuple[str, str]
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         runs: Models and variants, the ones that bars ask for first.

@@ -1,4 +1,4 @@
-"""What a process of `benchmarks.gpu` does: one variant of one model, from its data to its figures."""
+"""Measures one variant of one model in a process of `benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Task:
         )
 
     def training_data(self) -> QADataModule:
-        """What is trained on in two epochs."""
+        """Makes the data of the two training epochs."""
         return self.data(self.plan.questions if self.model.joined == 1 else self.plan.long_questions)
 
     def module(self) -> Any:

@@ -1,4 +1,4 @@
-"""How much of the cores' arithmetic training reaches: its floating-point rate over that of a matrix product.
+"""The floating-point rate of training as a share of that of a matrix product.
 
 Counted are the products of matrices in the forward and backward pass of our training step, without what surrounds
 them (norms, activations, dropout, the loss), so that the share says how much time goes to what has to be done. The
@@ -28,7 +28,7 @@ BAR = 75.0
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: Which model.
@@ -130,7 +130,7 @@ class Stopwatch(pl.Callback):
 
 
 def measure(plan: Plan) -> Row:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     watch = Stopwatch()
     batches: Any = [full_batch(plan.batch, plan.length)] * (1 + plan.repeats)
     with tempfile.TemporaryDirectory() as temporary, quiet():
@@ -152,7 +152,7 @@ def measure(plan: Plan) -> Row:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return [measure(plan) for plan in PLANS[size]]
 
 

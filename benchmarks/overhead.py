@@ -1,4 +1,4 @@
-"""What our training step takes beyond a bare PyTorch loop over the same batches, as a share of the loop's time.
+"""The overhead of our training step over a bare PyTorch loop with the same batches, as a share of the loop's time.
 
 The bare loop is the least that trains: forward, loss, backward, clipping, AdamW; its batches are tensors that lie
 ready, while ours are built by the loader as training goes. Both start at the same weights, and have the same dropout:
@@ -35,7 +35,7 @@ LEARNING_RATE = 5e-5
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: Which model.
@@ -91,7 +91,7 @@ def bare_loop(network: nn.Module, batches: list[Batch], precision: Precision) ->
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_model(plan.shape, Path(temporary))
         whole = make_data(folder, plan.questions, "train", batch_size=BATCH).train_dataloader()
@@ -121,7 +121,7 @@ def _of_precision(plan: Plan, precision: Precision, loader: DataLoader[Batch], f
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 

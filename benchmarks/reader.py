@@ -70,7 +70,7 @@ class Windows(NamedTuple):
 
 
 def cut(tokenizer: Any, asked: list[Asked]) -> Windows:
-    """What transformers' question-answering example does with a tokenizer, without padding."""
+    """Cuts windows as transformers' question-answering example does, without padding."""
     encoded = tokenizer(
         [pair.question for pair in asked],
         [pair.context for pair in asked],
@@ -179,7 +179,7 @@ def measure(questions: int, repeats: int) -> Iterator[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return list(measure(QUESTIONS[size], _REPEATS[size]))
 
 

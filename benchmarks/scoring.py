@@ -1,4 +1,4 @@
-"""How long scoring takes, beside torchmetrics' own SQuAD metric, with the same scores."""
+"""The time of scoring, compared with torchmetrics' own SQuAD metric, with the same scores."""
 
 from __future__ import annotations
 

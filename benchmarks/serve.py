@@ -1,4 +1,4 @@
-"""What a server answers to many clients at once, beside what its Reader answers when it is given all at once.
+"""The speed of a server with many clients, compared with its Reader given all questions at once.
 
 The server runs as it is started from the command line, in a process of its own; so do its clients, each of which sends
 the next question when it has the answer to the last, over one connection. Every answer is compared with the Reader's.
@@ -37,7 +37,7 @@ _SECONDS_TO_STOP = 60
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: The model's.
@@ -133,7 +133,7 @@ def _alike(answer: dict[str, Any], expected: dict[str, Any]) -> bool:
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     rows = squad_shaped(plan.questions)
     requests = [{name: record[name] for name in ("question", "context")} for record in rows]
     with tempfile.TemporaryDirectory() as temporary:
@@ -171,7 +171,7 @@ def measure(plan: Plan) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 

@@ -1,4 +1,4 @@
-"""Which windows share a batch: neighbours in length, so that little is padded, in an order that mixes well."""
+"""Batch samplers: windows of similar length share a batch, for little padding, in an order that mixes well."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-"""What printed values are made of."""
+"""A token of a printed value."""
 
 _CONSTANTS: dict[str, bool | None] = {"None": None, "null": None, "nan": None, "NaN": None}
 _CONSTANTS |= {"True": True, "False": False, "true": True, "false": False}
 
 _WRAPPER = re.compile(r"(?:np\.|numpy\.)?(?:array|str_|int\d*|float\d*)")
-"""What may be printed around a value."""
+"""A constructor that may be printed around a value."""
 
 _CLOSING = {"[": "]", "(": ")"}
 

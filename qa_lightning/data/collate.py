@@ -65,13 +65,13 @@ class WindowDataset(Dataset[Batch]):
 
     @property
     def questions_cut(self) -> int:
-        """How many of the examples have a question that was truncated."""
+        """The number of examples whose question was truncated."""
         encoded = self.encoded
         return int(np.sum(encoded.questions.lengths[encoded.question_index] > encoded.question_lengths))
 
     @property
     def contexts(self) -> IntArray:
-        """Which context each window is of; ``[windows]``."""
+        """The index of each window's context; ``[windows]``."""
         return self.encoded.context_index[self.windows.example]
 
     def to(self, device: torch.device) -> WindowDataset:

@@ -29,7 +29,7 @@ _CHECKED_PAIRS = 32
 """Pairs that the layout is checked on."""
 
 _CHECKED_CHARACTERS = 1 << 20
-"""The same, in characters of their contexts; one pair is checked in any case."""
+"""Most characters of their contexts; one pair is checked in any case."""
 
 
 @dataclass(frozen=True)

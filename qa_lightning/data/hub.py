@@ -1,4 +1,4 @@
-"""A split of a data set from the Hub, or from its cache where the Hub cannot be reached."""
+"""Reads a split of a data set from the Hub, or from its cache where the Hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qa_lightning.utils.errors import UserError
 PROBE_SECONDS = 5.0
 
 PARQUET_BRANCH = "refs/convert/parquet"
-"""Where the Hub keeps its own copy of a data set; a configuration is a folder there, which has no name."""
+"""The branch of the Hub's own Parquet copy of a data set, where configurations are folders."""
 
 
 def read_hub(
@@ -28,7 +28,7 @@ def read_hub(
 
     Args:
         name: The data set's name on the Hub.
-        config: Which of its configurations.
+        config: The configuration of the data set.
         revision: Branch, tag or commit, such as ``refs/convert/parquet``.
         split: The split's plain name.
         cache_dir: Where downloads are kept; None for the usual place.

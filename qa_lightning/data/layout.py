@@ -1,4 +1,4 @@
-"""Where a tokenizer puts question, context and special tokens, read off what it does."""
+"""The layout of a tokenizer: where it puts question, context and special tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qa_lightning.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pair becomes one sequence: ``before · first · between · second · after``.
+    """The layout of a question and a context in one sequence: ``before · first · between · second · after``.
 
     Attributes:
         question_first: Whether the question is the first of the two texts.
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def special_tokens(self) -> int:
-        """How many tokens of a window belong to neither text."""
+        """The number of special tokens in a window."""
         return len(self.before) + len(self.between) + len(self.after)
 
     def require_null(self, tokenizer: Any, advice: str) -> None:

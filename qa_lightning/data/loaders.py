@@ -26,7 +26,7 @@ SHARE_OF_MEMORY = 0.05
 
 @dataclass(frozen=True)
 class Placement:
-    """Which device and process batches are built for.
+    """The device and process that batches are built for.
 
     Attributes:
         device: The device that batches are built on.

@@ -14,7 +14,7 @@ HINT = (
     "a list of rows with id, question, context and answers is read, as is SQuAD's nesting: "
     "data → paragraphs → context and qas → id, question and answers"
 )
-"""Which forms can be read, for messages about one that cannot."""
+"""The forms that can be read, for messages about one that cannot."""
 
 
 def find_records(document: Any, source: str, wanted: set[str]) -> list[Record]:

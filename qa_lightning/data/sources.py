@@ -70,8 +70,8 @@ def read_examples(
         files: Path or paths, which are concatenated; they win over ``dataset_name``. SQuAD JSON (v1.1, v2.0),
             flat JSON, JSON Lines, CSV, TSV, Parquet, or a folder that ``save_to_disk`` wrote.
         dataset_name: A data set on the Hub.
-        dataset_config_name: Which of its configurations.
-        dataset_revision: Which of its branches, tags or commits.
+        dataset_config_name: The configuration of the data set.
+        dataset_revision: Its branch, tag or commit.
         select: A split or slices of it in the notation of ``datasets``: ``train[:5%]``, ``train[:9]+train[-9:]``.
             They count questions in published order. For files the name means nothing, but for a folder of
             several splits.

@@ -26,7 +26,7 @@ ANSWER_WITHOUT_TOKENS = "answer without a token"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig(WindowConfig):
-    """How examples become windows; the arguments are those of `QADataModule`."""
+    """Settings of how examples become windows; see the arguments of `QADataModule`."""
 
     answers: AnswerChoice
     allow_impossible_windows: bool
@@ -168,7 +168,7 @@ def _drop_unlearnable(
 
 
 def _trainable_windows(encoded: TokenizedSplit, windows: Windows, config: SplitConfig) -> NDArray[np.bool_]:
-    """Which windows are trained on; bool ``[windows]``."""
+    """Selects the windows that are trained on; bool ``[windows]``."""
     if config.allow_impossible_windows and encoded.layout.null is not None:
         return np.ones(len(windows), dtype=bool)
     window, _, whole = window_gold_pairs(windows, encoded.golds)

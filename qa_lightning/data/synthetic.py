@@ -52,7 +52,7 @@ VALUES: dict[str, Callable[[Random], str]] = {
 
 
 class Attribute(NamedTuple):
-    """What can be said of a place: the type of its value, and the wordings that state it and that ask for it."""
+    """An attribute of a place: the type of its value, and the wordings of statements and questions about it."""
 
     type: str
     statements: tuple[str, ...]

@@ -14,10 +14,10 @@ from pathlib import Path
 from qa_lightning.utils.errors import UserError
 
 GZIP = b"\x1f\x8b"
-"""What a gzip file begins with, whatever it is called."""
+"""The first bytes of a gzip file, whatever its name."""
 
 DELIMITERS = (",", ";", "\t", "|")
-"""What may part the columns of a table whose delimiter is not named."""
+"""The delimiters that are tried for a table whose delimiter is not given."""
 
 
 _SEP_LINE = re.compile(r'"?sep=([ -~\t])"?\r?\n')
@@ -25,7 +25,7 @@ _SEP_LINE = re.compile(r'"?sep=([ -~\t])"?\r?\n')
 
 @dataclass(frozen=True)
 class CSVFormat:
-    """How CSV and TSV files are written.
+    """The format of CSV and TSV files.
 
     Args:
         delimiter: The character between two columns; default: a comma, a tab in TSV files, or whichever of comma,
@@ -37,7 +37,7 @@ class CSVFormat:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """How text files are written, as far as the user says.
+    """The format of text files, as far as the user gives it.
 
     Args:
         encoding: Their encoding; None: UTF-8. A file whose first bytes show that it is UTF-8, UTF-16 or UTF-32 is

@@ -24,7 +24,7 @@ MIN_REPAIRED = 2
 """Fewest golds that another unit must put right."""
 
 MIN_SHIFTED = 3
-"""The same for a shift, which is taken from the golds themselves."""
+"""Fewest golds that a shift must put right, which is computed from the golds themselves."""
 
 MAX_SHIFT = 100
 """Most characters of a shift."""
@@ -48,7 +48,7 @@ class _JoinedContexts(NamedTuple):
 
 
 CharacterWidths = Callable[[_JoinedContexts], Int64Array]
-"""How much each character counts in a unit; ``[characters]``."""
+"""From characters to the width of each in a unit; ``[characters]``."""
 
 
 def _utf_8_bytes(text: _JoinedContexts) -> Int64Array:
@@ -67,7 +67,7 @@ def _without_leading_space(text: _JoinedContexts) -> Int64Array:
 
 
 def _count_spaces_once(text: _JoinedContexts) -> Int64Array:
-    """The same, and a run of white space counts once."""
+    """Nothing for the white space that a context begins with, and one for every other run of it."""
     again = text.space & np.concatenate([[False], text.space[:-1]]) & ~text.first
     return _without_leading_space(text) * ~again
 
@@ -172,7 +172,7 @@ class _StatedGolds:
     contexts: Sequence[str]
 
     def stand_at(self, starts: Int64Array) -> BoolArray:
-        """Which of them stand at these characters."""
+        """Which golds stand at these characters; bool ``[golds]``."""
         rows = zip(self.texts, starts.tolist(), self.context_index.tolist(), strict=True)
         stands = (start >= 0 and self.contexts[number].startswith(text, start) for text, start, number in rows)
         return np.fromiter(stands, bool, len(self.texts))

@@ -28,7 +28,7 @@ _WHOLE = re.compile(r"\s*[-+]?[0-9]{1,15}(?:\.0*)?\s*")
 
 
 PRINTED_NULLS = frozenset({"nan", "none", "null", "<na>", "{}"})
-"""How programs write that there is no value where a text must stand, in lower case."""
+"""Words, in lower case, that programs print for a missing value."""
 
 
 class ShapeError(Exception):

@@ -1,4 +1,4 @@
-"""How a `QALightningModule` validates, tests and predicts: Lightning's hooks around an `Evaluation`."""
+"""Lightning's hooks by which a `QALightningModule` validates, tests and predicts."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from qa_lightning.scoring.thresholds import is_best_threshold
 HAS_ANSWER = "HasAns_"
 NO_ANSWER = "NoAns_"
 BEST = "best_"
-"""What names of figures over the answerable or the unanswerable questions, or at the best threshold, begin with."""
+"""Prefixes of figures over the answerable or the unanswerable questions, or at the best threshold."""
 
 INTERVAL = "_ci95"
 THRESHOLD = "_thresh"
-"""What the names of a figure's interval and of its threshold end with."""
+"""Suffixes of the interval and of the threshold of a figure."""
 
 THRESHOLD_IN_USE = "null_score_diff_threshold"
 PROGRESS = ("epoch", "step")

@@ -1,4 +1,4 @@
-"""How many windows a second one core makes into tensors, in the batches of a training epoch."""
+"""Windows per second that one core collates into tensors, in the batches of a training epoch."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Paragraph(NamedTuple):
 
 
 def squad_shaped(questions: int) -> list[dict[str, Any]]:
-    """Flat rows, all answerable, about five to a context, which are next to each other.
+    """Makes flat rows, all answerable, about five to a context, which are next to each other.
 
     Args:
         questions: How many.
@@ -56,7 +56,7 @@ def squad_shaped(questions: int) -> list[dict[str, Any]]:
 
 
 def squad_file(questions: int, folder: Path, joined: int = 1) -> Path:
-    """The same as SQuAD JSON, written a paragraph at a time.
+    """Writes the same questions as SQuAD JSON, a paragraph at a time.
 
     Args:
         questions: How many.
@@ -91,7 +91,7 @@ def tokenizer(size: int = 0) -> Any:
 
 
 def _copies(questions: int) -> Iterator[Paragraph]:
-    """Paragraphs with so many questions in all; the first copy of each is as published."""
+    """Yields paragraphs with this number of questions in total; the first copy of each is as published."""
     originals = _real() or _made()
     left = questions
     for copy in itertools.count():
@@ -104,7 +104,7 @@ def _copies(questions: int) -> Iterator[Paragraph]:
 
 
 def _long(questions: int, joined: int) -> Iterator[Paragraph]:
-    """Paragraphs of so many joined ones, asked about the first."""
+    """Yields paragraphs that are joined from several, with questions about the first."""
     paragraphs = _copies(sys.maxsize)  # as many as it takes
     while questions > 0:
         first, *others = itertools.islice(paragraphs, joined)

@@ -38,7 +38,7 @@ _TWICE = 38  # every 38th question has two windows, which makes 10,849 of 10,570
 _OVERLAP = 128
 _REPEATS = 3
 
-Rows = Sequence[dict[str, Any]]
+Records = Sequence[dict[str, Any]]
 """A list of rows, or a data set of ``datasets``, which decodes a row each time it is asked for one."""
 
 
@@ -70,7 +70,9 @@ def random_logits(questions: int, length: int = LENGTH, batch: int = BATCH) -> D
         for number in range(questions)
     ]
     owner = [question for question in asked for _ in range(question.windows)]
-    second = [i > 0 and one is before for i, (before, one) in enumerate(zip([None, *owner], owner, strict=False))]
+    second = [
+        i > 0 and question is before for i, (before, question) in enumerate(zip([None, *owner], owner, strict=False))
+    ]
 
     generator = torch.Generator().manual_seed(0)
     start_logits, end_logits = torch.randn(2, len(owner), length, generator=generator)
@@ -82,21 +84,21 @@ def random_logits(questions: int, length: int = LENGTH, batch: int = BATCH) -> D
     batches = [
         Batch(
             inputs={},
-            question_mask=((place > 0) & (place < _CONTEXT - 1)).expand(len(some), -1),
-            context_mask=inside.expand(len(some), -1),
-            null_position=torch.zeros(len(some), dtype=torch.int64),
-            starts=torch.full((len(some), 1), -1),
-            ends=torch.full((len(some), 1), -1),
-            ids=[question.id for question in some],
+            question_mask=((place > 0) & (place < _CONTEXT - 1)).expand(len(questions_of_batch), -1),
+            context_mask=inside.expand(len(questions_of_batch), -1),
+            null_position=torch.zeros(len(questions_of_batch), dtype=torch.int64),
+            starts=torch.full((len(questions_of_batch), 1), -1),
+            ends=torch.full((len(questions_of_batch), 1), -1),
+            ids=[question.id for question in questions_of_batch],
             offsets=offsets[begin : begin + batch],
-            questions=some,
+            questions=questions_of_batch,
         )
         for begin in range(0, len(owner), batch)
-        for some in [owner[begin : begin + batch]]
+        for questions_of_batch in [owner[begin : begin + batch]]
     ]
     fed = {"input_ids": list(range(length)), "attention_mask": [1] * length, "token_type_ids": [0] * length}
     features = [
-        {"example_id": question.id, **fed, "offset_mapping": [one if one[1] else None for one in window]}
+        {"example_id": question.id, **fed, "offset_mapping": [span if span[1] else None for span in window]}
         for question, window in zip(owner, offsets.numpy().tolist(), strict=True)
     ]
     examples = [{"id": question.id, "question": question.question, "context": context} for question in asked]
@@ -117,13 +119,13 @@ def ours(data: Decodable) -> list[Prediction]:
 
 
 def loops(
-    examples: Rows,
-    features: Rows,
+    examples: Records,
+    features: Records,
     start_logits: NDArray[np.float32],
     end_logits: NDArray[np.float32],
     candidates: int = K,
 ) -> dict[str, list[dict[str, Any]]]:
-    """What the example does.
+    """Runs the loops of the example.
 
     Args:
         examples: Questions, as in `Decodable`.
@@ -173,24 +175,24 @@ def _spans(
 
 def _answers(context: str, spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The best of the spans as texts with probabilities, in plain numbers."""
-    kept = sorted(spans, key=lambda one: one["score"], reverse=True)[:K]
+    kept = sorted(spans, key=lambda span: span["score"], reverse=True)[:K]
     if not kept:
         return [{"text": "empty", "start_logit": 0.0, "end_logit": 0.0, "probability": 1.0}]
-    scores = np.array([one["score"] for one in kept])
+    scores = np.array([span["score"] for span in kept])
     weights = np.exp(scores - scores.max())
     return [
         {
-            "text": context[one["span"][0] : one["span"][1]],
-            "start_logit": float(one["start_logit"]),
-            "end_logit": float(one["end_logit"]),
+            "text": context[span["span"][0] : span["span"][1]],
+            "start_logit": float(span["start_logit"]),
+            "end_logit": float(span["end_logit"]),
             "probability": float(probability),
         }
-        for one, probability in zip(kept, weights / weights.sum(), strict=True)
+        for span, probability in zip(kept, weights / weights.sum(), strict=True)
     ]
 
 
 def agreement(data: Decodable) -> int:
-    """How many questions both sides answer alike; the loops did not see the best span of the others.
+    """Counts the questions that both sides answer alike; the loops did not see the best span of the others.
 
     Raises:
         AssertionError: The two differ though the loops considered our answer, or they found a better one.
@@ -213,15 +215,15 @@ def agreement(data: Decodable) -> int:
                 [offsets[i] for i in logits[number].topk(K).indices.tolist()]
                 for logits in (data.start_logits, data.end_logits)
             )
-            seen = any(one and one[0] == ours_best.start for one in tried_starts) and any(
-                one and one[1] == ours_best.end for one in tried_ends
+            seen = any(span and span[0] == ours_best.start for span in tried_starts) and any(
+                span and span[1] == ours_best.end for span in tried_ends
             )
             assert not seen, f"question {prediction.question.id}: the loops considered our answer and left it"
     return same
 
 
 def measure(questions: int) -> list[Row]:
-    """The benchmark with so many questions."""
+    """Runs the benchmark with a number of questions."""
     from datasets import Dataset
 
     data = random_logits(questions)
@@ -229,7 +231,7 @@ def measure(questions: int) -> list[Row]:
     logits = data.start_logits.numpy(), data.end_logits.numpy()
     examples, features = Dataset.from_list(data.examples), Dataset.from_list(data.features)
     small = random_logits(questions, batch=SMALL_BATCH)
-    rate, small_rate = (windows / best_of(partial(ours, one), _REPEATS) for one in (data, small))
+    rate, small_rate = (windows / best_of(partial(ours, decodable), _REPEATS) for decodable in (data, small))
     as_it_is = windows / best_of(lambda: loops(examples, features, *logits), _REPEATS)
     alone = windows / best_of(lambda: loops(data.examples, data.features, *logits), _REPEATS)
     seen = f"{windows:,} windows; the same best answer to {same:,} of {questions:,} questions, better to the others"
@@ -242,7 +244,7 @@ def measure(questions: int) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(QUESTIONS[size])
 
 

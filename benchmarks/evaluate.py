@@ -1,10 +1,10 @@
-"""What a validation takes beyond its forward passes, in time and memory.
+"""The time and memory of a validation beyond its forward passes.
 
 Time: all that ``validate`` does once the data are read, to the last file written, less the seconds spent in the model's
 own forward passes, which are measured in the same run. Memory: what the process comes to hold beyond what it held
 before, with few windows and with many of the same questions and the same length; beside it the same where all logits
 are gathered, and decoded in the end, as transformers' example does. What each further question adds, which is its
-answers, is told by twice as many questions.
+answers, is measured with twice as many questions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIME_BAR = 5.0
 """Percent."""
 
 MEMORY_BAR = 1.1
-"""How many times as much memory several times as many windows may take."""
+"""Most memory that many windows may take, as a multiple of that of few windows."""
 
 BATCH = 32
 
@@ -41,7 +41,7 @@ _STRIDES = (8, 64)  # of few windows and of many
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: The model whose time is measured; memory is measured with a tiny one.
@@ -82,7 +82,7 @@ def validate(module: QALightningModule, data: QADataModule, folder: Path) -> Non
 
 @torch.inference_mode()
 def gather(module: QALightningModule, data: QADataModule) -> dict[str, list[dict[str, Any]]]:
-    """The same answers, from logits of all windows that are gathered first; it neither scores nor writes them."""
+    """Computes the same answers from the gathered logits of all windows; it neither scores nor writes them."""
     dataset = data.splits["validation"][0].dataset
     rows = np.split(np.arange(len(dataset)), range(BATCH, len(dataset), BATCH))
     width = int(dataset.lengths.max())
@@ -97,7 +97,7 @@ def gather(module: QALightningModule, data: QADataModule) -> dict[str, list[dict
 
 
 class _Features(Sequence[Any]):
-    """The example's features, each made when it is asked for, so that they take no memory: there, files hold them."""
+    """The example's features, made on access, so that they take no memory: in the example, files hold them."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -110,11 +110,11 @@ class _Features(Sequence[Any]):
             raise IndexError(number)
         batch = self.dataset[np.array([number])]
         offsets = zip(batch.offsets[0].tolist(), batch.context_mask[0].tolist(), strict=True)
-        return {"example_id": batch.ids[0], "offset_mapping": [one if inside else None for one, inside in offsets]}
+        return {"example_id": batch.ids[0], "offset_mapping": [span if inside else None for span, inside in offsets]}
 
 
-def hold(way: str, questions: str, doc_stride: str) -> dict[str, Any]:
-    """Runs ``ours`` or ``peer`` in this process, and tells what it held before, in MB, and the number of windows."""
+def measure_memory(way: str, questions: str, doc_stride: str) -> dict[str, Any]:
+    """Runs ``ours`` or ``peer`` in this process; returns its memory before, in MB, and the number of windows."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_model(TINY, Path(temporary))
         settings: dict[str, Any] = _SHORT | {"doc_stride": int(doc_stride)}
@@ -129,7 +129,7 @@ def hold(way: str, questions: str, doc_stride: str) -> dict[str, Any]:
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     return [_time(plan), *_memory(plan)]
 
 
@@ -154,16 +154,16 @@ def _time(plan: Plan) -> Row:
 
 
 def _memory(plan: Plan) -> list[Row]:
-    held: dict[str, list[float]] = {"ours": [], "peer": []}
+    peaks_of: dict[str, list[float]] = {"ours": [], "peer": []}
     windows = []
     for doc_stride in _STRIDES:
-        for way, peaks in held.items():
-            told = in_child("benchmarks.evaluate", "hold", way, plan.questions, doc_stride, watch=True)
-            peaks.append(told["peak"] - told["before"])
-        windows.append(told["windows"])
-    (few, many), (peer_few, peer_many) = held.values()
+        for way, peaks in peaks_of.items():
+            measured = in_child("benchmarks.evaluate", "measure_memory", way, plan.questions, doc_stride, watch=True)
+            peaks.append(measured["peak"] - measured["before"])
+        windows.append(measured["windows"])
+    (few, many), (peer_few, peer_many) = peaks_of.values()
     times = windows[1] / windows[0]
-    more = in_child("benchmarks.evaluate", "hold", "ours", 2 * plan.questions, _STRIDES[0], watch=True)
+    more = in_child("benchmarks.evaluate", "measure_memory", "ours", 2 * plan.questions, _STRIDES[0], watch=True)
     added = more["peak"] - more["before"] - few
     return [
         row(
@@ -195,9 +195,9 @@ def _memory(plan: Plan) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 
 if __name__ == "__main__":
-    main(run, __doc__, hold=hold)
+    main(run, __doc__, measure_memory=measure_memory)

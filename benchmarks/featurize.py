@@ -1,4 +1,4 @@
-"""How fast loaded rows become windows to train on, and what memory that takes, beside ``Dataset.map``.
+"""The speed and memory of cutting loaded rows into training windows, compared with ``Dataset.map``.
 
 Ours goes from the table of examples to windows as training does, with nothing in the token cache. The peer maps the
 pair tokenizer over the rows as transformers' example for question answering does, in one process and in two. Both begin
@@ -28,9 +28,9 @@ def run(size: Size) -> list[Row]:
         calls: list[tuple[object, ...]] = [("ours", folder), ("peer", folder, 1), ("peer", folder, 2)]
         timed = [in_child("benchmarks.featurize", *call) for call in calls]
         watched = [in_child("benchmarks.featurize", *call, watch=True) for call in calls]
-    assert len({one["windows"] for one in timed + watched}) == 1, "the two do not cut the same windows"
-    ours, *peers = [questions / one["seconds"] for one in timed]
-    our_peak, *peaks = [one["peak"] - one["imports"] for one in watched]
+    assert len({result["windows"] for result in timed + watched}) == 1, "the two do not cut the same windows"
+    ours, *peers = [questions / result["seconds"] for result in timed]
+    our_peak, *peaks = [result["peak"] - result["imports"] for result in watched]
     by_processes = "Dataset.map with 1 and 2 processes: {:,.0f} and {:,.0f}"
     return [
         row(
@@ -89,7 +89,7 @@ def ours(folder: str) -> dict[str, Any]:
 
 
 def peer(folder: str, processes: str) -> dict[str, Any]:
-    """The same by ``Dataset.map``."""
+    """From rows to windows by ``Dataset.map``: the same figures."""
     import datasets
     import transformers
 

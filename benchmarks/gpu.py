@@ -9,7 +9,7 @@ ours with scored answers. Features are made, and tokens cached, beforehand. Wher
 warm-up sees all lengths.
 
 The share of the card is that of the rate of a large product of matrices; counted are the products that the windows' own
-tokens take in the forward and backward pass, without padding, so that it tells how much of the time goes to what has to
+tokens take in the forward and backward pass, without padding, so that it shows how much of the time goes to what has to
 be done. Padding is that of what the embeddings are given, or, where compiling hides it, of batches before they may be
 packed. GB are torch's, at the peak. Seconds to the first step are those since the process was started; the warm-up is
 all that is between these and the timed epoch.
@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_bars import bars, figure_rows, print_figures, told
+from benchmarks.gpu_bars import bars, figure_rows, format_figures, print_figures
 from benchmarks.gpu_plan import CARDS, MEANT_TO_FAIL, MODELS, PLANS, VARIANTS, GpuSize, Run, chosen
 from benchmarks.harness import ROOT, print_lines, print_table
 
@@ -58,7 +58,7 @@ def parse_line(output: str, code: int) -> dict[str, Any]:
 
 
 def in_time(command: list[str], environment: Mapping[str, str], limit: float) -> dict[str, Any]:
-    """What a process' last line says, or ``failed`` and why; it and all it started are killed at the limit.
+    """Runs a command, which is killed with its children at a time limit; returns its figures, or why it failed.
 
     Args:
         command: What to run, from the project's root.
@@ -87,7 +87,7 @@ def in_time(command: list[str], environment: Mapping[str, str], limit: float) ->
 
 
 def of_child(variant: str, model: str, size: GpuSize, folder: Path, began: float) -> dict[str, Any]:
-    """What a variant's process prints as its last line: figures, or ``failed`` and why in one line."""
+    """Measures a variant in its own process: figures, or ``failed`` and why in one line."""
     try:
         if VARIANTS[variant].kind == "fail":
             raise RuntimeError("as it should\nin more than one line")
@@ -130,7 +130,7 @@ def run_variant(run: Run, size: GpuSize, folder: Path, limit: float) -> dict[str
 
 
 def run_here(run: Run, size: GpuSize, folder: Path) -> dict[str, Any]:
-    """The same in this process, which saves a dry run the time that imports take."""
+    """Measures a variant in this process, which saves a dry run the time of imports."""
     before = dict(os.environ)
     try:
         return of_child(run[1], run[0], size, folder, time.time())
@@ -165,7 +165,7 @@ def run_all(size: GpuSize, runs: list[Run], total: float | None) -> int:
                 results[run] = run_here(run, size, Path(temporary))
             else:
                 results[run] = run_variant(run, size, Path(temporary), left)
-            print(told(run, results[run], results[first]), flush=True)
+            print(format_figures(run, results[run], results[first]), flush=True)
             if number == 0 and "failed" in results[first]:
                 raise SystemExit(results[first]["failed"])
     card = results.pop(first)

@@ -1,4 +1,4 @@
-"""What the figures of `benchmarks.gpu` are held against, and how they are printed; imports no torch."""
+"""The bars for the figures of `benchmarks.gpu`, and how figures are printed; imports no torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNITS = {
 
 
 class Bar(NamedTuple):
-    """What has to be reached.
+    """A figure that has to be reached.
 
     Attributes:
         what: What is measured.
@@ -35,7 +35,7 @@ class Bar(NamedTuple):
         figure: Which of its figures.
         bar: At least so much, or at most where less is better, or so many times Trainer at its best.
         less: Whether less is better.
-        beside: Whether it is held against Trainer at its best.
+        beside: Whether it is compared with Trainer at its best.
     """
 
     what: str
@@ -105,7 +105,7 @@ def bars(results: Results, card: Mapping[str, Any], plan: Plan) -> list[Row]:
             note = "derived from a cut, not run"
         if beside:
             best = best_peer(results, run[0])
-            tried = sum("windows_per_s" in results.get((run[0], one), ()) for one in TRAINERS)
+            tried = sum("windows_per_s" in results.get((run[0], trainer), ()) for trainer in TRAINERS)
             note = note or (f"{best}, the best of {tried}" if best else "no Trainer was measured")
             peer = results[run[0], best]["windows_per_s"] if best else None
             figure = figure if best else None
@@ -113,8 +113,8 @@ def bars(results: Results, card: Mapping[str, Any], plan: Plan) -> list[Row]:
     return rows
 
 
-def told(run: Run, figures: Mapping[str, Any], card: Mapping[str, Any]) -> str:
-    """One line of a variant's figures, or why there are none."""
+def format_figures(run: Run, figures: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    """Formats a variant's figures as one line, or why there are none."""
     if "failed" in figures:
         return f"{run[0]}, {run[1]}: failed: {figures['failed']}"
     if "matrix_rate" in figures:

@@ -90,7 +90,7 @@ OURS = {
     "ours-plain": Variant("train", {"packing": False, "torch_compile": False}),
     "ours-packed": Variant("train", {"packing": True, "torch_compile": False}),
 }
-"""Nothing is passed to the first, so that it is what a user gets; the last one tells what padding is left."""
+"""Nothing is passed to the first, so that it is what a user gets; the last one shows what padding is left."""
 
 VARIANTS: dict[str, Variant] = {
     "card": Variant("card", {"epoch": False}, limit=120),  # the first to read torch from a disk that may be slow
@@ -116,7 +116,7 @@ Run = tuple[str, str]
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         runs: Models and variants, the ones that bars ask for first.
@@ -180,7 +180,7 @@ PLANS: dict[GpuSize, Plan] = {
 
 
 def chosen(size: GpuSize, models: list[str] | None, variants: list[str] | None) -> list[Run]:
-    """The plan's runs; where some are asked for by name, all those that there are of them.
+    """Chooses the plan's runs; with names, all known runs that have them.
 
     Args:
         size: How much.
@@ -191,7 +191,7 @@ def chosen(size: GpuSize, models: list[str] | None, variants: list[str] | None) 
         SystemExit: Where a name is unknown, or no run has it.
     """
     if variants:
-        variants = [one for name in variants for one in (PEERS if name == "peers" else [name])]
+        variants = [variant for name in variants for variant in (PEERS if name == "peers" else [name])]
     unknown = set(models or ()) - set(MODELS) | set(variants or ()) - set(VARIANTS)
     if unknown:
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join([*MODELS, *VARIANTS])}")

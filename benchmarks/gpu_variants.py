@@ -1,4 +1,4 @@
-"""What a process of `benchmarks.gpu` does: one variant of one model, from its data to its figures."""
+"""Measures one variant of one model in a process of `benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Task:
         self.lengths = DRY_LENGTHS if self.dry else models.LENGTHS | {"max_length": model.max_length}
 
     def data(self, train: int = 0, validation: int = 0) -> QADataModule:
-        """So many questions of each split, the file of which is written unless it is there."""
+        """Makes the data, with a number of questions in each split; a file that is missing is written."""
         home = self.folder / "data"
         if not home.is_dir():
             models.write_model(models.TINY, home)  # for its tokenizer
@@ -62,7 +62,7 @@ class Task:
         )
 
     def training_data(self) -> QADataModule:
-        """What is trained on in two epochs."""
+        """Makes the data of the two training epochs."""
         return self.data(self.plan.questions if self.model.joined == 1 else self.plan.long_questions)
 
     def module(self) -> Any:

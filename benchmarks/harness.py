@@ -1,4 +1,4 @@
-"""What all benchmarks share: a row of figures, how it is printed, and processes to measure in.
+"""Shared by all benchmarks: rows of figures, how they are printed, and processes to measure in.
 
 A benchmark is a module with ``run(size) -> list[Row]`` that ends in ``main(run, __doc__)``. What has to be measured
 in a process of its own (a peak of memory, a cold start) is a *part*: a function of texts that returns plain data,
@@ -34,7 +34,7 @@ _BEAT = 0.01  # seconds between two looks at a process' memory
 
 @dataclass(frozen=True)
 class Row:
-    """One figure and what it is held against.
+    """A figure and what it is compared with.
 
     Attributes:
         benchmark: The module's name.
@@ -70,7 +70,7 @@ def row(
     unit: str = "",
     note: str = "",
 ) -> Row:
-    """A row with its ratio (above 1 where ours is better, whichever way that is) and its verdict.
+    """Makes a row with its ratio (above 1 where ours is better, whichever way that is) and its verdict.
 
     Args:
         benchmark: As in `Row`, as are the others.
@@ -95,7 +95,7 @@ def row(
 
 
 def main(run: Callable[[Size], list[Row]], description: str | None, **parts: Part) -> None:
-    """What ``python -m benchmarks.NAME`` does: runs the benchmark, prints a table and a line of JSON for each row.
+    """Runs ``python -m benchmarks.NAME``: runs the benchmark, prints a table and a line of JSON for each row.
 
     Args:
         run: The benchmark.
@@ -129,18 +129,18 @@ def print_table(rows: Iterable[Row]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("met")
     verdicts = {True: "yes", False: "NO", None: ""}
-    for one in rows:
-        what = f"{one.what} ({one.note})" if one.note else one.what
-        figures = (_figure(value) for value in (one.figure, one.peer, one.ratio, one.bar))
-        table.add_row(one.benchmark, what, *figures, verdicts[one.met])
+    for result in rows:
+        what = f"{result.what} ({result.note})" if result.note else result.what
+        figures = (_figure(value) for value in (result.figure, result.peer, result.ratio, result.bar))
+        table.add_row(result.benchmark, what, *figures, verdicts[result.met])
     # A pipe or a log is no reason to break lines in the middle of words.
     Console(width=None if sys.stdout.isatty() else 140, markup=False).print(table)
 
 
 def print_lines(rows: Iterable[Row]) -> None:
     """Prints rows for programs, one JSON object a line."""
-    for one in rows:
-        print(json.dumps(asdict(one)))
+    for result in rows:
+        print(json.dumps(asdict(result)))
 
 
 def best_of(function: Callable[[], Any], repeats: int) -> float:
@@ -183,19 +183,19 @@ def in_child(module: str, *args: object, watch: bool = False) -> dict[str, Any]:
 
 
 def memory(pid: int) -> float:
-    """MB (10⁶ bytes) that a process and all it started hold now.
+    """Measures the memory of a process and all its children, in MB (10⁶ bytes).
 
     What several of them share counts once. Pages of mapped files do not count, since the system drops them where it
     needs room, and those of libraries are shared with whatever else runs.
     """
     bytes_held = 0
     pids = [pid]
-    for one in pids:  # grows as it goes
+    for process in pids:  # grows as it goes
         try:
-            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
                 if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
                     bytes_held += 1024 * int(line.split()[1])
-            for task in Path(f"/proc/{one}/task").iterdir():
+            for task in Path(f"/proc/{process}/task").iterdir():
                 pids += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
@@ -203,7 +203,7 @@ def memory(pid: int) -> float:
 
 
 class _Watcher:
-    """Looks at a process' memory until it is stopped."""
+    """Records the peak of a process' memory until it is stopped."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -1,4 +1,4 @@
-"""How much of the cores' arithmetic training reaches: its floating-point rate over that of a matrix product.
+"""The floating-point rate of training as a share of that of a matrix product.
 
 Counted are the products of matrices in the forward and backward pass of our training step, without what surrounds
 them (norms, activations, dropout, the loss), so that the share says how much time goes to what has to be done. The
@@ -28,7 +28,7 @@ BAR = 75.0
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: Which model.
@@ -70,7 +70,7 @@ def full_batch(windows: int, length: int) -> Batch:
 
 
 def operations(network: Any, windows: int, length: int, *, backward: bool = True) -> int:
-    """Floating-point operations of a forward and, where it is asked for, a backward pass, in products of matrices.
+    """Counts floating-point operations of the matrix products in a forward and, if requested, a backward pass.
 
     A linear layer takes two for each of its weights and each token; attention takes two products of the tokens by those
     that they see by the width: all, or those of a sliding window. Where positions are relative, as in DeBERTa, each of
@@ -86,7 +86,7 @@ def operations(network: Any, windows: int, length: int, *, backward: bool = True
 
 
 def work(network: nn.Module, lengths: NDArray[np.int64], *, backward: bool) -> float:
-    """Floating-point operations that a window takes by itself, on the average.
+    """Counts the floating-point operations of an average window.
 
     Args:
         network: The model.
@@ -130,7 +130,7 @@ class Stopwatch(pl.Callback):
 
 
 def measure(plan: Plan) -> Row:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     watch = Stopwatch()
     batches: Any = [full_batch(plan.batch, plan.length)] * (1 + plan.repeats)
     with tempfile.TemporaryDirectory() as temporary, quiet():
@@ -152,7 +152,7 @@ def measure(plan: Plan) -> Row:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return [measure(plan) for plan in PLANS[size]]
 
 

@@ -1,7 +1,7 @@
-"""What memory it takes to train on a data set ten times SQuAD's size: contexts, tokens, windows and batches.
+"""The memory of training on a data set ten times SQuAD's size: contexts, tokens, windows and batches.
 
 The process reads SQuAD JSON, tokenises it, cuts windows and builds the batches of an epoch. All that it holds
-counts: what it imports, and pages of mapped files, too. Where the peak lies is told stage by stage.
+counts: what it imports, and pages of mapped files, too. The peak is reported stage by stage.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ Accelerator = Literal["cpu", "cuda"]
 
 LENGTHS: dict[str, Any] = {"max_length": 384, "doc_stride": 128, "max_question_length": 64}
 
-_NO_NEWS = (
+_IRRELEVANT_WARNINGS = (
     ".*does not have many workers.*",
     ".*Total length of `list` across ranks is zero.*",
     ".*You defined a `validation_step` but have no `val_dataloader`.*",
@@ -199,11 +199,11 @@ def make_trainer(folder: Path, *callbacks: pl.Callback, accelerator: Accelerator
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Lightning from telling what it found, until the block ends."""
+    """Silences Lightning until the block ends."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        for message in _NO_NEWS:
+        for message in _IRRELEVANT_WARNINGS:
             warnings.filterwarnings("ignore", message)
         for logger in loggers:
             logger.setLevel(logging.ERROR)

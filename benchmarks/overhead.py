@@ -1,8 +1,8 @@
-"""What our training step takes beyond a bare PyTorch loop over the same batches, as a share of the loop's time.
+"""The overhead of our training step over a bare PyTorch loop with the same batches, as a share of the loop's time.
 
 The bare loop is the least that trains: forward, loss, backward, clipping, AdamW; its batches are tensors that lie
 ready, while ours are built by the loader as training goes. Both start at the same weights, and have the same dropout:
-that of `use_fast_dropout`, which our training sets in on CPUs. The two run by turns, and of each step the fastest of
+that of `use_fast_dropout`, which our training enables on CPUs. The two run by turns, and of each step the fastest of
 all turns counts, since what is looked for is smaller than the noise of a busy machine.
 """
 
@@ -35,7 +35,7 @@ LEARNING_RATE = 5e-5
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: Which model.
@@ -71,9 +71,9 @@ def bare_network(folder: Path, *, dropout: bool = True) -> nn.Module:
 
 
 def bare_loop(network: nn.Module, batches: list[Batch], precision: Precision) -> list[float]:
-    """Trains a network on batches once, and tells when each step ended."""
+    """Trains a network on batches once, and returns when each step ended."""
     optimizer = adamw(parameter_groups(network, 0.0), LEARNING_RATE)
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     ends = []
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
@@ -91,7 +91,7 @@ def bare_loop(network: nn.Module, batches: list[Batch], precision: Precision) ->
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_model(plan.shape, Path(temporary))
         whole = make_data(folder, plan.questions, "train", batch_size=BATCH).train_dataloader()
@@ -121,7 +121,7 @@ def _of_precision(plan: Plan, precision: Precision, loader: DataLoader[Batch], f
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 

@@ -1,4 +1,4 @@
-"""What share of an epoch's tokens is padding, and how well its order mixes: lengths only, nothing is built.
+"""The share of padding in an epoch, and how well its order mixes: by lengths only, nothing is built.
 
 A batch is as long as its longest window. Grouping windows by length must not give the same batches each epoch, nor a
 window the same neighbours.
@@ -83,7 +83,7 @@ def pad_share(lengths: NDArray[np.int64], batches: Batches) -> float:
 
 
 def shared_batches(first: Batches, second: Batches) -> int:
-    """How many batches hold exactly the same windows in both epochs."""
+    """Counts the batches that hold exactly the same windows in both epochs."""
     return len({frozenset(batch.tolist()) for batch in first} & {frozenset(batch.tolist()) for batch in second})
 
 

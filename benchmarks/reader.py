@@ -70,10 +70,10 @@ class Windows(NamedTuple):
 
 
 def cut(tokenizer: Any, asked: list[Asked]) -> Windows:
-    """What transformers' question-answering example does with a tokenizer, without padding."""
+    """Cuts windows as transformers' question-answering example does, without padding."""
     encoded = tokenizer(
-        [one.question for one in asked],
-        [one.context for one in asked],
+        [pair.question for pair in asked],
+        [pair.context for pair in asked],
         truncation="only_second",
         max_length=MAX_LENGTH,
         stride=DOC_STRIDE,
@@ -82,7 +82,7 @@ def cut(tokenizer: Any, asked: list[Asked]) -> Windows:
     )
     owner = encoded.pop("overflow_to_sample_mapping")
     offsets = [
-        [one if of == 1 else None for one, of in zip(window, encoded.sequence_ids(i), strict=True)]
+        [span if sequence == 1 else None for span, sequence in zip(window, encoded.sequence_ids(i), strict=True)]
         for i, window in enumerate(encoded.pop("offset_mapping"))
     ]
     return Windows(dict(encoded), offsets, owner)
@@ -90,7 +90,7 @@ def cut(tokenizer: Any, asked: list[Asked]) -> Windows:
 
 def best_span(start: Any, end: Any, offsets: list[tuple[int, int] | None]) -> tuple[float, int, int]:
     """The best span of a window, with NumPy: the product of two softmaxes over the context."""
-    inside = np.array([one is not None for one in offsets])
+    inside = np.array([span is not None for span in offsets])
     probabilities = []
     for logits in (start[: len(inside)], end[: len(inside)]):
         weights = np.where(inside, np.exp(logits - logits[inside].max()), 0.0)
@@ -107,8 +107,8 @@ def best_span(start: Any, end: Any, offsets: list[tuple[int, int] | None]) -> tu
 def one_call_per_question(network: Any, tokenizer: Any, asked: list[Asked], *, padded: bool) -> list[str]:
     """Peer (a)."""
     answers = []
-    for one in asked:
-        windows = cut(tokenizer, [one])
+    for pair in asked:
+        windows = cut(tokenizer, [pair])
         spans = []
         for i, offsets in enumerate(windows.offsets):
             window = {name: [rows[i]] for name, rows in windows.inputs.items()}
@@ -116,7 +116,7 @@ def one_call_per_question(network: Any, tokenizer: Any, asked: list[Asked], *, p
             output = network(**tokenizer.pad(window, return_tensors="pt", **padding))
             spans.append(best_span(output.start_logits[0].numpy(), output.end_logits[0].numpy(), offsets))
         _, start, end = max(spans)
-        answers.append(one.context[start:end])
+        answers.append(pair.context[start:end])
     return answers
 
 
@@ -126,22 +126,22 @@ def batches_by_hand(network: Any, tokenizer: Any, asked: list[Asked]) -> list[st
     windows = cut(tokenizer, asked)
     spans: list[tuple[float, int, int]] = [(-1.0, 0, 0)] * len(asked)
     for begin in range(0, len(windows.owner), BATCH):
-        some = range(begin, min(begin + BATCH, len(windows.owner)))
+        batch_rows = range(begin, min(begin + BATCH, len(windows.owner)))
         batch = tokenizer.pad(
-            {name: [rows[i] for i in some] for name, rows in windows.inputs.items()}, return_tensors="pt"
+            {name: [rows[i] for i in batch_rows] for name, rows in windows.inputs.items()}, return_tensors="pt"
         )
         output = network(**batch)
-        for i, start, end in zip(some, output.start_logits.numpy(), output.end_logits.numpy(), strict=True):
+        for i, start, end in zip(batch_rows, output.start_logits.numpy(), output.end_logits.numpy(), strict=True):
             spans[windows.owner[i]] = max(spans[windows.owner[i]], best_span(start, end, windows.offsets[i]))
-    return [one.context[start:end] for one, (_, start, end) in zip(asked, spans, strict=True)]
+    return [pair.context[start:end] for pair, (_, start, end) in zip(asked, spans, strict=True)]
 
 
 def measure(questions: int, repeats: int) -> Iterator[Row]:
-    """The benchmark with so many questions."""
+    """Runs the benchmark with a number of questions."""
     from qa_lightning import Reader
 
-    asked = [Asked(one["question"], one["context"]) for one in squad_shaped(questions)]
-    records = [one._asdict() for one in asked]
+    asked = [Asked(record["question"], record["context"]) for record in squad_shaped(questions)]
+    records = [pair._asdict() for pair in asked]
     with tempfile.TemporaryDirectory() as temporary:
         source = write_model(MINILM, Path(temporary, "shape"))
         module = make_module(source)
@@ -152,7 +152,7 @@ def measure(questions: int, repeats: int) -> Iterator[Row]:
     seconds, answering = map(float, cold.split())
     network, tokenizer = module.model.eval(), module.tokenizer
     reader = Reader(network, tokenizer)
-    answers = [one["answer"] for one in reader(records, align_to_words=False)]
+    answers = [answer["answer"] for answer in reader(records, align_to_words=False)]
     same = sum(a == b for a, b in zip(answers, batches_by_hand(network, tokenizer, asked), strict=True))
     rates = [
         questions / best_of(run, repeats)
@@ -179,7 +179,7 @@ def measure(questions: int, repeats: int) -> Iterator[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return list(measure(QUESTIONS[size], _REPEATS[size]))
 
 

@@ -1,4 +1,4 @@
-"""How long scoring takes, beside torchmetrics' own SQuAD metric, with the same scores."""
+"""The time of scoring, compared with torchmetrics' own SQuAD metric, with the same scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAR = 10
 """How many times faster than torchmetrics scoring has to be."""
 
 
-class Scored(NamedTuple):
+class AnsweredQuestion(NamedTuple):
     """A question's golds, at least one, and the predicted text."""
 
     golds: list[str]
@@ -40,48 +40,48 @@ class Result(NamedTuple):
     seconds: float
 
 
-def real_questions() -> list[Scored]:
+def real_questions() -> list[AnsweredQuestion]:
     """XQuAD in English with the predictions whose scores are known; empty where those files are absent."""
     data, predictions = SHARED / "data/xquad.en.json", SHARED / "golden/xquad.en.predictions.json"
     if not (data.is_file() and predictions.is_file()):
         return []
     texts = json.loads(predictions.read_text(encoding="utf-8"))
     return [
-        Scored([answer["text"] for answer in question["answers"]], texts[question["id"]])
+        AnsweredQuestion([answer["text"] for answer in question["answers"]], texts[question["id"]])
         for article in json.loads(data.read_text(encoding="utf-8"))["data"]
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     ]
 
 
-def made_questions() -> list[Scored]:
+def made_questions() -> list[AnsweredQuestion]:
     """Questions of the package's own corpus; a third each is answered right, nearly right and wrong."""
     rows = SyntheticCorpus(train_passages=500).rows("train")
     golds = [row["answers"]["text"] for row in rows if row["answers"]["text"]]
     makers: tuple[Callable[[str, str], str], ...] = (
-        lambda gold, other: f"The {gold}.",
-        lambda gold, other: f"a {gold.split()[0]} and more",
-        lambda gold, other: other,
+        lambda gold, wrong: f"The {gold}.",
+        lambda gold, wrong: f"a {gold.split()[0]} and more",
+        lambda gold, wrong: wrong,
     )
     return [
-        Scored(gold, makers[number % 3](gold[0], other[0]))
-        for number, (gold, other) in enumerate(zip(golds, golds[1:] + golds[:1], strict=True))
+        AnsweredQuestion(gold, makers[number % 3](gold[0], next_gold[0]))
+        for number, (gold, next_gold) in enumerate(zip(golds, golds[1:] + golds[:1], strict=True))
     ]
 
 
-def repeated(questions: list[Scored], size: int) -> dict[str, Scored]:
+def repeated(questions: list[AnsweredQuestion], size: int) -> dict[str, AnsweredQuestion]:
     """As many questions as wanted, by id. No text returns in a repeat, so that remembering texts gains nothing."""
 
-    def endless() -> Iterator[tuple[str, Scored]]:
+    def endless() -> Iterator[tuple[str, AnsweredQuestion]]:
         for round_ in count():
             for number, (golds, prediction) in enumerate(questions):
-                marked = Scored([f"{gold} {round_}" for gold in golds], f"{prediction} {round_}")
+                marked = AnsweredQuestion([f"{gold} {round_}" for gold in golds], f"{prediction} {round_}")
                 yield f"{round_}-{number}", marked
 
     return dict(islice(endless(), size))
 
 
-def ours(questions: dict[str, Scored]) -> Callable[[], tuple[float, float]]:
+def ours(questions: dict[str, AnsweredQuestion]) -> Callable[[], tuple[float, float]]:
     """Scoring by `evaluate`, ready to run; it gives EM and F1."""
     golds = {name: question.golds for name, question in questions.items()}
     predictions = {name: question.prediction for name, question in questions.items()}
@@ -93,7 +93,7 @@ def ours(questions: dict[str, Scored]) -> Callable[[], tuple[float, float]]:
     return run
 
 
-def peer(questions: dict[str, Scored]) -> Callable[[], tuple[float, float]]:
+def peer(questions: dict[str, AnsweredQuestion]) -> Callable[[], tuple[float, float]]:
     """Scoring by torchmetrics, ready to run; it gives EM and F1."""
     texts = [{"id": name, "prediction_text": question.prediction} for name, question in questions.items()]
     golds: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""What a server answers to many clients at once, beside what its Reader answers when it is given all at once.
+"""The speed of a server with many clients, compared with its Reader given all questions at once.
 
 The server runs as it is started from the command line, in a process of its own; so do its clients, each of which sends
 the next question when it has the answer to the last, over one connection. Every answer is compared with the Reader's.
@@ -37,7 +37,7 @@ _SECONDS_TO_STOP = 60
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shape: The model's.
@@ -91,7 +91,7 @@ def load(address: str, seconds: str, cases: str) -> dict[str, Any]:
         ``seconds`` until the last answer, the ``milliseconds`` of each, and how many ``failed`` or were ``wrong``.
     """
     requests, expected = json.loads(Path(cases).read_text(encoding="utf-8"))
-    bodies = [json.dumps(one).encode() for one in requests]
+    bodies = [json.dumps(request).encode() for request in requests]
     milliseconds: list[float] = []
     failed: list[str] = []
     wrong: list[int] = []
@@ -118,10 +118,10 @@ def load(address: str, seconds: str, cases: str) -> dict[str, Any]:
         connection.close()
 
     clients = [Thread(target=client, args=(number,)) for number in range(CLIENTS)]
-    for one in clients:
-        one.start()
-    for one in clients:
-        one.join()
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
     whole = time.perf_counter() - start
     return {"seconds": whole, "milliseconds": milliseconds, "failed": failed, "wrong": wrong}
 
@@ -133,9 +133,9 @@ def _alike(answer: dict[str, Any], expected: dict[str, Any]) -> bool:
 
 
 def measure(plan: Plan) -> list[Row]:
-    """The benchmark at a size."""
+    """Runs the benchmark at a size."""
     rows = squad_shaped(plan.questions)
-    requests = [{name: one[name] for name in ("question", "context")} for one in rows]
+    requests = [{name: record[name] for name in ("question", "context")} for record in rows]
     with tempfile.TemporaryDirectory() as temporary:
         model = save_model(plan.shape, Path(temporary))
         reader = Reader.from_pretrained(model)
@@ -145,16 +145,18 @@ def measure(plan: Plan) -> list[Row]:
         cases = Path(temporary, "cases.json")
         cases.write_text(json.dumps([requests, expected]), encoding="utf-8")
         with serving(model) as address:
-            told = in_child("benchmarks.serve", "load", address, plan.seconds, cases)
+            measured = in_child("benchmarks.serve", "load", address, plan.seconds, cases)
         seconds.append(best_of(lambda: reader(requests), 1))
     alone = len(requests) / min(seconds)
-    answered = len(told["milliseconds"])
-    middle, slow = np.percentile(told["milliseconds"], [50, 99])
+    answered = len(measured["milliseconds"])
+    middle, slow = np.percentile(measured["milliseconds"], [50, 99])
     what = f"{CLIENTS} clients, {plan.shape.name}"
     seen = f"the peer is the Reader, given {len(requests):,} questions at once; {answered:,} answers"
-    mistakes = [*told["failed"], *(f"question {case}" for case in told["wrong"])]
+    mistakes = [*measured["failed"], *(f"question {case}" for case in measured["wrong"])]
     return [
-        row("serve", f"questions/s, {what}", answered / told["seconds"], peer=alone, bar=BAR, unit="q/s", note=seen),
+        row(
+            "serve", f"questions/s, {what}", answered / measured["seconds"], peer=alone, bar=BAR, unit="q/s", note=seen
+        ),
         row("serve", f"ms to an answer, p50, {what}", middle, higher_is_better=False, unit="ms"),
         row("serve", f"ms to an answer, p99, {what}", slow, higher_is_better=False, unit="ms"),
         row(
@@ -169,7 +171,7 @@ def measure(plan: Plan) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 

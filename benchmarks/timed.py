@@ -27,15 +27,15 @@ Figures = dict[str, Any]
 GB, ``first_step`` and ``warm_up`` in seconds, ``windows`` of an epoch, timed ``steps``, ``seconds`` of a whole."""
 
 CLIP = 1.0
-"""Both clip gradients to this norm: it is what ``Trainer`` does unless told otherwise."""
+"""Both clip gradients to this norm: it is what ``Trainer`` does by default."""
 
 _AT_ONCE = 64  # windows that features are made of together
 
 
 class Clock:
-    """Keeps times, also of a GPU, which still works on a step when the program has long gone on.
+    """Records times, also of a GPU, which runs behind the program.
 
-    There, events among its work tell when it came to them, so that nothing waits for a look at the clock.
+    There, events in the GPU's queue record the times, so that the program need not wait.
 
     Args:
         accelerator: What does the work.
@@ -46,7 +46,7 @@ class Clock:
         self._looks: list[Any] = []
 
     def look(self) -> None:
-        """Keeps the time at which what was asked for so far is done."""
+        """Records the time at which all work so far is done."""
         if self.accelerator == "cpu":
             self._looks.append(time.perf_counter())
         else:
@@ -62,7 +62,7 @@ class Clock:
 
 
 class StepClock(pl.Callback):
-    """Keeps when each training step ended."""
+    """Records when each training step ended."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.clock = Clock(accelerator)
@@ -73,7 +73,7 @@ class StepClock(pl.Callback):
 
 
 class Recorder:
-    """Keeps what two epochs of training did and took: one that warms up, one that is timed.
+    """Records two epochs of training: one that warms up, one that is timed.
 
     The pace is that between the ends of the timed epoch's first and last step. On both sides, the longest windows come
     first in an epoch and the others by chance, so that it may be cut off anywhere.
@@ -113,13 +113,13 @@ class Recorder:
             self._started = time.perf_counter()
 
     def begin_step(self) -> None:
-        """Keeps when the first step begins."""
+        """Records when the first step begins."""
         if self.first_step is None:
             self.first_step = time.time() - self.began
             self._started = time.perf_counter()
 
     def end_step(self, windows: int, tokens: int) -> bool:
-        """Keeps a step's windows, and the tokens of its batch; tells whether the time is over."""
+        """Records a step's windows, and the tokens of its batch; returns whether the time is over."""
         self.windows[self.epoch].append(windows)
         if not self.epoch:
             self.tokens += 0 if self._watched else tokens
@@ -128,7 +128,7 @@ class Recorder:
         return time.perf_counter() - self._started > self.longest
 
     def figures(self, network: nn.Module, lengths: NDArray[np.int64]) -> Figures:
-        """What came out.
+        """Computes the figures.
 
         Args:
             network: The model.
@@ -148,26 +148,26 @@ class Recorder:
 
 
 class Watch(pl.Callback):
-    """Tells a recorder of Lightning's epochs and steps."""
+    """Reports Lightning's epochs and steps to a recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """Tells of an epoch."""
+        """Reports the start of an epoch."""
         self.recorder.begin_epoch()
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Tells of a step."""
+        """Reports the start of a step."""
         self.recorder.begin_step()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Tells of its end, and stops when the time is over."""
+        """Reports the end of a step, and stops when the time is over."""
         trainer.should_stop = self.recorder.end_step(len(batch), batch.inputs["input_ids"].numel())
 
 
 class Span(pl.Callback):
-    """Keeps when validations began and were scored."""
+    """Records when validations began and were scored."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.clock = Clock(accelerator)
@@ -184,7 +184,7 @@ class Span(pl.Callback):
 
 
 def timed_fit(module: QALightningModule, loader: Any, folder: Path, precision: Precision) -> list[float]:
-    """Trains a module on a loader's batches once, on the CPU, and tells when each step ended."""
+    """Trains a module on a loader's batches once, on the CPU; returns when each step ended."""
     steps = StepClock("cpu")
     with quiet():
         make_trainer(folder, steps, precision=precision, gradient_clip_val=CLIP).fit(module, loader)
@@ -194,7 +194,7 @@ def timed_fit(module: QALightningModule, loader: Any, folder: Path, precision: P
 def timed_trainer(
     network: nn.Module, dataset: WindowDataset, batches: Batches, folder: Path, *, padded: bool, bf16: bool
 ) -> list[float]:
-    """The same by transformers' ``Trainer``; the arguments are those of `make_peer`, but for rows in batches."""
+    """Trains a network by transformers' ``Trainer``, likewise; arguments as of `make_peer`, with rows in batches."""
     from transformers import Trainer, TrainerCallback
 
     clock = Clock("cpu")
@@ -268,10 +268,10 @@ def make_peer(
 
 
 def features(dataset: WindowDataset, rows: NDArray[np.int64], length: int | None = None) -> Iterator[dict[str, Any]]:
-    """Windows as the example's features, unpadded or padded to so many tokens."""
-    for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
-        batch = dataset[some]
-        for row in range(len(some)):
+    """Yields windows as the example's features, unpadded or padded to ``length`` tokens."""
+    for window_rows in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
+        batch = dataset[window_rows]
+        for row in range(len(window_rows)):
             real = batch.inputs["attention_mask"][row] > 0
             feature: dict[str, Any] = {name: values[row][real].tolist() for name, values in batch.inputs.items()}
             if length is not None:

@@ -32,7 +32,7 @@ BEST_BAR = 1.15
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The size of a measurement.
 
     Attributes:
         shapes: Which models.
@@ -133,7 +133,7 @@ def _of_shape(shape: Shape, plan: Plan, folder: Path) -> list[Row]:
 
 
 def run(size: Size) -> list[Row]:
-    """The benchmark."""
+    """Runs the benchmark."""
     return measure(PLANS[size])
 
 

@@ -1,4 +1,4 @@
-"""How long it takes from the start of a process to the first training batch when the tokens are cached.
+"""The time from the start of a process to the first training batch with cached tokens.
 
 It is the whole ``fit`` command on 88,000 questions of SQuAD JSON, with a tiny model, up to the moment in which the
 first batch would be trained, beside a process that imports torch, lightning and transformers and no more.

@@ -1,7 +1,7 @@
-"""From a name, a folder or a checkpoint of ours to a tokenizer, a configuration and settings.
+"""Loads tokenizers, configurations and settings by name, from a folder or from a checkpoint of ours.
 
-The one place that knows where pretrained things come from, and what a checkpoint of ours carries so that
-restoring it needs nothing else: the model's configuration, the tokenizer's files and our settings.
+This is the only module that knows where pretrained files come from, and what a checkpoint of ours holds so that
+loading it needs nothing else: the model's configuration, the tokenizer's files and our settings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qa_lightning.utils.files import in_scratch_folder
 from qa_lightning.utils.model_size import check_model_size
 
 CHECKPOINT_KEY = "qa_lightning"
-"""Key in a Lightning checkpoint under which our parts stand."""
+"""Key of our parts in a Lightning checkpoint."""
 
 SETTINGS_FILE = "qa_lightning.json"
 """File in a model folder that holds the settings the model was trained with."""
@@ -34,10 +34,16 @@ _VOCABULARIES = (
     *("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
     *("tokenizer.model", "tekken.json"),
 )
-"""Files that a tokenizer can be made of."""
+"""Files that a tokenizer can be loaded from."""
 
-_WHOLE = {"max_length": 1, "doc_stride": 0, "max_question_length": 1, "n_best_size": 1, "max_answer_length": 1}
-"""Settings that are whole numbers, and the least that they may be."""
+_INTEGER_SETTINGS = {
+    "max_length": 1,
+    "doc_stride": 0,
+    "max_question_length": 1,
+    "n_best_size": 1,
+    "max_answer_length": 1,
+}
+"""Settings that are whole numbers, and the least value of each."""
 
 _LARGEST = (1 << 31) - 1
 
@@ -48,8 +54,8 @@ NULL_AT_END = "null_at_end"
 def null_at_end(tokenizer: Any, saved: Mapping[str, Any], *, training: bool) -> bool:
     """Whether a model scores null at the end of windows.
 
-    Models do that were trained so, and those whose training begins with a tokenizer that has no classification token,
-    as causal decoders' have none: at their first token, null has the same score for every question.
+    Models that were trained so do, and models whose training starts with a tokenizer without a classification token, as
+    causal decoders have: at their first token, null has the same score for every question.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -77,7 +83,10 @@ def _read_checkpoint(path: str, _changed: int) -> dict[str, Any]:
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint of ours, its tensors memory-mapped; never unpickles anything but plain data.
+    """Reads a checkpoint of ours, with memory-mapped tensors; unpickles plain data only.
+
+    Args:
+        path: The checkpoint.
 
     Raises:
         UserError: Where there is no such file, or it is not a checkpoint that `fit` wrote, or one whose parts are not
@@ -88,7 +97,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     checkpoint = _read_checkpoint(path, Path(path).stat().st_mtime_ns)
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise UserError(f"{path}: not a checkpoint of qa_lightning (it carries no model configuration)")
-    wrong = _what_is_wrong(checkpoint)
+    wrong = _find_fault(checkpoint)
     if wrong:
         raise UserError(f"{path}: a damaged checkpoint: {wrong}; name another one that `fit` wrote")
     check_settings(checkpoint[CHECKPOINT_KEY]["settings"], path)
@@ -96,7 +105,10 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 
 
 def checkpoint_config(path: str) -> dict[str, Any]:
-    """The model's and the data's arguments that a checkpoint was made with, in the form of a config.
+    """Reads the model's and the data's arguments of a checkpoint, in the form of a config.
+
+    Args:
+        path: The checkpoint.
 
     Raises:
         UserError: As `read_checkpoint` does.
@@ -110,30 +122,30 @@ def checkpoint_config(path: str) -> dict[str, Any]:
     return config
 
 
-def _what_is_wrong(checkpoint: Mapping[str, Any]) -> str | None:
-    """The first part of a checkpoint that is not of the kind that `fit` writes, in a few words."""
+def _find_fault(checkpoint: Mapping[str, Any]) -> str | None:
+    """Describes the first part of a checkpoint that is not as `fit` writes it; None: all are."""
     import torch
 
     weights, ours = checkpoint.get("state_dict"), checkpoint[CHECKPOINT_KEY]
-    if not _maps_names(weights, torch.Tensor):
+    if not _is_name_mapping(weights, torch.Tensor):
         return "its state_dict does not map names to tensors"
     for name in ("hyper_parameters", "datamodule_hyper_parameters"):
-        if not _maps_names(checkpoint.get(name, {}), object):
+        if not _is_name_mapping(checkpoint.get(name, {}), object):
             return f"its {name} do not map names to values"
     for name, kind in (("config", object), ("tokenizer", str), ("settings", object)):
         if not isinstance(ours, Mapping) or name not in ours:
             return f"it has no {name}"
-        if not _maps_names(ours[name], kind):
+        if not _is_name_mapping(ours[name], kind):
             return f"its {name} does not map names to {'texts' if kind is str else 'values'}"
     if not _is_number(ours.get("validation_threshold", 0.0)):
-        return "its validation_threshold is no number"
+        return "its validation_threshold is not a number"
     for name in ours["tokenizer"]:
         if Path(name).name != name or name in ("", "..") or "\0" in name:
-            return f"a file of its tokenizer is called {name!r:.80}, which is no plain name"
+            return f"a file of its tokenizer is called {name!r:.80}, which is not a plain file name"
     return None
 
 
-def _maps_names(value: Any, kind: type) -> bool:
+def _is_name_mapping(value: Any, kind: type) -> bool:
     return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
 
 
@@ -142,14 +154,18 @@ def _is_number(value: Any) -> bool:
 
 
 def load_config(name: str, revision: str | None = None) -> Any:
-    """The transformers configuration of a name, a folder or a checkpoint of ours.
+    """Loads a configuration of transformers.
+
+    Args:
+        name: A name on the Hub, a folder, or a checkpoint of ours.
+        revision: The Hub revision.
 
     Raises:
         UserError: Where it cannot be found or read.
     """
     from transformers import AutoConfig
 
-    with clear_errors("model", name):
+    with readable_errors("model", name):
         if is_checkpoint(name):
             values = dict(read_checkpoint(name)[CHECKPOINT_KEY]["config"])
             if not isinstance(values.get("model_type"), str):
@@ -165,10 +181,14 @@ def load_config(name: str, revision: str | None = None) -> Any:
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
-    """The fast tokenizer of a name, a folder or a checkpoint of ours.
+    """Loads a fast tokenizer.
+
+    Args:
+        name: A name on the Hub, a folder, or a checkpoint of ours.
+        revision: The Hub revision.
 
     Raises:
-        UserError: Where it cannot be found or read, has no vocabulary, or is a slow (pure Python) one, which knows no
+        UserError: Where it cannot be found or read, has no vocabulary, or is a slow (pure Python) one, which has no
             offsets.
     """
     from transformers import AutoTokenizer
@@ -184,12 +204,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
             Path(folder, file).write_text(text, encoding="utf-8")
         return load(folder)
 
-    with clear_errors("tokenizer", name):
+    with readable_errors("tokenizer", name):
         tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
         raise UserError(
-            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which does not know where a "
-            "token stands in the text; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
+            f"the tokenizer of {name} ({type(tokenizer).__name__}) is a slow one, which does not give the "
+            "characters of tokens; set tokenizer_name to a model with a fast tokenizer (a tokenizer.json)"
         )
     if tokenizer.cls_token_id is not None and not tokenizer.num_special_tokens_to_add(pair=True):
         warnings.warn(
@@ -202,7 +222,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 
 def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:
-    """Refuses a folder without any vocabulary, of which transformers makes a tokenizer that knows no word."""
+    """Checks that a folder has a vocabulary; without one, transformers makes a tokenizer that knows no word."""
     known = {*type(tokenizer).vocab_files_names.values(), *_VOCABULARIES}
     if not any((folder / file).is_file() for file in known) and not any(folder.glob("*.tiktoken")):
         raise UserError(
@@ -212,7 +232,7 @@ def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:
 
 
 def tokenizer_files(tokenizer: Any) -> dict[str, str]:
-    """The files that `save_pretrained` writes for a fast tokenizer: name → text."""
+    """Returns the files that `save_pretrained` writes for a fast tokenizer: name → text."""
 
     def save(folder: Path) -> dict[str, str]:
         tokenizer.save_pretrained(folder)
@@ -222,7 +242,7 @@ def tokenizer_files(tokenizer: Any) -> dict[str, str]:
 
 
 def load_settings(name: str | None, revision: str | None = None) -> dict[str, Any]:
-    """The settings that a checkpoint or model of ours was trained with; empty for any other.
+    """Loads the settings that a checkpoint or model of ours was trained with; empty for other models.
 
     Args:
         name: A folder, a checkpoint of ours, or a name on the Hub; None: none of these.
@@ -241,37 +261,39 @@ def load_settings(name: str | None, revision: str | None = None) -> dict[str, An
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a settings file of qa_lightning ({error}); delete or mend it") from None
+        raise UserError(f"{path}: not a settings file of qa_lightning ({error}); delete or fix it") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or mend it")
+        raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or fix it")
     check_settings(values, str(path))
     return values
 
 
 def check_settings(values: Mapping[str, Any], where: str) -> None:
-    """Refuses settings of wrong kinds; what is missing, or known to others only, is no fault.
+    """Checks the types and ranges of settings; missing and unknown ones are allowed.
 
     Args:
         values: A model's settings.
-        where: What holds them.
+        where: The name of the file in messages.
 
     Raises:
-        UserError: With the name of the first that cannot be.
+        UserError: With the name of the first invalid one.
     """
     for name, value in values.items():
         good = True
-        if name in _WHOLE:
-            good = isinstance(value, int) and not isinstance(value, bool) and _WHOLE[name] <= value <= _LARGEST
+        if name in _INTEGER_SETTINGS:
+            good = (
+                isinstance(value, int) and not isinstance(value, bool) and _INTEGER_SETTINGS[name] <= value <= _LARGEST
+            )
         elif name == "null_score_diff_threshold":
             good = _is_number(value)
         elif name in ("version_2_with_negative", NULL_AT_END):
             good = isinstance(value, bool)
         if not good:
-            raise UserError(f"{where}: {name} cannot be {shortened(value)}; mend it, or train the model again")
+            raise UserError(f"{where}: {name} cannot be {shorten(value)}; fix it, or train the model again")
 
 
-def shortened(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
+def shorten(value: Any) -> str:
+    """Formats a value as Python does, shortened where it is long."""
     try:
         return f"{value!r:.80}"
     except ValueError:  # a whole number of thousands of digits
@@ -279,7 +301,7 @@ def shortened(value: Any) -> str:
 
 
 def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
-    """A file of a repository on the Hub, or of the cache; None where it has none or cannot be reached."""
+    """Downloads a file from the Hub, or finds it in the cache; None where neither has it."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
@@ -289,7 +311,7 @@ def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
         return None
 
 
-class clear_errors:  # noqa: N801 - reads as a statement
+class readable_errors:  # noqa: N801 - reads as a statement
     """A context in which a failure to load ``what`` from ``name`` becomes a one-line `UserError`."""
 
     def __init__(self, what: str, name: str) -> None:

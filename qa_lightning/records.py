@@ -1,4 +1,4 @@
-"""The few records that cross a border between layers."""
+"""The records that are shared by several layers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 
 from qa_lightning.utils.errors import UserError
 
-Found = dict[str, Any]
+AnswerDict = dict[str, Any]
 """An answer as a Reader returns it: ``score``, ``start``, ``end`` (characters of the context, end exclusive) and
 ``answer``, its text."""
 
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How long contexts are cut into windows, in tokens.
+    """How contexts are cut into windows, in tokens.
 
     Attributes:
-        max_length: Tokens of a window at most, special tokens among them.
+        max_length: Most tokens of a window, including special tokens.
         doc_stride: Context tokens that neighbouring windows share.
-        max_question_length: Tokens of a question at most; a longer one is cut.
+        max_question_length: Most tokens of a question; a longer one is truncated.
     """
 
     max_length: int = 384
@@ -33,11 +33,11 @@ class WindowConfig:
     max_question_length: int = 64
 
     def check(self, special_tokens: int, names: tuple[str, str] = ("max_length", "max_question_length")) -> None:
-        """Refuses settings under which a long question would leave no room for the context to move on.
+        """Checks that a long question leaves enough room for the context.
 
         Args:
             special_tokens: Special tokens of a window.
-            names: What the user knows the two lengths by.
+            names: The names of the two lengths in messages.
 
         Raises:
             UserError: Unless ``max_length - max_question_length - special_tokens > doc_stride``, and where neighbouring
@@ -58,7 +58,7 @@ class WindowConfig:
 
 @dataclass(slots=True)
 class Question:
-    """A question as evaluation sees it: all that scoring and the files need to know of it.
+    """A question as evaluation, scoring and result files need it.
 
     Attributes:
         row: Its place in the data, in published order.
@@ -107,13 +107,16 @@ class Answer:
 
 
 ANSWER = np.dtype([("start", "i4"), ("end", "i4"), ("start_logit", "f4"), ("end_logit", "f4"), ("probability", "f8")])
-"""An `Answer` but for its text, which the context holds: 24 bytes."""
+"""An `Answer` without its text, which the context holds: 24 bytes."""
+
+AnswerRows = NDArray[np.void]
+"""An array of answers, with the dtype `ANSWER`."""
 
 
 class Answers:
-    """The candidates for one question, best first, as a compact array; each `Answer` is made when it is asked for.
+    """The candidate answers to one question, best first, as a compact array; each `Answer` is made on access.
 
-    It can be indexed, sliced and gone through as a tuple of answers can. It is no ``collections.abc.Sequence``,
+    It can be indexed, sliced and iterated like a tuple of answers. It is no ``collections.abc.Sequence``,
     since Lightning takes those in a prediction apart and puts lists into their place.
 
     Args:
@@ -123,14 +126,16 @@ class Answers:
 
     __slots__ = ("context", "rows")
 
-    def __init__(self, context: str, rows: NDArray[np.void]) -> None:
+    def __init__(self, context: str, rows: AnswerRows) -> None:
         self.context = context
         self.rows = rows
 
     @classmethod
     def of(cls, context: str, answers: Iterable[Answer]) -> Answers:
-        """The same from answers whose texts are cut from the context."""
-        rows = [(one.start, one.end, one.start_logit, one.end_logit, one.probability) for one in answers]
+        """Makes the array from answers whose texts are cut from the context."""
+        rows = [
+            (answer.start, answer.end, answer.start_logit, answer.end_logit, answer.probability) for answer in answers
+        ]
         return cls(context, np.array(rows, dtype=ANSWER))
 
     def __len__(self) -> int:
@@ -157,8 +162,8 @@ class Answers:
 
     @property
     def span(self) -> Answer | None:
-        """The best one that is not null, if there is any."""
-        return next((one for one in self if one.text), None)
+        """The best answer that is not null, if there is any."""
+        return next((answer for answer in self if answer.text), None)
 
     @property
     def null(self) -> Answer | None:
@@ -168,7 +173,7 @@ class Answers:
 
 @dataclass(slots=True)
 class Prediction:
-    """What the model says to one question.
+    """The prediction for one question.
 
     Attributes:
         question: The question that is answered.
@@ -185,7 +190,7 @@ class Prediction:
 
 @dataclass(slots=True)
 class Batch:
-    """Some windows as tensors. Evaluation fields are None in training.
+    """A batch of windows as tensors. Evaluation fields are None in training.
 
     Attributes:
         inputs: What the model's ``forward`` takes: ``input_ids``, ``attention_mask``, for models that have them
@@ -237,12 +242,14 @@ class Batch:
         return replace(self, **changed)
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
-        """A batch with every tensor moved as ``Tensor.to`` does, from pinned memory while other work goes on.
+        """Moves every tensor as ``Tensor.to`` does, asynchronously from pinned memory; Lightning calls this.
 
-        Lightning calls this.
+        Args:
+            *args: Those of ``Tensor.to``.
+            **kwargs: Those of ``Tensor.to``.
         """
         return self._map(lambda tensor: tensor.to(*args, **{"non_blocking": tensor.is_pinned()} | kwargs))
 
     def pin_memory(self) -> Batch:
-        """A batch in page-locked memory; the DataLoader calls this."""
+        """Copies every tensor to page-locked memory; the DataLoader calls this."""
         return self._map(lambda tensor: tensor.pin_memory())

@@ -1,4 +1,4 @@
-"""Settings of the Trainer that it takes and cannot work with, or that a run of ours cannot, each in one line."""
+"""Checks the settings of the Trainer that it accepts and that it, or a run of ours, cannot work with."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LEAST = {
     "gradient_clip_val": 0,
     "num_nodes": 1,
 }
-"""The least that each setting may be; -1: without a limit."""
+"""The least value of each setting; -1: no limit."""
 
 
 def check_trainer_settings(settings: Mapping[str, Any]) -> None:
-    """Refuses what a training would end in, or be other than it was asked to be.
+    """Checks for settings with which training would fail, or differ from what was asked for.
 
     Args:
         settings: The arguments of the Trainer.

@@ -114,7 +114,7 @@ def test_duplicate_ids(refuse: Refuse, model: str, good: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--data.encoding", "utf-9"), "encoding: Python knows no text encoding 'utf-9'"),
+        (("--data.encoding", "utf-9"), "encoding: Python has no text encoding 'utf-9'"),
         (("--data.csv.delimiter", ";;"), "csv.delimiter must be one ASCII character such as ';' or a tab, not ';;'"),
         (("--data.encoding", "ascii"), "not ascii at byte "),
     ],

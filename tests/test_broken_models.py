@@ -104,8 +104,8 @@ def each_ends_in_one_line(
     [
         (without_a_tokenizer, "there is no tokenizer in it"),
         (with_another_tokenizer, "tokens, and the model"),
-        (settings(null_score_diff_threshold=[1]), f"{SETTINGS_FILE}: null_score_diff_threshold cannot be [1]; mend it"),
-        (settings(max_length="abc"), f"{SETTINGS_FILE}: max_length cannot be 'abc'; mend it"),
+        (settings(null_score_diff_threshold=[1]), f"{SETTINGS_FILE}: null_score_diff_threshold cannot be [1]; fix it"),
+        (settings(max_length="abc"), f"{SETTINGS_FILE}: max_length cannot be 'abc'; fix it"),
     ],
 )
 def test_folders(
@@ -128,7 +128,7 @@ def test_folders(
         ({"config": {"hidden_size": 16}}, "x.ckpt: its configuration has no model_type"),
         ({"tokenizer": None}, "x.ckpt: a damaged checkpoint: it has no tokenizer"),
         ({"tokenizer": {"../evil.txt": "x"}}, "x.ckpt: a damaged checkpoint: a file of its tokenizer is called"),
-        ({"settings": SETTINGS | {"n_best_size": "x"}}, "x.ckpt: n_best_size cannot be 'x'; mend it"),
+        ({"settings": SETTINGS | {"n_best_size": "x"}}, "x.ckpt: n_best_size cannot be 'x'; fix it"),
     ],
 )
 def test_checkpoints(

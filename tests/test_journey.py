@@ -15,7 +15,7 @@ from qa_lightning.data.batching import EvaluationBatchSampler
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.sources import RawSplit
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
+from qa_lightning.decoding.answers import AnswerCollector, to_answer_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
@@ -47,7 +47,7 @@ def predict(dataset: WindowDataset, null_allowed: bool, max_answer_length: int) 
         null = null_logits(start, end, batch.null_position)
         edges = to_characters(spans, batch.offsets)
         windows = window_answers(*edges, spans.start_logits, spans.end_logits, *null)
-        predictions += collector.add(batch.questions, as_rows(windows))
+        predictions += collector.add(batch.questions, to_answer_rows(windows))
     predictions.sort(key=lambda prediction: prediction.question.row)
     assert [prediction.question.id for prediction in predictions] == dataset.ids
     return predictions

@@ -17,12 +17,12 @@ from transformers import BertConfig, ByT5Tokenizer, PreTrainedTokenizerFast
 from qa_lightning.pretrained import (
     CHECKPOINT_KEY,
     SETTINGS_FILE,
-    clear_errors,
     is_checkpoint,
     load_config,
     load_settings,
     load_tokenizer,
     read_checkpoint,
+    readable_errors,
     tokenizer_files,
 )
 from qa_lightning.utils.errors import UserError
@@ -333,7 +333,7 @@ def test_what_is_wrong_is_said_in_one_line(folder: Path) -> None:
         (ValueError("what follows:\n  this\n  and more"), "what follows: this"),
         (KeyError(), "KeyError"),
     ):
-        with pytest.raises(UserError) as caught, clear_errors("model", str(folder)):
+        with pytest.raises(UserError) as caught, readable_errors("model", str(folder)):
             raise raised
         assert str(caught.value) == f"cannot load a model from {folder}: {said}"
         assert caught.value.__cause__ is raised
@@ -341,6 +341,6 @@ def test_what_is_wrong_is_said_in_one_line(folder: Path) -> None:
 
 @pytest.mark.parametrize("raised", [UserError("said already"), KeyboardInterrupt()])
 def test_what_is_no_failure_to_load_passes(folder: Path, raised: BaseException) -> None:
-    with pytest.raises(type(raised)) as caught, clear_errors("model", str(folder)):
+    with pytest.raises(type(raised)) as caught, readable_errors("model", str(folder)):
         raise raised
     assert caught.value is raised

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warnings_in_lines
-from qa_lightning.records import Found
+from qa_lightning.records import AnswerDict
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.sentences import excerpt
 from qa_lightning.utils.terminal import plain_text, printable
@@ -78,7 +78,7 @@ def read_text(file: str) -> str:
     return text
 
 
-def show(console: Console, questions: Sequence[str], answers: Sequence[Sequence[Found]], context: str) -> None:
+def show(console: Console, questions: Sequence[str], answers: Sequence[Sequence[AnswerDict]], context: str) -> None:
     """Prints the answers to each question, best first: the score, and the answer in its sentence.
 
     Where there are several questions, each stands above its answers. A terminal shows answers bold and reversed;
@@ -102,7 +102,7 @@ def show(console: Console, questions: Sequence[str], answers: Sequence[Sequence[
             console.print(table)
 
 
-def in_sentence(answer: Found, context: str, styled: bool) -> Text:
+def in_sentence(answer: AnswerDict, context: str, styled: bool) -> Text:
     """Marks an answer in its sentence.
 
     Args:

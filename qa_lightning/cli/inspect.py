@@ -33,7 +33,7 @@ from qa_lightning.inspection.window_view import WindowView, sample_windows
 from qa_lightning.pretrained import load_tokenizer
 from qa_lightning.runs.resume import earlier_settings
 from qa_lightning.scoring.mlqa import check_language
-from qa_lightning.scoring.rules import rule_of
+from qa_lightning.scoring.rules import rule_name
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
@@ -124,7 +124,7 @@ def run(arguments: list[str]) -> None:
                 name = "/".join(filter(None, (split, part.dataset.name)))
                 says(f"Measuring {name}")
                 code = language.get(part.dataset.name) if isinstance(language, Mapping) else language
-                rule = rule_of(code, null_allowed=data.split_config.version_2_with_negative)
+                rule = rule_name(code, null_allowed=data.split_config.version_2_with_negative)
                 found[name] = inspect_split(part, data.split_config, max_answer_length=max_answer_length, rule=rule)
         says("Drawing examples")
         shown = next(iter(data.splits.values()))[0]

@@ -16,7 +16,7 @@ from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.runs.predictions import read_predictions, read_probabilities
 from qa_lightning.scoring.figures import Figure, is_threshold
 from qa_lightning.scoring.mlqa import LANGUAGES, check_language, has_own_rule
-from qa_lightning.scoring.rules import rule_of, scorer
+from qa_lightning.scoring.rules import rule_name, scorer
 from qa_lightning.scoring.squad import evaluate, first_ids
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import write_json
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> None:
             "scored in lower case and without punctuation, by white space, articles kept"
         )
     threshold = 1.0 if options.na_prob_thresh is None else options.na_prob_thresh
-    rule = rule_of(options.language, null_allowed=not options.squad_v1)
+    rule = rule_name(options.language, null_allowed=not options.squad_v1)
     figures = evaluate(golds, predictions, na_probs, threshold, scorer(rule))
     if options.output is not None:
         write_json(Path(options.output), figures)
@@ -134,7 +134,7 @@ def _read_golds(options: argparse.Namespace) -> dict[str, list[str]]:
         split="validation",
         files=options.data,
         columns=options.column_names,
-        form=TextFormat(options.encoding, options.delimiter),
+        text_format=TextFormat(options.encoding, options.delimiter),
         training=False,
         version_2_with_negative=True,
         as_published=True,

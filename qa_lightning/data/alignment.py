@@ -1,4 +1,4 @@
-"""Gold texts and their stated offsets, compared once with the contexts, and repaired where they disagree."""
+"""Aligns gold texts with their contexts, and repairs stated offsets that are wrong."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _SEARCHES: dict[str, tuple[Fold, ...]] = {
 }
 
 KINDS = ("exact", "no_offset", *_SEARCHES, "not_found")
-"""What can become of a gold; see `AlignmentReport`."""
+"""Possible outcomes of the alignment of a gold; see `AlignmentReport`."""
 
 _EXACT, _NO_OFFSET, _NOT_FOUND = map(KINDS.index, ("exact", "no_offset", "not_found"))
 
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """What became of the gold answers of a split.
+    """How the gold answers of a split were aligned.
 
     Attributes:
         counts: How many golds (not questions: one may have several) are of each kind. ``exact``: the text stands
@@ -71,14 +71,14 @@ class AlignmentReport:
             "not found": self.counts["not_found"],
             "questions dropped": self.dropped,
         }
-        told = (f"{count:,} {what}" for what, count in parts.items() if count)
-        return ", ".join([f"{sum(self.counts.values()):,} golds", *told])
+        counted = (f"{count:,} {what}" for what, count in parts.items() if count)
+        return ", ".join([f"{sum(self.counts.values()):,} golds", *counted])
 
 
 def align(
     table: pa.Table, *, on_misaligned: OnMisaligned, training: bool, source: str
 ) -> tuple[pa.Table, AlignmentReport]:
-    """Locates the gold answers; the golds themselves stay as published.
+    """Locates the gold answers in their contexts; the golds themselves stay as published.
 
     Args:
         table: Examples with the schema ``EXAMPLES``.
@@ -88,7 +88,7 @@ def align(
             is not located. ``error``: it is refused. A gold without a stated offset is not misaligned if its
             text stands in the context: its first place counts.
         training: Whether answerable questions none of whose golds is located are left out of the table.
-        source: What messages call the data.
+        source: The name of the data in messages.
 
     Returns:
         The table with the schema ``ALIGNED`` (with no rows, if training drops all), and the report.
@@ -97,17 +97,17 @@ def align(
         UserError: A misaligned gold under ``error``.
     """
     published = table["gold_texts"].combine_chunks()
-    question_of = np.asarray(pc.list_parent_indices(published))
+    question_index = np.asarray(pc.list_parent_indices(published))
     context = table["context"].combine_chunks()
     texts = pc.list_flatten(published)
     kinds, spans = _locate(
         texts,
         pc.list_flatten(table["gold_starts"].combine_chunks()),
         context.dictionary,
-        np.asarray(context.indices)[question_of],
+        np.asarray(context.indices)[question_index],
         repair=on_misaligned == "repair",
     )
-    ids = table["id"].take(question_of)
+    ids = table["id"].take(question_index)
     wrong = np.flatnonzero(kinds > _NO_OFFSET)
     if on_misaligned == "error" and len(wrong):
         raise UserError(
@@ -124,7 +124,7 @@ def align(
         table = table.append_column(name, pa.ListArray.from_arrays(offsets, values, mask=published.is_null()))
     dropped = 0
     if training:
-        keep = (lengths == 0) | (np.bincount(question_of, found, minlength=len(table)) > 0)
+        keep = (lengths == 0) | (np.bincount(question_index, found, minlength=len(table)) > 0)
         dropped = int(np.sum(~keep))
         if dropped:
             table = table.filter(pa.array(keep))
@@ -146,7 +146,7 @@ def _locate(
     texts: pa.StringArray,
     stated: pa.Int32Array,
     contexts: pa.StringArray,
-    context_of: NDArray[np.int32],
+    context_index: NDArray[np.int32],
     *,
     repair: bool,
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
@@ -158,7 +158,7 @@ def _locate(
     unstated = np.asarray(pc.is_null(stated))
     blank = np.asarray(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
     words, passages = texts.to_pylist(), contexts.to_pylist()
-    rows = zip(words, starts.tolist(), context_of.tolist(), strict=True)
+    rows = zip(words, starts.tolist(), context_index.tolist(), strict=True)
     stands = np.fromiter((passages[number].startswith(text, start) for text, start, number in rows), bool, len(words))
     exact = stands & (starts >= 0) & ~blank
     kinds = np.where(exact, _EXACT, _NOT_FOUND).astype(np.int8)
@@ -168,9 +168,9 @@ def _locate(
 
     pending = np.flatnonzero(~exact & ~blank & (repair | unstated))
     # Context by context, so that what is folded is folded once and not kept.
-    pending = pending[np.argsort(context_of[pending], kind="stable")]
-    for number, golds in groupby(pending.tolist(), context_of.__getitem__):
-        context = _Context(passages[number])
+    pending = pending[np.argsort(context_index[pending], kind="stable")]
+    for number, golds in groupby(pending.tolist(), context_index.__getitem__):
+        context = _FoldedContext(passages[number])
         for gold in golds:
             start = None if unstated[gold] else int(starts[gold])
             kind, span = context.search(words[gold], start, _SEARCHES if repair else ["moved"])
@@ -179,7 +179,7 @@ def _locate(
     return kinds, spans
 
 
-class _Context:
+class _FoldedContext:
     """A context in the foldings that were needed so far."""
 
     def __init__(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Which windows share a batch: neighbours in length, so that little is padded, in an order that mixes well."""
+"""Batch samplers: windows of similar length share a batch, for little padding, in an order that mixes well."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from torch.utils.data import Dataset, DistributedSampler
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
-POOL = 50
-"""Batches in a pool, where there are enough: within one, windows are sorted by length, so it sets how chance and
-length trade."""
+BATCHES_PER_POOL = 50
+"""Batches in a pool, where there are enough. Windows are sorted by length within a pool: larger pools mean less padding
+and less randomness."""
 
-FEWEST_POOLS = 8
-"""Pools in an epoch at least. Were all of a small data set one pool, its batches would be the same in each epoch."""
+MIN_POOLS = 8
+"""Fewest pools in an epoch. If a small data set were a single pool, its batches would be the same in each epoch."""
 
 
-class _Dealt(DistributedSampler[Rows]):
-    """Batches that are dealt to processes here.
+class _DistributedBatchSampler(DistributedSampler[RowNumbers]):
+    """A batch sampler that splits its batches across processes itself.
 
-    Lightning deals whatever a sampler gives once more, unless it is a DistributedSampler.
+    Lightning would split them once more if this were not a DistributedSampler.
     """
 
     def __init__(self, windows: int, rank: int, world_size: int, seed: int = 0) -> None:
         super().__init__(cast("Dataset[Any]", range(windows)), num_replicas=world_size, rank=rank, seed=seed)
 
 
-class TrainingBatchSampler(_Dealt):
-    """Every window once an epoch, in batches of windows of like length, in an order of its own each epoch.
+class TrainingBatchSampler(_DistributedBatchSampler):
+    """Samples every window once per epoch, in batches of similar length and in a new order each epoch.
 
-    Windows are dealt into pools, sorted by length within, and cut into batches. With ``shapes``, batches are made of
-    the windows of one shape instead; what is left over there goes into batches of the next longer one. Where the
+    Windows are distributed over pools, sorted by length within, and cut into batches. With ``shapes``, batches are made
+    of the windows of one shape instead; what is left over there goes into batches of the next longer one. Where the
     windows of a batch are packed into one row, batches have windows of every length and nearly equally many tokens.
 
-    The windows of a context are dealt to different pools or batches. They are alike in length, and would meet in one
+    The windows of a context are put into different pools or batches. They are alike in length, and would meet in one
     batch otherwise, whose gradient would say little more than that of one of them. The batch with the most tokens comes
     first, so that a lack of memory shows at once.
 
@@ -50,18 +50,18 @@ class TrainingBatchSampler(_Dealt):
         lengths: Tokens in each window; ``[windows]``.
         contexts: Which context each window is of; ``[windows]``.
         batch_size: Windows in a batch.
-        tokens_per_batch: Batches have so many tokens instead, up to a window more or less and not counting
-            padding; at least the tokens of the longest window. Epochs have equally many batches in this way, too.
+        tokens_per_batch: Tokens in a batch instead, up to a window more or less and not counting padding; at least
+            the tokens of the longest window. Every epoch has the same number of batches in this case, too.
         shapes: The shapes that batches are to have; unless they are packed, these say how many windows are in a batch.
             Default: each batch has its own.
-        seed: Of the order; epochs differ.
-        rank: This process's number.
-        world_size: How many processes there are.
+        seed: The seed of the order, which is different in each epoch.
+        rank: The rank of this process.
+        world_size: The number of processes.
     """
 
     def __init__(
         self,
-        lengths: Rows,
+        lengths: RowNumbers,
         contexts: NDArray[np.integer],
         batch_size: int,
         tokens_per_batch: int | None = None,
@@ -81,26 +81,33 @@ class TrainingBatchSampler(_Dealt):
         self._shapes = shapes
         padded = shapes is not None and shapes.row_tokens is None
         self.batches = (
-            _batches_of(shapes, lengths) if shapes and padded else number_of(lengths, batch_size, tokens_per_batch)
+            _count_batches_by_shape(shapes, lengths)
+            if shapes and padded
+            else number_of_batches(lengths, batch_size, tokens_per_batch)
         )
         self.world_size = world_size
         self._trained = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning tells the epoch here before it is drawn."""
+        """Sets the epoch; Lightning calls this before it iterates."""
         self.epoch = epoch
 
     def skip(self, epoch: int, trained: int) -> None:
-        """Begins in an epoch in which training was interrupted, after the batches that were trained."""
+        """Resumes an interrupted training, after the batches that were already trained.
+
+        Args:
+            epoch: The epoch that was interrupted.
+            trained: How many of its batches were trained.
+        """
         # At an epoch's end, where the next one begins.
         self._trained = (epoch, trained) if trained < len(self) else (epoch + 1, 0)
-        # Worker processes begin to load before Lightning tells the epoch.
+        # Worker processes begin to load before Lightning calls `set_epoch`.
         self.epoch = self._trained[0]
 
     def __len__(self) -> int:
         return -(-self.batches // self.world_size)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[RowNumbers]:
         if not len(self):
             return
         random = np.random.default_rng((self.seed, self.epoch))
@@ -115,24 +122,24 @@ class TrainingBatchSampler(_Dealt):
             # Behind the last batch, the first ones are seen again.
             yield batches[(step * self.world_size + self.rank) % len(batches)]
 
-    def _batches(self, random: np.random.Generator) -> list[Rows]:
+    def _batches(self, random: np.random.Generator) -> list[RowNumbers]:
         """An epoch's batches, neighbours alike in length."""
         shuffled = random.permutation(len(self.lengths))
         contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts]
         order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
         if self._shapes is not None and self._shapes.row_tokens is not None:
-            return _balanced(order, self.lengths, self.batches, random)
+            return _balanced_batches(order, self.lengths, self.batches, random)
         if self._shapes is not None:
-            return _by_shape(order, self.lengths, self._shapes)
-        pool = np.arange(len(order)) % max(FEWEST_POOLS, self.batches // POOL)
+            return _batches_by_shape(order, self.lengths, self._shapes)
+        pool = np.arange(len(order)) % max(MIN_POOLS, self.batches // BATCHES_PER_POOL)
         # Up and down by turns, so that also a batch that is cut across two pools has windows of like length.
         order = order[np.lexsort((np.where(pool % 2, -1, 1) * self.lengths[order], pool))]
         batch = (np.cumsum(self._sizes[order]) - 1) // self._size
         return np.split(order, np.flatnonzero(np.diff(batch)) + 1)
 
 
-def number_of(lengths: Rows, batch_size: int, tokens_per_batch: int | None = None) -> int:
-    """How many batches an epoch has, of so many windows or tokens each.
+def number_of_batches(lengths: RowNumbers, batch_size: int, tokens_per_batch: int | None = None) -> int:
+    """Counts the batches of an epoch.
 
     Args:
         lengths: Tokens in each window; ``[windows]``.
@@ -142,17 +149,17 @@ def number_of(lengths: Rows, batch_size: int, tokens_per_batch: int | None = Non
     return -(-len(lengths) // batch_size) if tokens_per_batch is None else -(-int(lengths.sum()) // tokens_per_batch)
 
 
-def packed_shape(lengths: Rows, batch_size: int, tokens_per_batch: int | None = None) -> Shapes:
+def packed_shape(lengths: RowNumbers, batch_size: int, tokens_per_batch: int | None = None) -> Shapes:
     """The one shape of all batches of a training whose windows are packed.
 
     Args:
-        lengths: Tokens in each window; ``[windows]``, at least one.
+        lengths: Tokens in each window; ``[windows]``, not empty.
         batch_size: Windows in a batch.
         tokens_per_batch: Tokens in a batch instead.
     """
-    count = number_of(lengths, batch_size, tokens_per_batch)
+    count = number_of_batches(lengths, batch_size, tokens_per_batch)
     longest_first = np.sort(lengths)[::-1]
-    place, batch, run = _deal(len(lengths), count)
+    place, batch, run = _assign_to_batches(len(lengths), count)
     # The longest window that chance can put into each place: the first of its run.
     first = np.flatnonzero(np.diff(run, prepend=-1))
     longest = longest_first[first[np.searchsorted(first, place, side="right") - 1]]
@@ -160,8 +167,8 @@ def packed_shape(lengths: Rows, batch_size: int, tokens_per_batch: int | None = 
     return Shapes.packed(lengths, -(-len(lengths) // count), int(most))
 
 
-def _deal(windows: int, count: int) -> tuple[Rows, Rows, Rows]:
-    """How windows that are sorted by length are dealt: to and fro over the batches, as teams are chosen.
+def _assign_to_batches(windows: int, count: int) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
+    """Distributes windows that are sorted by length over batches, back and forth, as teams are chosen.
 
     Args:
         windows: How many there are.
@@ -173,23 +180,25 @@ def _deal(windows: int, count: int) -> tuple[Rows, Rows, Rows]:
     """
     place = np.arange(windows)
     turn, seat = np.divmod(place, count)
-    run = seat // max(FEWEST_POOLS, count // POOL)
+    run = seat // max(MIN_POOLS, count // BATCHES_PER_POOL)
     return place, np.where(turn % 2, count - 1 - seat, seat), turn * (run.max(initial=0) + 1) + run
 
 
-def _balanced(order: Rows, lengths: Rows, count: int, random: np.random.Generator) -> list[Rows]:
+def _balanced_batches(
+    order: RowNumbers, lengths: RowNumbers, count: int, random: np.random.Generator
+) -> list[RowNumbers]:
     """Cuts windows into batches of equally many windows, up to one, and nearly equally many tokens."""
     order = order[np.argsort(-lengths[order], kind="stable")]
-    _, batch, run = _deal(len(order), count)
+    _, batch, run = _assign_to_batches(len(order), count)
     order = order[np.lexsort((random.random(len(order)), run))]
     order = order[np.argsort(batch, kind="stable")]
     return np.split(order, np.cumsum(np.bincount(batch))[:-1])
 
 
-def _by_shape(order: Rows, lengths: Rows, shapes: Shapes) -> list[Rows]:
+def _batches_by_shape(order: RowNumbers, lengths: RowNumbers, shapes: Shapes) -> list[RowNumbers]:
     """Cuts windows into batches by shape, shorter ones first; neighbours in ``order`` go into different batches."""
-    shape = shapes.which(lengths[order])
-    batches: list[Rows] = []
+    shape = shapes.index_of(lengths[order])
+    batches: list[RowNumbers] = []
     left = order[:0]
     for place, count in enumerate(shapes.windows.tolist()):
         rows = np.concatenate([left, order[shape == place]])
@@ -199,29 +208,29 @@ def _by_shape(order: Rows, lengths: Rows, shapes: Shapes) -> list[Rows]:
     return batches + [left] * (len(left) > 0)
 
 
-def _batches_of(shapes: Shapes, lengths: Rows) -> int:
-    """How many batches `_by_shape` makes, in whatever order."""
+def _count_batches_by_shape(shapes: Shapes, lengths: RowNumbers) -> int:
+    """Counts the batches that `_batches_by_shape` makes, which is the same for every order."""
     batches = left = 0
-    counts = np.bincount(shapes.which(lengths), minlength=len(shapes.lengths))
+    counts = np.bincount(shapes.index_of(lengths), minlength=len(shapes.lengths))
     for windows, count in zip(counts.tolist(), shapes.windows.tolist(), strict=True):
         whole, left = divmod(left + windows, count)
         batches += whole
     return batches + (left > 0)
 
 
-class EvaluationBatchSampler(_Dealt):
-    """Every window of this process's questions once, longest questions first, a question's windows together.
+class EvaluationBatchSampler(_DistributedBatchSampler):
+    """Samples every window of this process's questions once: longest questions first, a question's windows together.
 
-    Whole questions are dealt to processes, so that each can answer and score its own. All processes make equally
+    Whole questions are assigned to processes, so that each can answer and score its own. All processes make equally
     many steps, since a step may be one that all take together (a forward pass under DDP or FSDP, a hook of
     Lightning's): one that has no windows left asks for batches of none.
 
     Args:
         windows: The split's windows.
         lengths: Tokens in each window; ``[windows]``.
-        tokens: What a batch may have at most, padding counted; a window that has more makes one by itself.
-        rank: This process's number.
-        world_size: How many processes there are.
+        tokens: Most tokens in a batch, including padding; a longer window has a batch of its own.
+        rank: The rank of this process.
+        world_size: The number of processes.
         shapes: The shapes that batches are to have, of ``tokens`` each; default: each batch has its own. Where they are
             packed, ``tokens`` counts no padding.
     """
@@ -229,7 +238,7 @@ class EvaluationBatchSampler(_Dealt):
     def __init__(
         self,
         windows: Windows,
-        lengths: Rows,
+        lengths: RowNumbers,
         tokens: int,
         rank: int = 0,
         world_size: int = 1,
@@ -241,28 +250,28 @@ class EvaluationBatchSampler(_Dealt):
         np.maximum.at(longest, windows.example, lengths)
         packed = shapes is not None and shapes.row_tokens is not None
         if shapes is not None and not packed:
-            longest = shapes.lengths[shapes.which(longest)]
+            longest = shapes.lengths[shapes.index_of(longest)]
         place = np.empty(examples, dtype=np.int64)
         place[np.lexsort((-np.bincount(windows.example, minlength=examples), -longest))] = np.arange(examples)
         order = np.argsort(place[windows.example], kind="stable")
         owner = place[windows.example[order]] % world_size
         parts = [order[owner == process] for process in range(world_size)]
         if shapes is not None and packed:
-            dealt = [_filled_rows(part, lengths, tokens, int(shapes.windows[0])) for part in parts]
+            dealt = [_fill_packed_batches(part, lengths, tokens, int(shapes.windows[0])) for part in parts]
         else:
-            dealt = [_filled(part, longest[windows.example], tokens) for part in parts]
+            dealt = [_fill_padded_batches(part, longest[windows.example], tokens) for part in parts]
         self.steps = max(map(len, dealt))
         self.batches = dealt[rank] + [order[:0]] * (self.steps - len(dealt[rank]))
 
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[RowNumbers]:
         return iter(self.batches)
 
 
-def _filled(order: Rows, widths: Rows, tokens: int) -> list[Rows]:
-    """Cuts windows that are sorted by width, the widest first, into batches of that many tokens at most, or of one."""
+def _fill_padded_batches(order: RowNumbers, widths: RowNumbers, tokens: int) -> list[RowNumbers]:
+    """Cuts windows, sorted from widest to narrowest, into batches of at most that many tokens, or of one window."""
     batches = []
     start = 0
     while start < len(order):
@@ -272,8 +281,8 @@ def _filled(order: Rows, widths: Rows, tokens: int) -> list[Rows]:
     return batches
 
 
-def _filled_rows(order: Rows, lengths: Rows, tokens: int, most: int) -> list[Rows]:
-    """Cuts windows into batches of that many tokens and windows at most."""
+def _fill_packed_batches(order: RowNumbers, lengths: RowNumbers, tokens: int, most: int) -> list[RowNumbers]:
+    """Cuts windows into batches of at most that many tokens and windows."""
     until = np.concatenate([[0], np.cumsum(lengths[order])])
     batches = []
     start = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 _ESCAPE = r"""\\(?:[\\'"abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"""
 
-_PART = re.compile(
+_TOKEN = re.compile(
     rf"""\s*(?:
       (?P<text>'(?:[^'\\\n\r\0]|{_ESCAPE})*'|"(?:[^"\\\n\r\0]|{_ESCAPE})*")
     | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)
@@ -17,19 +17,19 @@ _PART = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-"""What printed values are made of."""
+"""A token of a printed value."""
 
-_WORDS: dict[str, bool | None] = {"None": None, "null": None, "nan": None, "NaN": None}
-_WORDS |= {"True": True, "False": False, "true": True, "false": False}
+_CONSTANTS: dict[str, bool | None] = {"None": None, "null": None, "nan": None, "NaN": None}
+_CONSTANTS |= {"True": True, "False": False, "true": True, "false": False}
 
 _WRAPPER = re.compile(r"(?:np\.|numpy\.)?(?:array|str_|int\d*|float\d*)")
-"""What may be printed around a value."""
+"""A constructor that may be printed around a value."""
 
 _CLOSING = {"[": "]", "(": ")"}
 
 
-def read_printed(cell: str) -> Any:
-    """The value that a cell shows: ``['a', 'b']``, ``{'text': array(['a'], dtype=object)}``, ``[3 5]``.
+def parse_printed(cell: str) -> Any:
+    """Parses the value that a cell shows: ``['a', 'b']``, ``{'text': array(['a'], dtype=object)}``, ``[3 5]``.
 
     Lists, tuples and arrays become lists, whether commas part what is in them (Python) or spaces (NumPy); ``nan``
     becomes None.
@@ -37,19 +37,19 @@ def read_printed(cell: str) -> Any:
     Raises:
         ValueError: Where it shows none.
     """
-    parts = _Parts(cell)
-    value = parts.value()
-    if parts.kind is not None:
-        raise ValueError(f"not a printed value from character {parts.at} on")
+    parser = _CellParser(cell)
+    value = parser.parse_value()
+    if parser.kind is not None:
+        raise ValueError(f"not a printed value from character {parser.at} on")
     return value
 
 
-class _Parts:
-    """Reads a cell part by part.
+class _CellParser:
+    """Parses a cell, token by token.
 
     Attributes:
-        at: Where the part begins that is next.
-        kind: Which kind of part it is; None at the end.
+        at: Where the next token begins.
+        kind: Which kind of token it is; None at the end.
     """
 
     def __init__(self, cell: str) -> None:
@@ -57,74 +57,74 @@ class _Parts:
         self._end = 0
         self.kind: str | None = None
         self._text = ""
-        self._next()
+        self._advance()
 
-    def value(self) -> Any:
+    def parse_value(self) -> Any:
         kind, text = self.kind, self._text
-        self._next()
+        self._advance()
         if kind == "text":
             return ast.literal_eval(text)  # one literal, whose escapes are known
         if kind == "number":
             return int(text) if text.lstrip("+-").isdigit() else float(text)
         if kind == "name" and self._text == "(" and _WRAPPER.fullmatch(text):
-            return self._wrapped()
-        if kind == "name" and text in _WORDS:
-            return _WORDS[text]
+            return self._parse_wrapped()
+        if kind == "name" and text in _CONSTANTS:
+            return _CONSTANTS[text]
         if text in _CLOSING:
-            return self._list(_CLOSING[text])
+            return self._parse_list(_CLOSING[text])
         if text == "{":
-            return self._object()
+            return self._parse_object()
         raise self._error()
 
-    def _list(self, closing: str) -> list[Any]:
+    def _parse_list(self, closing: str) -> list[Any]:
         values = []
         while self._text != closing:
-            values.append(self.value())
+            values.append(self.parse_value())
             if self._text == ",":
-                self._next()
-        self._next()
+                self._advance()
+        self._advance()
         return values
 
-    def _object(self) -> dict[str, Any]:
+    def _parse_object(self) -> dict[str, Any]:
         entries = {}
         while self._text != "}":
-            key = self.value()
+            key = self.parse_value()
             self._expect(":")
             if not isinstance(key, str):
                 raise self._error()
-            entries[key] = self.value()
+            entries[key] = self.parse_value()
             if self._text != "}":
                 self._expect(",")
-        self._next()
+        self._advance()
         return entries
 
-    def _wrapped(self) -> Any:
+    def _parse_wrapped(self) -> Any:
         """The value in ``array(…, dtype=object)`` and its like."""
-        self._next()
-        value = self.value()
+        self._advance()
+        value = self.parse_value()
         while self._text == ",":
-            self._next()
+            self._advance()
             if self.kind != "name":
                 raise self._error()
-            self._next()
+            self._advance()
             self._expect("=")
             if self.kind not in ("name", "text"):
                 raise self._error()
-            self._next()
+            self._advance()
         self._expect(")")
         return value
 
     def _expect(self, text: str) -> None:
         if self._text != text:
             raise self._error()
-        self._next()
+        self._advance()
 
-    def _next(self) -> None:
+    def _advance(self) -> None:
         self.at = self._end
         if self._end == len(self._cell):
             self.kind, self._text = None, ""
             return
-        part = _PART.match(self._cell, self._end)
+        part = _TOKEN.match(self._cell, self._end)
         if part is None:
             raise self._error()
         self.kind, self._text, self._end = part.lastgroup, part[part.lastgroup or 0], part.end()

@@ -1,4 +1,4 @@
-"""Windows to tensors, a whole batch at once: gathers from columns that lie on the device where batches are wanted."""
+"""Collates windows into tensors, a whole batch at once, by gathering from columns on the batch's device."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from torch.utils.data import Dataset
 from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.layout import Layout
 from qa_lightning.data.shapes import Shapes
-from qa_lightning.data.windows import Windows, ranges, window_gold_pairs
+from qa_lightning.data.windows import Windows, concatenated_ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
-
-Ints = NDArray[np.integer]
+from qa_lightning.utils.arrays import IntArray
 
 
 class WindowDataset(Dataset[Batch]):
-    """Windows of one split. An item is a whole batch, asked for by the rows of its windows.
+    """The windows of one split. An item is a whole batch, indexed by the rows of its windows.
 
-    Asked for no rows, it gives a weightless batch: one window that has neither a label nor a question, for a
+    Indexed by no rows, it gives a batch without weight: one window that has neither a label nor a question, for a
     process that must take a step with the others and has nothing left to evaluate.
 
     Args:
@@ -36,8 +35,9 @@ class WindowDataset(Dataset[Batch]):
 
     Attributes:
         columns: What its batches are gathered from.
-        shapes: The shapes that batches are filled up to, by padding and by rows beyond those that were asked for;
+        shapes: The shapes that batches are filled up to, by padding and by additional rows;
             None: each batch is as long as its longest window.
+        mean_batch_size: Windows that batches have on average, where that number varies: each batch is weighted by it.
         lengths: Tokens in each window; int64 ``[windows]``.
     """
 
@@ -55,41 +55,41 @@ class WindowDataset(Dataset[Batch]):
         self.questions = questions
         self.name = name
         self.shapes: Shapes | None = None
-        self.usual_batch: float | None = None
-        """Windows that batches have on the average, where that number varies: a batch weighs accordingly."""
+        self.mean_batch_size: float | None = None
         of_context = windows.last.astype(np.int64) - windows.first
         self.lengths = encoded.layout.special_tokens + encoded.question_lengths[windows.example] + of_context
-        self.columns = Columns.of(encoded, windows)
+        self.columns = WindowColumns.of(encoded, windows)
 
     def __len__(self) -> int:
         return len(self.windows)
 
     @property
     def questions_cut(self) -> int:
-        """How many of the examples have a question of which only the beginning is there."""
+        """The number of examples whose question was truncated."""
         encoded = self.encoded
-        return int(np.sum(encoded.questions.lengths[encoded.question_of] > encoded.question_lengths))
+        return int(np.sum(encoded.questions.lengths[encoded.question_index] > encoded.question_lengths))
 
     @property
-    def contexts(self) -> Ints:
-        """Which context each window is of; ``[windows]``."""
-        return self.encoded.context_of[self.windows.example]
+    def contexts(self) -> IntArray:
+        """The index of each window's context; ``[windows]``."""
+        return self.encoded.context_index[self.windows.example]
 
     def to(self, device: torch.device) -> WindowDataset:
         """Moves the columns to the device on which batches are wanted, and returns the data set itself."""
         self.columns = self.columns.to(device)
         return self
 
-    def __getitem__(self, rows: Ints) -> Batch:
+    def __getitem__(self, rows: IntArray) -> Batch:
         """The batch of these windows (int ``[batch]``), filled up to its shape."""
         if not len(rows):
-            one = self[np.zeros(1, dtype=np.int64)]
-            return replace(one, starts=-torch.ones_like(one.starts), ends=-torch.ones_like(one.ends), questions=[])
+            batch = self[np.zeros(1, dtype=np.int64)]
+            no_label = -torch.ones_like(batch.starts)
+            return replace(batch, starts=no_label, ends=no_label.clone(), questions=[])
         width, height = int(self.lengths[rows].max()), len(rows)
         row_tokens = None if self.shapes is None else self.shapes.row_tokens
         assert row_tokens is None or self.lengths[rows].sum() <= row_tokens
         if self.shapes is not None:
-            shape = self.shapes.which(np.array(width))
+            shape = self.shapes.index_of(np.array(width))
             width, height = int(self.shapes.lengths[shape]), int(self.shapes.windows[shape])
         tensors = collate(self.columns, self.encoded.layout, rows, width, height)
         example = self.windows.example[rows]
@@ -98,7 +98,7 @@ class WindowDataset(Dataset[Batch]):
             ids=[self.ids[row] for row in example],
             name=self.name,
             row_tokens=row_tokens,
-            weight=1.0 if self.usual_batch is None else len(rows) / self.usual_batch,
+            weight=1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size,
         )
         if self.questions is None:
             return replace(batch, offsets=None, words=None)
@@ -107,8 +107,8 @@ class WindowDataset(Dataset[Batch]):
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What batches of a split are gathered from, as tensors on one device.
+class WindowColumns:
+    """The columns that batches of a split are gathered from, as tensors on one device.
 
     Places are counted from a window's first token, so that they hold however long the batch is.
 
@@ -123,7 +123,7 @@ class Columns:
         question_ids: Ids of the questions' tokens; int32 ``[tokens]``.
         context_ids: Ids of the contexts' tokens; int32 ``[tokens]``.
         offsets: Characters that each of these covers, end exclusive; int32 ``[tokens, 2]``.
-        words: Characters of the word that each of these belongs to; int32 ``[tokens, 2]``; None where not asked for.
+        words: Characters of the word that each of these belongs to; int32 ``[tokens, 2]``; None where not requested.
         special_ids: Ids of the special tokens; int64 ``[special]``.
         special_types: Their token types; int64 ``[special]``.
     """
@@ -139,7 +139,7 @@ class Columns:
     special_types: Tensor
 
     @classmethod
-    def of(cls, encoded: TokenizedSplit, windows: Windows) -> Columns:
+    def of(cls, encoded: TokenizedSplit, windows: Windows) -> WindowColumns:
         """The columns of windows, on the CPU; those of tokens stay where they are, in memory or on disk."""
         layout, example = encoded.layout, windows.example
         question = encoded.question_lengths[example]
@@ -156,33 +156,33 @@ class Columns:
         null = zeros - 1 if layout.null is None else groups[layout.null[0]][0] + layout.null[1]
         cuts = [
             *(at_question, at_question + question),
-            encoded.questions.bounds[encoded.question_of[example]] - at_question,
+            encoded.questions.bounds[encoded.question_index[example]] - at_question,
             *(at_context, at_context + context),
-            encoded.contexts.bounds[encoded.context_of[example]] + windows.first - at_context,
+            encoded.contexts.bounds[encoded.context_index[example]] + windows.first - at_context,
             *(at_after + len(layout.after), null),
         ]
-        starts, ends = _labels(encoded, windows, at_context, null)
+        starts, ends = _gold_columns(encoded, windows, at_context, null)
         types = ((), (), ()) if layout.types is None else layout.types[::2]
         return cls(
             windows=torch.from_numpy(np.stack([*cuts, *special], axis=1).astype(np.int32)),
             starts=torch.from_numpy(starts),
             ends=torch.from_numpy(ends),
-            question_ids=_tokens(encoded.questions.ids),
-            context_ids=_tokens(encoded.contexts.ids),
-            offsets=_tokens(encoded.contexts.offsets),
-            words=None if encoded.words is None else _tokens(encoded.words),
-            special_ids=torch.tensor([one for _, ids in groups for one in ids], dtype=torch.int64),
-            special_types=torch.tensor([one for group in types for one in group], dtype=torch.int64),
+            question_ids=_token_tensor(encoded.questions.ids),
+            context_ids=_token_tensor(encoded.contexts.ids),
+            offsets=_token_tensor(encoded.contexts.offsets),
+            words=None if encoded.words is None else _token_tensor(encoded.words),
+            special_ids=torch.tensor([token for _, ids in groups for token in ids], dtype=torch.int64),
+            special_types=torch.tensor([token_type for group in types for token_type in group], dtype=torch.int64),
         )
 
-    def to(self, device: torch.device) -> Columns:
-        """The same on another device."""
+    def to(self, device: torch.device) -> WindowColumns:
+        """Copies the columns to another device."""
         moved: dict[str, Any] = {name: column.to(device) for name, column in self._tensors().items()}
         return replace(self, **moved)
 
     @property
     def nbytes(self) -> int:
-        """How much memory they take."""
+        """Bytes of memory that the columns take."""
         return sum(column.nbytes for column in self._tensors().values())
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -190,13 +190,13 @@ class Columns:
         return {name: column for name, column in columns.items() if column is not None}
 
 
-def _tokens(column: NDArray[np.int32]) -> Tensor:
-    """A column of tokens, of which there is one at least, so that what is masked later can be gathered from it."""
+def _token_tensor(column: NDArray[np.int32]) -> Tensor:
+    """A column of tokens as a tensor with at least one row, so that masked places can be gathered from it."""
     return torch.from_numpy(column if len(column) else np.zeros((1, *column.shape[1:]), column.dtype))
 
 
-def _labels(
-    encoded: TokenizedSplit, windows: Windows, at_context: Ints, null: Ints
+def _gold_columns(
+    encoded: TokenizedSplit, windows: Windows, at_context: IntArray, null: IntArray
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The columns ``starts`` and ``ends``."""
     golds = encoded.golds
@@ -208,13 +208,13 @@ def _labels(
     empty = (count == 0) & ~encoded.unlabelled[windows.example]
     starts[empty, 0] = ends[empty, 0] = null[empty]
     to_place = at_context[window] - windows.first[window]
-    starts[window, ranges(count)] = golds.first[gold] + to_place
-    ends[window, ranges(count)] = golds.last[gold] + to_place
+    starts[window, concatenated_ranges(count)] = golds.first[gold] + to_place
+    ends[window, concatenated_ranges(count)] = golds.last[gold] + to_place
     return starts, ends
 
 
-def collate(columns: Columns, layout: Layout, rows: Ints, width: int, height: int) -> dict[str, Any]:
-    """The tensors of a batch, as `records.Batch` describes them.
+def collate(columns: WindowColumns, layout: Layout, rows: IntArray, width: int, height: int) -> dict[str, Any]:
+    """Gathers the tensors of a batch, as `records.Batch` describes them.
 
     Args:
         columns: The split's columns.
@@ -254,20 +254,20 @@ def collate(columns: Columns, layout: Layout, rows: Ints, width: int, height: in
         types = torch.where(of_context, context_type, types)
         inputs["token_type_ids"] = types.scatter_(1, special, columns.special_types.expand_as(special))
 
-    def in_batch(places: Tensor) -> Tensor:
+    def shift_places(places: Tensor) -> Tensor:
         return torch.where(places < 0, -1, places + before[:count]) if layout.pad_left else places.long()
 
-    def of_characters(spans: Tensor) -> Tensor:
+    def gather_characters(spans: Tensor) -> Tensor:
         return torch.where(of_context[:count, :, None], spans[in_contexts[:count]], 0).long()
 
-    offsets = of_characters(columns.offsets)
+    offsets = gather_characters(columns.offsets)
     return {
         "inputs": inputs,
         "question_mask": of_question[:count],
         "context_mask": offsets[..., 0] < offsets[..., 1],
-        "null_position": in_batch(cuts[:count, 7:8])[:, 0],
-        "starts": in_batch(columns.starts[row[:count]]),
-        "ends": in_batch(columns.ends[row[:count]]),
+        "null_position": shift_places(cuts[:count, 7:8])[:, 0],
+        "starts": shift_places(columns.starts[row[:count]]),
+        "ends": shift_places(columns.ends[row[:count]]),
         "offsets": offsets,
-        "words": None if columns.words is None else of_characters(columns.words),
+        "words": None if columns.words is None else gather_characters(columns.words),
     }

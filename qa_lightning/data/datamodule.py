@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
-from qa_lightning.data.file_settings import Files, Sets, check_files_named, check_set_names
-from qa_lightning.data.loaders import Place, evaluation_batches, make_loader, training_batches
+from qa_lightning.data.file_settings import Files, NamedFiles, check_files_named, check_set_names
+from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
@@ -47,21 +47,21 @@ class QADataModule(pl.LightningDataModule):
         config_name: The folder of a random start, whose tokenizer is used likewise; linked to the model's.
         tokenizer_name: Another tokenizer: a name, a folder, or a checkpoint of ours.
         dataset_name: A data set on the Hub, for the splits for which no file is named.
-        dataset_config_name: Its configuration.
-        dataset_revision: Its revision, such as ``refs/convert/parquet``.
+        dataset_config_name: The configuration of the data set.
+        dataset_revision: The revision of the data set, such as ``refs/convert/parquet``.
         train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV (each of them also as ``.gz``),
             Parquet or an Arrow folder. An id that occurs twice in a file is given a number.
         validation_file: The same for validation; a mapping of names to files makes several validation sets,
             each with its own scores, of which the first is watched.
-        test_file: The same for ``test``, also by name.
-        predict_file: The same for ``predict``; the questions need no answers.
+        test_file: File or files to test on; a mapping makes several test sets, as for validation.
+        predict_file: File or files to predict; the questions need no answers.
         train_split: Which part to train on, in datasets' notation (``train[:5%]``); questions are counted.
-        validation_split: Which part to validate on.
-        test_split: Which part to test on.
-        predict_split: Which part to predict.
+        validation_split: Which part to validate on, likewise.
+        test_split: Which part to test on, likewise.
+        predict_split: Which part to predict, likewise.
         column_names: Our columns (id, question, context, answers, answer_start) by the names they have in the data.
             ``answer_start`` is for rows that have the answer's text in one column and its offset in another; a
-            column of that name is taken without being asked for.
+            column of that name is used by default.
         csv: How CSV and TSV files are written, where it cannot be seen from their first line.
         encoding: The encoding of text files; default: UTF-8, or what a file's first bytes show.
         synthetic: The built-in corpus, for trying things without any data.
@@ -72,16 +72,16 @@ class QADataModule(pl.LightningDataModule):
         answers: Which of several gold answers to train on: ``first``, ``most_frequent`` or ``all``.
         allow_impossible_windows: Whether to train on windows of an answerable question that do not hold its
             answer (they count as having none).
-        max_length: Tokens of a window at most: question, context and special tokens.
+        max_length: Most tokens of a window: question, context and special tokens.
         doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
             whole gets a window of its own; where it is longer than a window, its question is left out.
-        max_question_length: Tokens of a question at most; longer ones are cut.
+        max_question_length: Most tokens of a question; longer ones are cut.
         batch_shapes: In how many shapes (windows × tokens) the batches of training, and those of evaluation, come at
             most, which are chosen for little padding; default: 12 on a GPU, to which each new shape is costly, while on
             a CPU each batch is as long as its longest window.
         batch_size: Windows in a training batch, on each device.
-        tokens_per_batch: Fills training batches to about so many tokens instead, padding not counted, whatever
-            number of windows that is; each window counts the same in the loss. At least ``max_length``.
+        tokens_per_batch: Fills training batches to about so many tokens instead, padding not counted, with any
+            number of windows; each window counts the same in the loss. At least ``max_length``.
         eval_batch_size: Windows of ``max_length`` tokens in an evaluation batch, of shorter ones accordingly
             more; default: twice ``batch_size``.
         cache_dir: Where tokens are kept between runs; default: ``qa_lightning`` in the user's cache folder.
@@ -96,9 +96,9 @@ class QADataModule(pl.LightningDataModule):
         dataset_config_name: str | None = None,
         dataset_revision: str | None = None,
         train_file: Files | None = None,
-        validation_file: Files | Sets | None = None,
-        test_file: Files | Sets | None = None,
-        predict_file: Files | Sets | None = None,
+        validation_file: Files | NamedFiles | None = None,
+        test_file: Files | NamedFiles | None = None,
+        predict_file: Files | NamedFiles | None = None,
         train_split: str = "train",
         validation_split: str = "validation",
         test_split: str = "test",
@@ -143,7 +143,7 @@ class QADataModule(pl.LightningDataModule):
         self.dataset_name = dataset_name
         self.dataset_config_name = dataset_config_name
         self.dataset_revision = dataset_revision
-        self.files: Mapping[str, Files | Sets | None] = {
+        self.files: Mapping[str, Files | NamedFiles | None] = {
             "train": train_file,
             "validation": validation_file,
             "test": test_file,
@@ -178,7 +178,7 @@ class QADataModule(pl.LightningDataModule):
             cache_dir=self.cache_dir,
         )
         self.splits: dict[str, list[Split]] = {}
-        self._trained: dict[str, int] | None = None
+        self._resume_position: dict[str, int] | None = None
         self._training = False
 
     @property
@@ -193,8 +193,8 @@ class QADataModule(pl.LightningDataModule):
         return {"epoch": self.trainer.current_epoch, "trained": progress.processed}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Has training go on with the batch that is next."""
-        self._trained = dict(state_dict)
+        """Resumes training with the next batch."""
+        self._resume_position = dict(state_dict)
         # Lightning looks for a loader that is resumed by itself; it has this one made before it would resume it.
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
 
@@ -205,7 +205,7 @@ class QADataModule(pl.LightningDataModule):
         self.setup(self.trainer.state.fn.value)
 
     def setup(self, stage: str) -> None:
-        """Reads and cuts the splits of ``fit``, ``validate``, ``test`` or ``predict``.
+        """Reads the splits and cuts them into windows: those of ``fit``, ``validate``, ``test`` or ``predict``.
 
         Raises:
             UserError: For every fault in the data or the settings, before anything is trained.
@@ -224,7 +224,7 @@ class QADataModule(pl.LightningDataModule):
                         rank_zero_info(part.summary)
 
     def reports(self) -> dict[str, Any]:
-        """What was read, repaired, cut and dropped, by split, as plain data."""
+        """Reports what was read, repaired, cut and dropped, by split, as plain data."""
         return {
             "/".join(filter(None, (split, part.dataset.name))): part.report
             for split, parts in self.splits.items()
@@ -232,39 +232,39 @@ class QADataModule(pl.LightningDataModule):
         }
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of windows of like length, in an order of its own each epoch."""
+        """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        batches = training_batches(
+        batches = training_batch_sampler(
             dataset,
-            self._place(),
+            self._placement(),
             batch_size=self.batch_size,
             tokens_per_batch=self.tokens_per_batch,
             shapes=self.batch_shapes,
             seed=seed,
         )
-        if self._trained is not None:
-            batches.skip(**self._trained)
-            self._trained = None
-        return make_loader(dataset, batches, self._place().device)
+        if self._resume_position is not None:
+            batches.skip(**self._resume_position)
+            self._resume_position = None
+        return make_loader(dataset, batches, self._placement().device)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """A loader for each validation set, the watched one first."""
+        """Makes a loader for each validation set, the monitored one first."""
         return self._evaluation_loaders("validation")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """A loader for each test set, the one of ``test/f1`` first."""
+        """Makes a loader for each test set, the one of ``test/f1`` first."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """A loader for each set of questions to answer."""
+        """Makes a loader for each set of questions to predict."""
         return self._evaluation_loaders("predict")
 
     def _check_sources(self, stage: str) -> None:
-        """Refuses what the synthetic corpus has no questions for, and says where something else is taken for it."""
+        """Refuses splits that the synthetic corpus does not have, and logs which settings take precedence over it."""
         if self.synthetic is None:
             return
-        chosen = {split: self._chosen(split) for split in _SPLITS[stage]}
+        chosen = {split: self._overriding_setting(split) for split in _SPLITS[stage]}
         for split, setting in chosen.items():
             if setting is None and split in ("test", "predict"):
                 raise UserError(
@@ -280,8 +280,8 @@ class QADataModule(pl.LightningDataModule):
             if setting is not None and split not in self.splits:
                 rank_zero_info(f"{split}: data.{setting} is taken, not data.synthetic")
 
-    def _chosen(self, split: str) -> str | None:
-        """The setting that wins over the synthetic corpus; None where that is taken."""
+    def _overriding_setting(self, split: str) -> str | None:
+        """The setting that takes precedence over the synthetic corpus; None where the corpus is used."""
         if self.files[split] is not None:
             return f"{split}_file"
         return None if self.dataset_name is None else "dataset_name"
@@ -318,7 +318,7 @@ class QADataModule(pl.LightningDataModule):
                     training=training,
                     labelled=split != "predict",
                     version_2_with_negative=config.version_2_with_negative,
-                    form=self.text_format,
+                    text_format=self.text_format,
                 )
             yield build_split(loaded, tokenizer, config, source=source, training=training, name=name)
 
@@ -330,8 +330,8 @@ class QADataModule(pl.LightningDataModule):
         return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
 
     def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
-        place = self._place()
-        batches = evaluation_batches(
+        place = self._placement()
+        batches = evaluation_batch_sampler(
             dataset,
             place,
             batch_size=self.eval_batch_size,
@@ -340,23 +340,23 @@ class QADataModule(pl.LightningDataModule):
         )
         return make_loader(dataset, batches, place.device)
 
-    def _place(self) -> Place:
-        """Where batches are wanted: without a trainer, on the CPU of one process."""
+    def _placement(self) -> Placement:
+        """Where batches are built: without a trainer, on the CPU of one process."""
         trainer = self.trainer
         if trainer is None:
-            return Place()
-        return Place(
+            return Placement()
+        return Placement(
             device=trainer.strategy.root_device,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             # A model that wants the windows of a batch in one row says so by this attribute.
-            packs=bool(getattr(trainer.lightning_module, "packs_windows", False)),
+            packs_windows=bool(getattr(trainer.lightning_module, "packs_windows", False)),
         )
 
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Reading makes objects by the hundred thousand, none of them garbage: looking for it takes half of the time."""
+    """Pauses the garbage collector, which takes half of the time while hundreds of thousands of objects are read."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""From a table of examples to tokens and the token spans to train on."""
+"""Encodes a table of examples: tokens, and the token spans to train on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import TokenIds, Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
-from qa_lightning.data.windows import Golds, Ints, Windows, cut, locate
+from qa_lightning.data.windows import GoldSpans, Windows, cut_windows, locate_golds
+from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
 AnswerChoice = Literal["first", "most_frequent", "all"]
@@ -25,14 +26,15 @@ FindWords = Callable[[Sequence[str], Tokens], NDArray[np.int32]]
 AnyTokens = TypeVar("AnyTokens", bound=TokenIds)
 
 _CHECKED_PAIRS = 32
+"""Pairs that the layout is checked on."""
 
 _CHECKED_CHARACTERS = 1 << 20
-"""Pairs are checked up to so many characters of contexts, but one at least."""
+"""Most characters of their contexts; one pair is checked in any case."""
 
 
 @dataclass(frozen=True)
 class TokenizedSplit:
-    """A split in tokens: what windows are cut from.
+    """The tokens of a split, which windows are cut from.
 
     Attributes:
         layout: How question and context are joined.
@@ -50,23 +52,23 @@ class TokenizedSplit:
 
     layout: Layout
     questions: TokenIds
-    question_of: Ints
+    question_index: IntArray
     question_lengths: NDArray[np.int64]
     contexts: Tokens
-    context_of: Ints
-    golds: Golds
+    context_index: IntArray
+    golds: GoldSpans
     unlabelled: NDArray[np.bool_]
     words: NDArray[np.int32] | None = None
 
     def cut(self, max_length: int, doc_stride: int) -> Windows:
-        """The windows of all examples.
+        """Cuts all examples into windows.
 
         Args:
-            max_length: Tokens of a window at most, special tokens among them.
+            max_length: Most tokens of a window, including special tokens.
             doc_stride: Context tokens that neighbouring windows share.
         """
-        return cut(
-            self.contexts.lengths[self.context_of],
+        return cut_windows(
+            self.contexts.lengths[self.context_index],
             self.question_lengths,
             max_length=max_length,
             doc_stride=doc_stride,
@@ -74,37 +76,37 @@ class TokenizedSplit:
         )
 
     def select(self, keep: NDArray[np.bool_]) -> TokenizedSplit:
-        """The examples where ``keep`` (bool ``[examples]``) is true; all tokens stay."""
+        """Selects the examples where ``keep`` (bool ``[examples]``) is true; all tokens stay."""
         counts = np.diff(self.golds.bounds)
         kept = np.repeat(keep, counts)
         bounds = np.concatenate([[0], np.cumsum(counts[keep])])
         return replace(
             self,
-            question_of=self.question_of[keep],
+            question_index=self.question_index[keep],
             question_lengths=self.question_lengths[keep],
-            context_of=self.context_of[keep],
-            golds=Golds(self.golds.first[kept], self.golds.last[kept], bounds),
+            context_index=self.context_index[keep],
+            golds=GoldSpans(self.golds.first[kept], self.golds.last[kept], bounds),
             unlabelled=self.unlabelled[keep],
         )
 
 
-class _Column(NamedTuple, Generic[AnyTokens]):
-    """Each example's text, the tokens of distinct ones, and which of those each example has (int ``[examples]``)."""
+class _TokenizedColumn(NamedTuple, Generic[AnyTokens]):
+    """Each example's text, the tokens of distinct texts, and each example's index in these; ``[examples]``."""
 
     texts: pa.DictionaryArray
     tokens: AnyTokens
-    of: NDArray[np.integer]
+    text_index: NDArray[np.integer]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each example's text; int64 ``[examples]``."""
-        return self.tokens.lengths[self.of]
+        return self.tokens.lengths[self.text_index]
 
     def text(self, row: int) -> str:
         return self.texts[row].as_py()
 
     def ids(self, row: int) -> list[int]:
-        text = self.of[row]
+        text = self.text_index[row]
         return self.tokens.ids[self.tokens.bounds[text] : self.tokens.bounds[text + 1]].tolist()
 
 
@@ -122,7 +124,7 @@ def encode(
     Args:
         table: Examples as `sources.EXAMPLES` describes them, with the spans that `alignment.align` adds.
         tokenizer: A fast tokenizer of transformers.
-        max_question_length: Tokens of a question at most; longer ones are cut.
+        max_question_length: Most tokens of a question; longer ones are cut.
         answers: Which of several located golds to train on: the first, the one whose text is most frequent
             (the first of equals), or all.
         cache_dir: Where tokens are kept; None: in memory only.
@@ -140,13 +142,13 @@ def encode(
         cache_dir=cache_dir,
         null_at_end=null_at_end,
     )
-    starts, ends, bounds = chosen_spans(table, answers)
+    starts, ends, bounds = select_gold_spans(table, answers)
     characters = np.zeros(len(encoded.contexts.lengths), dtype=np.int64)
-    characters[encoded.context_of] = np.asarray(pc.utf8_length(published.dictionary))[published.indices]
-    in_context = np.repeat(encoded.context_of, np.diff(bounds))
-    golds = locate(starts, ends, in_context, bounds, encoded.contexts, characters)
+    characters[encoded.context_index] = np.asarray(pc.utf8_length(published.dictionary))[published.indices]
+    in_context = np.repeat(encoded.context_index, np.diff(bounds))
+    golds = locate_golds(starts, ends, in_context, bounds, encoded.contexts, characters)
     unanswerable = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(table["gold_texts"]), 0), False))
-    return replace(encoded, golds=_distinct(golds), unlabelled=(np.diff(golds.bounds) == 0) & ~unanswerable)
+    return replace(encoded, golds=_drop_duplicates(golds), unlabelled=(np.diff(golds.bounds) == 0) & ~unanswerable)
 
 
 def encode_pairs(
@@ -157,7 +159,7 @@ def encode_pairs(
     max_question_length: int,
     cache_dir: Path | None = None,
     words: FindWords | None = None,
-    spare: tuple[str, str] | None = None,
+    fallback_pair: tuple[str, str] | None = None,
     raw: bool = False,
     null_at_end: bool = False,
 ) -> TokenizedSplit:
@@ -167,10 +169,11 @@ def encode_pairs(
         questions: Questions.
         contexts: The context of each.
         tokenizer: A fast tokenizer of transformers.
-        max_question_length: Tokens of a question at most; longer ones are cut.
+        max_question_length: Most tokens of a question; longer ones are cut.
         cache_dir: Where tokens are kept; None: in memory only.
-        words: How to find the words that the contexts' tokens belong to; None: they are not asked for.
-        spare: A question and a context that show how the tokenizer joins texts, where it makes no token of these.
+        words: How to find the words that the contexts' tokens belong to; None: words are not needed.
+        fallback_pair: A question and a context that show how the tokenizer joins texts, where it makes no token of
+            ``questions`` or ``contexts``.
         raw: Whether white space in front of questions stays, and characters of tokens are the tokenizer's own, with
             white space at their edges and without marks that it drops.
         null_at_end: Whether null is scored at a special token that ends every window.
@@ -181,21 +184,23 @@ def encode_pairs(
     backend = plain_backend(tokenizer)
     stripped = (questions if raw else pc.utf8_ltrim_whitespace(questions)).dictionary_encode()
     texts: Any = contexts.dictionary
-    question = _Column(stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices))
-    context = _Column(contexts, tokenize(texts, backend, cache_dir, raw), np.asarray(contexts.indices))
+    question = _TokenizedColumn(
+        stripped, tokenize_ids(stripped.dictionary, backend, cache_dir), np.asarray(stripped.indices)
+    )
+    context = _TokenizedColumn(contexts, tokenize(texts, backend, cache_dir, raw), np.asarray(contexts.indices))
     # The layout is read off the pair that has most to show.
     probe = int(np.argmax(np.minimum(question.lengths, context.lengths)))
-    shown = (question.text(probe), context.text(probe))
-    if spare is not None and not min(question.lengths[probe], context.lengths[probe]):
-        shown = spare
-    layout = read_layout(tokenizer, backend, *shown)
-    if not _holds(layout, backend, question, context):
+    probe_pair = (question.text(probe), context.text(probe))
+    if fallback_pair is not None and not min(question.lengths[probe], context.lengths[probe]):
+        probe_pair = fallback_pair
+    layout = read_layout(tokenizer, backend, *probe_pair)
+    if not _layout_matches(layout, backend, question, context):
         # This tokenizer lets a text depend on the one beside it: keep every pair's own tokens.
         texts = contexts
         of_questions, of_contexts = tokenize_pairs(stripped, texts, layout.question_first, backend, cache_dir)
-        question = _Column(stripped, of_questions, np.arange(len(questions)))
-        context = _Column(contexts, of_contexts, np.arange(len(questions)))
-        if not _holds(layout, backend, question, context):
+        question = _TokenizedColumn(stripped, of_questions, np.arange(len(questions)))
+        context = _TokenizedColumn(contexts, of_contexts, np.arange(len(questions)))
+        if not _layout_matches(layout, backend, question, context):
             raise UserError(
                 f"the tokenizer {type(tokenizer).__name__} does not join question and context in the same way each "
                 "time; set tokenizer_name to another one"
@@ -203,20 +208,24 @@ def encode_pairs(
     return TokenizedSplit(
         layout=with_null_at_end(layout, tokenizer) if null_at_end else layout,
         questions=question.tokens,
-        question_of=question.of,
+        question_index=question.text_index,
         question_lengths=np.minimum(question.lengths, max_question_length),
         contexts=context.tokens,
-        context_of=context.of,
-        golds=Golds.none(len(questions)),
+        context_index=context.text_index,
+        golds=GoldSpans.none(len(questions)),
         unlabelled=np.ones(len(questions), dtype=bool),
         words=None if words is None else words(texts.to_pylist(), context.tokens),
     )
 
 
-def chosen_spans(
+def select_gold_spans(
     table: pa.Table, answers: AnswerChoice
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The located golds that are trained on.
+    """Selects the located golds that are trained on.
+
+    Args:
+        table: Aligned examples, with the schema `alignment.ALIGNED`.
+        answers: Which of several located golds: ``first``, ``most_frequent`` or ``all``; see `encode`.
 
     Returns:
         First characters and ends (exclusive) of the spans, int64 ``[golds]``, and where each example's begin,
@@ -239,19 +248,21 @@ def chosen_spans(
     return firsts, lasts, np.concatenate([[0], np.cumsum(counts)])
 
 
-def _distinct(golds: Golds) -> Golds:
-    """Golds without those that name the same tokens of the same example again, which would count twice."""
+def _drop_duplicates(golds: GoldSpans) -> GoldSpans:
+    """Drops golds that cover the same tokens of the same example as another, which would count twice."""
     example = np.repeat(np.arange(len(golds.bounds) - 1), np.diff(golds.bounds))
     _, index = np.unique(np.stack([example, golds.first, golds.last]), axis=1, return_index=True)
     index.sort()
     counts = np.bincount(example[index], minlength=len(golds.bounds) - 1)
-    return Golds(golds.first[index], golds.last[index], np.concatenate([[0], np.cumsum(counts)]))
+    return GoldSpans(golds.first[index], golds.last[index], np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _holds(layout: Layout, backend: Any, questions: _Column[TokenIds], contexts: _Column[Tokens]) -> bool:
+def _layout_matches(
+    layout: Layout, backend: Any, questions: _TokenizedColumn[TokenIds], contexts: _TokenizedColumn[Tokens]
+) -> bool:
     """Whether the tokens, joined by the layout, are what the tokenizer makes of real pairs, a few of them."""
     first, second = (questions, contexts) if layout.question_first else (contexts, questions)
-    rows = np.unique(np.linspace(0, len(first.of) - 1, _CHECKED_PAIRS, dtype=int)).tolist()
+    rows = np.unique(np.linspace(0, len(first.text_index) - 1, _CHECKED_PAIRS, dtype=int)).tolist()
     characters = np.cumsum([len(contexts.text(row)) for row in rows])
     rows = rows[: max(1, int(np.searchsorted(characters, _CHECKED_CHARACTERS, side="right")))]
     pairs = backend.encode_batch([(first.text(row), second.text(row)) for row in rows])

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_lightning.data.nested import HINT
-from qa_lightning.data.readers import Columns, Rows
-from qa_lightning.data.units import in_characters
+from qa_lightning.data.readers import ColumnNames, SourceRows
+from qa_lightning.data.units import offsets_in_characters
 from qa_lightning.data.values import (
     FORMS,
     ShapeError,
     check_text,
     is_missing,
-    is_printed_nothing,
+    is_printed_null,
     lists_answers,
     parse_flag,
     parse_golds,
@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The rows of one source as examples.
+class ExampleTable:
+    """The rows of one source as a table of examples.
 
     Attributes:
         table: The columns of ``EXAMPLES``, and for messages and counts: ``file`` (the source's name), ``row`` (int32,
@@ -63,15 +63,15 @@ class Made:
 
 
 def make_examples(
-    rows: Rows,
-    columns: Columns,
+    rows: SourceRows,
+    columns: ColumnNames,
     *,
     labelled: bool,
     required: set[str],
     training: bool,
     as_published: bool = False,
-) -> Made:
-    """Checks the shape of every row, and gives all golds starts in characters.
+) -> ExampleTable:
+    """Checks every row and makes a table of examples, with the starts of golds in characters.
 
     Args:
         rows: What a reader found.
@@ -91,15 +91,15 @@ def make_examples(
     nothing = [None] * rows.count
     values = {name: rows.columns.get(name, nothing) for name in columns}
     # In training a missing text is as an empty one, which is dropped and counted.
-    text = _text_or_nothing if training else _text
-    questions: list[str] = _each(rows, "question", values["question"], text)
-    contexts: list[str] = _each(rows, "context", values["context"], text)
-    golds = _golds(rows, values, contexts, labelled, training, as_published)
-    ids, made, renamed = _ids(rows, values["id"], questions, contexts, training)
+    text = _parse_text_or_empty if training else _parse_text
+    questions: list[str] = _parse_column(rows, "question", values["question"], text)
+    contexts: list[str] = _parse_column(rows, "context", values["context"], text)
+    golds = _flatten_golds(rows, values, contexts, labelled, training, as_published)
+    ids, made, renamed = _unique_ids(rows, values["id"], questions, contexts, training)
     distinct: dict[str, int] = {}
     indices = [distinct.setdefault(context, len(distinct)) for context in contexts]
-    context_of = np.repeat(np.array(indices, dtype=np.int64), np.diff(golds.bounds))
-    offsets = in_characters(golds.texts, golds.starts, context_of, list(distinct))
+    context_index = np.repeat(np.array(indices, dtype=np.int64), np.diff(golds.bounds))
+    offsets = offsets_in_characters(golds.texts, golds.starts, context_index, list(distinct))
     bounds, mask = pa.array(golds.bounds, pa.int32()), pa.array(golds.unknown, pa.bool_())
     gold_texts, gold_starts = (
         pa.ListArray.from_arrays(bounds, column, mask=mask)
@@ -119,11 +119,11 @@ def make_examples(
             "overruled": pa.array(golds.overruled, pa.bool_()),
         }
     )
-    return Made(table, offsets.note)
+    return ExampleTable(table, offsets.note)
 
 
 def compact(table: pa.Table) -> pa.Table:
-    """The same rows in one chunk, with only the contexts that they use, in the order of first use.
+    """Compacts a table into one chunk, with only the contexts that its rows use, in the order of first use.
 
     Args:
         table: At least one row; a column ``context`` as in ``EXAMPLES``.
@@ -135,13 +135,13 @@ def compact(table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index("context"), "context", context)
 
 
-def where(table: pa.Table, row: int) -> str:
-    """How messages name a row (from 0) of a table of ``make_examples``: file, row and id."""
+def describe_row(table: pa.Table, row: int) -> str:
+    """Describes a row (from 0) of a table of `make_examples` for messages: file, row and id."""
     file, number, name = (table[column][row].as_py() for column in ("file", "row", "id"))
     return f"{file}, row {number} (id {name!r:.80})"
 
 
-def _check_columns(rows: Rows, columns: Columns, required: set[str]) -> None:
+def _check_columns(rows: SourceRows, columns: ColumnNames, required: set[str]) -> None:
     for ours in columns:
         if ours in required and ours not in rows.columns:
             hint = f"name the right one with `column_names: {{{ours}: ...}}`"
@@ -152,36 +152,36 @@ def _check_columns(rows: Rows, columns: Columns, required: set[str]) -> None:
             )
 
 
-def _each(rows: Rows, name: str, values: list[Any], parse: Callable[[Any], T]) -> list[T]:
-    """Every value parsed; a ShapeError becomes one that names file, row and id."""
+def _parse_column(rows: SourceRows, name: str, values: list[Any], parse: Callable[[Any], T]) -> list[T]:
+    """Parses every value of a column; a ShapeError becomes a UserError that names file, row and id."""
     parsed = []
     for row, value in enumerate(values):
         try:
             parsed.append(parse(value))
         except ShapeError as error:
-            raise UserError(f"{rows.where(row)}: {name} is {error}") from error
+            raise UserError(f"{rows.describe_row(row)}: {name} is {error}") from error
     return parsed
 
 
-def _text(value: Any) -> str:
+def _parse_text(value: Any) -> str:
     check_text(value)
     return value
 
 
-def _text_or_nothing(value: Any) -> str:
-    return "" if is_missing(value) else _text(value)
+def _parse_text_or_empty(value: Any) -> str:
+    return "" if is_missing(value) else _parse_text(value)
 
 
-def _id(value: Any) -> str | None:
+def _parse_id(value: Any) -> str | None:
     """The id as text; None where one must be made."""
     if is_missing(value) or value == "":
         return None
     text = str(value) if isinstance(value, int | float) else value
-    return _text(text)
+    return _parse_text(text)
 
 
 @dataclass(frozen=True, slots=True)
-class _Golds:
+class _FlatGolds:
     """The golds of all rows, one after the other: lists of every row's own would be most of the memory held here.
 
     Attributes:
@@ -199,16 +199,16 @@ class _Golds:
     overruled: list[bool]
 
 
-def _golds(
-    rows: Rows,
+def _flatten_golds(
+    rows: SourceRows,
     values: Mapping[str, list[Any]],
     contexts: list[str],
     labelled: bool,
     training: bool,
     as_published: bool,
-) -> _Golds:
-    flags = _each(rows, "is_impossible", values["is_impossible"], parse_flag)
-    golds = _Golds([], [], [0], [], [])
+) -> _FlatGolds:
+    flags = _parse_column(rows, "is_impossible", values["is_impossible"], parse_flag)
+    golds = _FlatGolds([], [], [0], [], [])
     columns = zip(values["answers"], values["answer_start"], flags, strict=True)
     for row, (value, start, flag) in enumerate(columns):
         unknown = not labelled and not flag and is_missing(value)
@@ -219,8 +219,8 @@ def _golds(
                 texts, starts = parse_golds(value, start)
         except ShapeError as error:
             if not flag:
-                raise UserError(f"{rows.where(row)}: answers must be {FORMS}; here is {error}") from error
-        if isinstance(value, str) and is_printed_nothing(texts, starts, contexts[row]):
+                raise UserError(f"{rows.describe_row(row)}: answers must be {FORMS}; found {error}") from error
+        if isinstance(value, str) and is_printed_null(texts, starts, contexts[row]):
             texts, starts = [], []
         elif as_published and not texts and lists_answers(value):
             texts, starts = [""], [None]
@@ -234,11 +234,11 @@ def _golds(
     return golds
 
 
-def _ids(
-    rows: Rows, values: list[Any], questions: list[str], contexts: list[str], training: bool
+def _unique_ids(
+    rows: SourceRows, values: list[Any], questions: list[str], contexts: list[str], training: bool
 ) -> tuple[list[str], list[bool], list[bool]]:
     """Unique ids, the published ones as they are but for repeats; which of them were made, and which renamed."""
-    published = _each(rows, "id", values, _id)
+    published = _parse_column(rows, "id", values, _parse_id)
     seen: dict[str, int] = {}
     renamed = [name is not None and seen.setdefault(name, row) != row for row, name in enumerate(published)]
     if any(renamed) and not training:
@@ -251,18 +251,18 @@ def _ids(
     ids = []
     for row, name in enumerate(published):
         if name is None:
-            ids.append(_made_id(questions[row], contexts[row], seen))
+            ids.append(_content_id(questions[row], contexts[row], seen))
         else:
-            ids.append(_numbered(name, seen) if renamed[row] else name)
+            ids.append(_make_unique(name, seen) if renamed[row] else name)
     return ids, [name is None for name in published], renamed
 
 
-def _made_id(question: str, context: str, seen: dict[str, int]) -> str:
+def _content_id(question: str, context: str, seen: dict[str, int]) -> str:
     """An id from content alone, so that it stays the same wherever the row stands; repeats are numbered."""
-    return _numbered(hashlib.blake2b(f"{question}\0{context}".encode(), digest_size=12).hexdigest(), seen)
+    return _make_unique(hashlib.blake2b(f"{question}\0{context}".encode(), digest_size=12).hexdigest(), seen)
 
 
-def _numbered(name: str, seen: dict[str, int]) -> str:
+def _make_unique(name: str, seen: dict[str, int]) -> str:
     """The name, with a number behind it where it was seen before."""
     numbered, number = name, 1
     while numbered in seen:

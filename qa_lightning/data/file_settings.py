@@ -8,28 +8,32 @@ from qa_lightning.pretrained import BEST_MODEL
 from qa_lightning.utils.errors import UserError
 
 Files = str | list[str]
+"""A file or several."""
 
-Sets = dict[str, Files]
+NamedFiles = dict[str, Files]
+"""The files of each evaluation set, by the name of the set."""
 
-_TAKEN = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
-"""Folders of a run that are no evaluation set's."""
+_RESERVED_NAMES = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
+"""Names of folders in a run's folder that no evaluation set may have."""
 
-_FILES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
-"""How the files of a run end, which stand beside the evaluation sets' folders."""
+_RESERVED_SUFFIXES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
+"""Suffixes of the files in a run's folder, beside the folders of evaluation sets."""
 
 
-def check_set_names(split: str, files: Sets) -> None:
-    """Refuses names of evaluation sets that cannot be those of folders of their own in a run's folder."""
+def check_set_names(split: str, files: NamedFiles) -> None:
+    """Checks that the name of each evaluation set can be that of its folder in a run's folder."""
     folded = [name.casefold() for name in files]
     for name, key in zip(files, folded, strict=True):
-        taken = key in _TAKEN or key.endswith(_FILES) or folded.count(key) > 1
+        taken = key in _RESERVED_NAMES or key.endswith(_RESERVED_SUFFIXES) or folded.count(key) > 1
         plain = name.isprintable() and Path(name).name == name and not name.startswith(".") and 0 < len(name) <= 100
         if taken or not plain:
-            raise UserError(f"{split}_file: no set can be called {name[:100]!r}, which must be a folder of its own")
+            raise UserError(
+                f"{split}_file: {name[:100]!r} cannot be the name of a set, which is also that of its folder"
+            )
 
 
-def check_files_named(setting: str, files: Files | dict[str, Files] | None) -> None:
-    """Refuses a setting that is there and names no file: an empty text, list or mapping."""
+def check_files_named(setting: str, files: Files | NamedFiles | None) -> None:
+    """Checks that a setting names a file: no empty text, list or mapping."""
     if files is None:
         return
     parts = list(files.values()) if isinstance(files, dict) else [] if isinstance(files, str) else files

@@ -1,4 +1,4 @@
-"""Texts made alike (case, white space, Unicode form, entities), with the way back to the original."""
+"""Folds texts (case, white space, Unicode form, entities), with a map back to the original."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 
 class Fold(NamedTuple):
-    """One way in which texts are made alike.
+    """A fold: a function that maps similar texts to the same text.
 
     Attributes:
         apply: Folds a text.
@@ -28,12 +28,12 @@ class Fold(NamedTuple):
 
 _SPACES = re.compile(r"\s+")
 _ENTITY = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|\w+);")
-_SPACES_OR_ONE = re.compile(r"\s+|\S")
-_ENTITY_OR_ONE = re.compile(f"{_ENTITY.pattern}|.", re.DOTALL)
+_SPACES_OR_CHARACTER = re.compile(r"\s+|\S")
+_ENTITY_OR_CHARACTER = re.compile(f"{_ENTITY.pattern}|.", re.DOTALL)
 
 
 @cache
-def _joins(character: str) -> bool:
+def _may_combine(character: str) -> bool:
     """Whether normalisation may join the character to what stands before it: marks and trailing jamo."""
     first = unicodedata.normalize("NFKD", character)[0]
     return unicodedata.category(first).startswith("M") or "\u1160" <= first <= "\u11ff"
@@ -41,25 +41,25 @@ def _joins(character: str) -> bool:
 
 def _clusters(text: str) -> list[str]:
     """Runs of characters that normalisation joins with none outside of the run."""
-    bounds = [at for at, character in enumerate(text) if at and not _joins(character)]
+    bounds = [at for at, character in enumerate(text) if at and not _may_combine(character)]
     return [text[start:end] for start, end in zip([0, *bounds], [*bounds, len(text)], strict=True)]
 
 
 CASE = Fold(str.casefold, list)
 """Full case folding: `Straße` as `strasse`."""
 
-WHITESPACE = Fold(lambda text: _SPACES.sub(" ", text), _SPACES_OR_ONE.findall)
+WHITESPACE = Fold(lambda text: _SPACES.sub(" ", text), _SPACES_OR_CHARACTER.findall)
 """Every run of white space as one space."""
 
 UNICODE = Fold(lambda text: unicodedata.normalize("NFKC", text), _clusters)
 """Composed, compatibility characters replaced: NFKC."""
 
-ENTITIES = Fold(lambda text: _ENTITY.sub(lambda match: html.unescape(match[0]), text), _ENTITY_OR_ONE.findall)
+ENTITIES = Fold(lambda text: _ENTITY.sub(lambda match: html.unescape(match[0]), text), _ENTITY_OR_CHARACTER.findall)
 """HTML's entities as what they stand for: `&quot;` as `"`; those without a semicolon stay."""
 
 
 def fold(text: str, folds: Sequence[Fold]) -> str:
-    """The text after one fold after another."""
+    """Applies folds to a text, in their order."""
     for step in folds:
         text = step.apply(text)
     return text
@@ -67,7 +67,7 @@ def fold(text: str, folds: Sequence[Fold]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A folded text that knows where each of its characters comes from.
+    """A folded text and where each of its characters comes from.
 
     Attributes:
         text: The folded text.
@@ -81,7 +81,7 @@ class Folded:
     ends: Sequence[int]
 
     def find(self, text: str, near: int | None) -> Span | None:
-        """Where the original holds a folded text, piece by whole piece.
+        """Finds a folded text in the original, where it is made of whole pieces.
 
         Args:
             text: What to look for, folded in the same way; not empty.
@@ -110,7 +110,7 @@ class Folded:
 
 
 def fold_with_map(text: str, folds: Sequence[Fold]) -> Folded:
-    """What ``fold`` gives, with the way back; far slower, so for texts that are known to be worth it."""
+    """Folds a text as `fold` does and maps it back to the original; far slower, so for texts that need it."""
     starts: Sequence[int] = range(len(text))
     ends: Sequence[int] = range(1, len(text) + 1)
     for step in folds:

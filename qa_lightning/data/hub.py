@@ -1,4 +1,4 @@
-"""A split of a data set from the Hub, or from its cache where the Hub cannot be reached."""
+"""Reads a split of a data set from the Hub, or from its cache where the Hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qa_lightning.data.readers import Columns, Rows, first_line, rows_of_dataset
+from qa_lightning.data.readers import ColumnNames, SourceRows, first_line, rows_of_dataset
 from qa_lightning.utils.errors import UserError
 
 PROBE_SECONDS = 5.0
 
 PARQUET_BRANCH = "refs/convert/parquet"
-"""Where the Hub keeps its own copy of a data set; a configuration is a folder there, which has no name."""
+"""The branch of the Hub's own Parquet copy of a data set, where configurations are folders."""
 
 
 def read_hub(
-    name: str, *, config: str | None, revision: str | None, split: str, cache_dir: str | Path | None, columns: Columns
-) -> Rows:
+    name: str,
+    *,
+    config: str | None,
+    revision: str | None,
+    split: str,
+    cache_dir: str | Path | None,
+    columns: ColumnNames,
+) -> SourceRows:
     """Reads one split as ``datasets.load_dataset`` gives it; no code of the data set is ever run.
 
     Args:
         name: The data set's name on the Hub.
-        config: Which of its configurations.
+        config: The configuration of the data set.
         revision: Branch, tag or commit, such as ``refs/convert/parquet``.
         split: The split's plain name.
         cache_dir: Where downloads are kept; None for the usual place.
@@ -35,7 +41,7 @@ def read_hub(
 
     which = {"data_dir" if revision == PARQUET_BRANCH else "name": config}
     cache = None if cache_dir is None else str(cache_dir)
-    with _offline_where_unreachable() as trouble:
+    with _offline_if_unreachable() as trouble:
         try:
             dataset = datasets.load_dataset(name, **which, split=split, revision=revision, cache_dir=cache)
         # What is raised depends on the versions of three packages; all of it means the same to the user.
@@ -50,8 +56,8 @@ def read_hub(
 
 
 @contextmanager
-def _offline_where_unreachable() -> Iterator[str | None]:
-    """Asks the Hub once; where it does not answer, `datasets` goes to its cache without retrying for long.
+def _offline_if_unreachable() -> Iterator[str | None]:
+    """Probes the Hub once; where it cannot be reached, `datasets` uses its cache without retrying for long.
 
     Yields:
         Why the Hub cannot be reached, or None.

@@ -1,4 +1,4 @@
-"""Where a tokenizer puts question, context and special tokens, read off what it does."""
+"""The layout of a tokenizer: where it puts question, context and special tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qa_lightning.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pair becomes one sequence: ``before · first · between · second · after``.
+    """The layout of a question and a context in one sequence: ``before · first · between · second · after``.
 
     Attributes:
         question_first: Whether the question is the first of the two texts.
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def special_tokens(self) -> int:
-        """How many tokens of a window belong to neither text."""
+        """The number of special tokens in a window."""
         return len(self.before) + len(self.between) + len(self.after)
 
     def require_null(self, tokenizer: Any, advice: str) -> None:
@@ -59,12 +59,12 @@ class Layout:
             )
 
     def assemble(self, first: Sequence[int], second: Sequence[int]) -> list[int]:
-        """The ids of one unpadded window."""
+        """Joins the ids of two texts into one unpadded window."""
         return [*self.before, *first, *self.between, *second, *self.after]
 
 
 def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> Layout:
-    """The layout that a tokenizer gives to a pair, read off a probe encoding of that pair.
+    """Reads a tokenizer's layout off its encoding of a question and a context.
 
     Args:
         tokenizer: A fast tokenizer of transformers.
@@ -86,13 +86,13 @@ def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> La
     places = [[i for i, sequence in enumerate(encoding.sequence_ids) if sequence == which] for which in (0, 1)]
     if not all(places):
         raise UserError(
-            f"the tokenizer {name} makes no token of one of the texts {first!r:.40} and {second!r:.40}, the longest "
-            "there are; look at the data, or set tokenizer_name to another one"
+            f"the tokenizer {name} produces no tokens for one of the texts {first!r:.40} and {second!r:.40}, the "
+            "longest there are; look at the data, or set tokenizer_name to another one"
         )
     (a, b), (c, d) = ((of_text[0], of_text[-1] + 1) for of_text in places)
     if places != [list(range(a, b)), list(range(c, d))] or c < b:
         raise UserError(
-            f"the tokenizer {name} does not put question and context one behind the other, each in one piece; "
+            f"the tokenizer {name} does not join question and context one after the other, each in one piece; "
             "set tokenizer_name to another one"
         )
     ids, types = tuple(encoding.ids), tuple(encoding.type_ids)
@@ -113,7 +113,7 @@ def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> La
 
 
 def with_null_at_end(layout: Layout, tokenizer: Any) -> Layout:
-    """The layout with null scored at a special token that ends every window: a token more where none does.
+    """Moves null to the special token that ends every window, and adds one where there is none.
 
     A causal decoder sees in each token what stands before it, so that only such a token has seen question and context.
     (The context's last token has, too, but can be an answer: scored there, null and that answer were one.)
@@ -131,7 +131,7 @@ def with_null_at_end(layout: Layout, tokenizer: Any) -> Layout:
 
 
 def _null_token(groups: Sequence[Sequence[int]], classification: int | None) -> tuple[int, int] | None:
-    """The classification token where there is one, else the first special token."""
+    """Where null is scored: at the classification token where there is one, else at the first special token."""
     places = [(g, i) for g, group in enumerate(groups) for i in range(len(group))]
     of_kind = [(g, i) for g, i in places if groups[g][i] == classification]
     return next(iter(of_kind or places), None)

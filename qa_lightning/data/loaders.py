@@ -1,4 +1,4 @@
-"""Loaders of batches: which windows share one, in which shapes, and where they are built."""
+"""Makes the loaders: which windows share a batch, in which shapes, and on which device batches are built."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from qa_lightning.data.shapes import Shapes
 from qa_lightning.records import Batch
 
 GPU_SHAPES = 12
-"""Shapes of batches on a GPU: SQuAD's training windows are padded by 5 % with so many."""
+"""Shapes of batches on a GPU: with 12, SQuAD's training windows are padded by 5 %."""
 
 SHARE_OF_MEMORY = 0.05
 """Share of a GPU's memory that a split's columns may take; SQuAD's training set takes 40 MB."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where batches are wanted.
+class Placement:
+    """The device and process that batches are built for.
 
     Attributes:
-        device: The device.
-        rank: The process's number.
-        world_size: How many processes there are.
+        device: The device that batches are built on.
+        rank: The rank of the process.
+        world_size: The number of processes.
         packs: Whether the model is given the windows of a batch in one row.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     world_size: int = 1
-    packs: bool = False
+    packs_windows: bool = False
 
 
-def training_batches(
+def training_batch_sampler(
     dataset: WindowDataset,
-    place: Place,
+    place: Placement,
     *,
     batch_size: int,
     tokens_per_batch: int | None,
     shapes: int | None,
     seed: int,
 ) -> TrainingBatchSampler:
-    """The batches of a training; the data set is given their shapes.
+    """Makes the batch sampler for training, and sets the data set's shapes.
 
     Args:
         dataset: The windows to train on.
-        place: Where the batches are wanted.
+        place: The device and process that batches are built for.
         batch_size: Windows in a batch.
         tokens_per_batch: Tokens in a batch instead.
         shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
-        seed: Of the order.
+        seed: The seed of the order.
     """
-    if place.packs and len(dataset):
+    if place.packs_windows and len(dataset):
         dataset.shapes = packed_shape(dataset.lengths, batch_size, tokens_per_batch)
     else:
         dataset.shapes = _padded_shapes(
@@ -76,25 +76,25 @@ def training_batches(
         rank=place.rank,
         world_size=place.world_size,
     )
-    varies = tokens_per_batch is not None or place.packs
-    dataset.usual_batch = len(dataset) / max(1, batches.batches) if varies else None
+    varies = tokens_per_batch is not None or place.packs_windows
+    dataset.mean_batch_size = len(dataset) / max(1, batches.batches) if varies else None
     return batches
 
 
-def evaluation_batches(
-    dataset: WindowDataset, place: Place, *, batch_size: int, max_length: int, shapes: int | None
+def evaluation_batch_sampler(
+    dataset: WindowDataset, place: Placement, *, batch_size: int, max_length: int, shapes: int | None
 ) -> EvaluationBatchSampler:
-    """The batches of an evaluation; the data set is given their shapes.
+    """Makes the batch sampler for evaluation, and sets the data set's shapes.
 
     Args:
         dataset: The windows of the questions.
-        place: Where the batches are wanted.
+        place: The device and process that batches are built for.
         batch_size: Windows of ``max_length`` tokens whose tokens a batch may have; of short ones there are more.
-        max_length: Tokens of a window at most.
+        max_length: Most tokens of a window.
         shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
     """
     tokens = batch_size * max_length
-    if place.packs and len(dataset):
+    if place.packs_windows and len(dataset):
         tokens = min(tokens, int(dataset.lengths.sum()))
         most = min(4 * batch_size, tokens // int(dataset.lengths.min()))
         dataset.shapes = Shapes.packed(dataset.lengths, most, tokens)
@@ -106,13 +106,13 @@ def evaluation_batches(
 
 
 def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> DataLoader[Batch]:
-    """A loader that builds batches on the device where they are wanted.
+    """Makes a loader that builds batches on a device.
 
     Where the columns of a data set would take too much of a GPU's memory, a thread builds batches ahead in the host's.
 
     Args:
         dataset: The windows.
-        batches: Gives the rows of each batch.
+        batches: The batch sampler, which gives the rows of each batch.
         device: The device.
     """
     # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
@@ -124,8 +124,8 @@ def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> D
 
 
 def _padded_shapes(
-    dataset: WindowDataset, place: Place, count: int | None, windows: Callable[[NDArray[np.int64]], Any]
+    dataset: WindowDataset, place: Placement, count: int | None, windows: Callable[[NDArray[np.int64]], Any]
 ) -> Shapes | None:
-    """The shapes of a split's batches: few where that is asked for, or on a GPU; None: any."""
+    """Chooses the shapes of a split's batches: few if requested or on a GPU; None: any."""
     count = count or (None if place.device.type == "cpu" else GPU_SHAPES)
     return None if count is None or not len(dataset) else Shapes.of(dataset.lengths, count, windows)

@@ -1,4 +1,4 @@
-"""Questions out of JSON of every usual nesting: articles of paragraphs, paragraphs, rows, columns."""
+"""Reads questions from JSON in every usual nesting: articles of paragraphs, paragraphs, rows, columns."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ HINT = (
     "a list of rows with id, question, context and answers is read, as is SQuAD's nesting: "
     "data → paragraphs → context and qas → id, question and answers"
 )
-"""What can be done about a form that is not known."""
+"""The forms that can be read, for messages about one that cannot."""
 
 
-def records_of(document: Any, source: str, wanted: set[str]) -> list[Record]:
-    """The objects in a JSON document: rows, SQuAD's articles or its paragraphs.
+def find_records(document: Any, source: str, wanted: set[str]) -> list[Record]:
+    """Finds the objects in a JSON document: rows, SQuAD's articles or its paragraphs.
 
     Args:
         document: A list of them, an object that holds it as ``data``, a single article or paragraph, or an object
             of columns, each a list, or an object by row as pandas writes it.
-        source: What messages call it.
+        source: Its name in messages.
         wanted: The columns that an object of columns must have.
 
     Raises:
@@ -32,7 +32,7 @@ def records_of(document: Any, source: str, wanted: set[str]) -> list[Record]:
     if isinstance(document, dict):
         if "data" in document:
             data = document["data"]
-            return [data] if _is_nested(data) else objects(data, source)
+            return [data] if _is_nested(data) else check_objects(data, source)
         if _is_nested(document):
             return [document]
         columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in document.items()}
@@ -41,30 +41,30 @@ def records_of(document: Any, source: str, wanted: set[str]) -> list[Record]:
             return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         names = f"; its keys are {', '.join(map(str, document)):.200}" if document else ""
         raise UserError(f"{source}: expected a list of rows, or an object with `data`{names}; {HINT}")
-    return objects(document, source)
+    return check_objects(document, source)
 
 
 def flatten(records: list[Record], source: str, context: str) -> Iterator[Record]:
-    """Rows as they are, articles and paragraphs as one row per question, with its paragraph's context.
+    """Flattens articles and paragraphs into one row per question, with its paragraph's context; keeps rows as they are.
 
     Args:
         records: Rows, articles (which have ``paragraphs``) and paragraphs (which have ``qas``).
-        source: What messages call them.
+        source: Their name in messages.
         context: What contexts are called.
     """
     for number, record in enumerate(records, 1):
         if "paragraphs" in record:
             article = f"{source}, article {number}"
-            for position, paragraph in enumerate(objects(record["paragraphs"], f"{article}, paragraphs"), 1):
-                yield from _questions(paragraph, f"{article}, paragraph {position}", context)
+            for position, paragraph in enumerate(check_objects(record["paragraphs"], f"{article}, paragraphs"), 1):
+                yield from _flatten_paragraph(paragraph, f"{article}, paragraph {position}", context)
         elif "qas" in record:
-            yield from _questions(record, f"{source}, paragraph {number}", context)
+            yield from _flatten_paragraph(record, f"{source}, paragraph {number}", context)
         elif record.keys() != {"header"}:  # MRQA's files begin with one
             yield record
 
 
-def objects(value: Any, where: str) -> list[Record]:
-    """The value, if it is a list of objects.
+def check_objects(value: Any, where: str) -> list[Record]:
+    """Returns the value if it is a list of objects.
 
     Raises:
         UserError: Where it is not.
@@ -81,11 +81,11 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, dict) and bool(value.keys() & {"paragraphs", "qas"})
 
 
-def _questions(paragraph: Record, where: str, context: str) -> Iterator[Record]:
+def _flatten_paragraph(paragraph: Record, where: str, context: str) -> Iterator[Record]:
     if "qas" not in paragraph:
         raise UserError(f"{where}: has no `qas`, its keys are {', '.join(map(str, paragraph)) or 'none'}; {HINT}")
     shared = {context: paragraph[context]} if context in paragraph else {}
-    for question in objects(paragraph["qas"], f"{where}, qas"):
+    for question in check_objects(paragraph["qas"], f"{where}, qas"):
         if context not in paragraph and context not in question:
             raise UserError(
                 f"{where}: has no {context!r}, its keys are {', '.join(map(str, paragraph))}; "

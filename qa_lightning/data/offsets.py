@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def trim(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.int32]:
-    """Offsets without the white space that tokenizers count in (``▁Denver`` as " Denver").
+def trim_whitespace(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.int32]:
+    """Trims the white space that tokenizers include in offsets (``▁Denver`` as " Denver").
 
     Args:
         offsets: Characters of each token within its text; int32 ``[tokens, 2]``.
@@ -21,7 +21,7 @@ def trim(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[
         Offsets of the same shape; start and end are equal where a token covers only white space.
     """
     joined, shift = _join(bounds, texts)
-    space = _table(joined, str.isspace)
+    space = _classify_code_points(joined, str.isspace)
     edges = offsets + shift
     for side, outermost, step in ((0, 0, 1), (1, -1, -1)):
         moving = np.arange(len(edges))
@@ -32,10 +32,12 @@ def trim(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[
     return (edges - shift).astype(np.int32)
 
 
-def add_marks(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.int32]:
-    """Offsets that take in the combining marks behind a token which the tokenizer dropped, as if accents.
+def include_combining_marks(
+    offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequence[str]
+) -> NDArray[np.int32]:
+    """Extends offsets over the combining marks behind a token that the tokenizer dropped as if they were accents.
 
-    BERT without case does so with the vowel signs of Hindi: an answer that ends with one could not be given.
+    Uncased BERT drops the vowel signs of Hindi in this way: an answer that ends with one could not be given.
 
     Args:
         offsets: Characters of each token within its text; int32 ``[tokens, 2]``.
@@ -46,7 +48,7 @@ def add_marks(offsets: NDArray[np.int32], bounds: NDArray[np.int64], texts: Sequ
         Offsets of the same shape.
     """
     joined, shift = _join(bounds, texts)
-    mark = _table(joined, lambda character: unicodedata.category(character).startswith("M"))
+    mark = _classify_code_points(joined, lambda character: unicodedata.category(character).startswith("M"))
     edges = offsets + shift
     # Where the next text or token begins.
     limit = np.repeat(np.cumsum([len(text) for text in texts], dtype=np.int64), np.diff(bounds))
@@ -66,8 +68,8 @@ def _join(bounds: NDArray[np.int64], texts: Sequence[str]) -> tuple[NDArray[np.u
     return codes, np.repeat(begins, np.diff(bounds))[:, None]
 
 
-def _table(codes: NDArray[np.uint32], kind: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """Which code points are of a kind, which is asked once of each that occurs."""
+def _classify_code_points(codes: NDArray[np.uint32], kind: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """A table of which code points are of a kind; the kind is computed once for each that occurs."""
     distinct = np.flatnonzero(np.bincount(codes))
     table = np.zeros(distinct.max(initial=-1) + 1, dtype=bool)
     table[distinct] = [kind(chr(code)) for code in distinct]

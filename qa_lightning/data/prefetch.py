@@ -1,4 +1,4 @@
-"""Batches that a thread makes ahead of time, for columns that do not fit beside the model on a GPU."""
+"""Prefetches batches in a thread, for columns that do not fit beside the model on a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 T = TypeVar("T")
 
 DEPTH = 2
-"""Batches that are ready at most."""
+"""Most batches that are ready at a time."""
 
 _PATIENCE = 0.1  # seconds after which the thread looks whether anybody still wants its batches
 
@@ -22,13 +22,18 @@ class PrefetchLoader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         """The batches in their order."""
-        return ahead(super().__iter__())
+        return prefetch(super().__iter__())
 
 
-def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
-    """The same items, made by a thread up to ``depth`` ahead; what making one raises is raised in its place.
+def prefetch(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
+    """Makes items in a thread, up to ``depth`` ahead of the consumer.
 
-    The thread ends with the items, or when the iterator is closed.
+    An exception is raised in the place of the item that caused it. The thread ends with the items, or when the iterator
+    is closed.
+
+    Args:
+        items: The items.
+        depth: Most items that are ready at a time.
     """
     ready: Queue[tuple[str, Any]] = Queue(depth)
     closed = threading.Event()

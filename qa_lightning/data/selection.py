@@ -11,13 +11,13 @@ from qa_lightning.utils.errors import UserError
 
 
 class Selection:
-    """What is taken of which splits: ``train``, ``train[:5%]``, ``train[:9]+validation[10:20]``.
+    """A selection from one or more splits: ``train``, ``train[:5%]``, ``train[:9]+validation[10:20]``.
 
     Args:
         text: The notation; signs, percentages and their rounding are as `datasets.ReadInstruction` has them.
 
     Attributes:
-        text: The same.
+        text: The notation.
         splits: The names of the splits that are needed, each once.
 
     Raises:
@@ -57,5 +57,5 @@ class Selection:
 
     def _error(self, error: Exception) -> UserError:
         return UserError(
-            f"the split {self.text!r} cannot be taken: {error}; slices are written as in train[:5%] or train[10:20]"
+            f"the split {self.text!r} cannot be selected: {error}; slices are written as in train[:5%] or train[10:20]"
         )

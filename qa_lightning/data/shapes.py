@@ -1,4 +1,4 @@
-"""The few shapes in which batches come where each new one costs: their lengths, chosen from those of the data."""
+"""Chooses the few shapes that batches have where each new shape is costly, from the lengths of the data."""
 
 from __future__ import annotations
 
@@ -32,42 +32,42 @@ class Shapes:
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64], count: int, windows: Callable[[NDArray[np.int64]], object]) -> Shapes:
-        """The shapes with the least padding.
+        """Chooses the shapes with the least padding.
 
         Args:
-            lengths: Tokens in each window; ``[windows]``, at least one.
-            count: How many shapes at most.
+            lengths: Tokens in each window; ``[windows]``, not empty.
+            count: Most shapes.
             windows: From lengths of batches to how many windows they have, such as ``lambda lengths: 4096 // lengths``.
         """
-        chosen = least_padding(lengths, count)
+        chosen = least_padding_lengths(lengths, count)
         return cls(chosen, np.broadcast_to(np.asarray(windows(chosen), dtype=np.int64), chosen.shape))
 
     @classmethod
     def packed(cls, lengths: NDArray[np.int64], windows: int, row_tokens: int) -> Shapes:
-        """The one shape of packed batches.
+        """Makes the one shape of packed batches.
 
         Args:
-            lengths: Tokens in each window; ``[windows]``, at least one.
-            windows: Windows in a batch at most.
-            row_tokens: Tokens in a batch at most.
+            lengths: Tokens in each window; ``[windows]``, not empty.
+            windows: Most windows in a batch.
+            row_tokens: Most tokens in a batch.
         """
         multiple = MULTIPLE * -(-row_tokens // MULTIPLE)
         return cls(np.array([lengths.max()]), np.array([windows]), multiple)
 
-    def which(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The place of the shape with the least length that is enough for each of these; ``[lengths]``."""
+    def index_of(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The index of the shortest shape that holds each of these lengths; int64, of the same size as ``lengths``."""
         return np.searchsorted(self.lengths, lengths)
 
 
-def least_padding(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The lengths to which windows are rounded up with the least padding over all of them.
+def least_padding_lengths(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Chooses the lengths that windows are padded to, with the least padding over all of them.
 
     Found exactly, by dynamic programming over the multiples: the best choice of ``n`` lengths of which the longest is
     ``l`` is the best one of ``n - 1`` that ends at some shorter length, and ``l``.
 
     Args:
-        lengths: Tokens in each window; ``[windows]``, at least one.
-        count: How many lengths at most.
+        lengths: Tokens in each window; ``[windows]``, not empty.
+        count: Most lengths.
 
     Returns:
         At most ``count`` lengths, ascending, the last of which is that of the longest window; int64.

@@ -1,4 +1,4 @@
-"""One split of any source as a table of examples; every check on the data happens here, once."""
+"""Reads a split of any source into a table of examples; every check of the data happens here, once."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from qa_lightning.data.examples import EXAMPLES, compact, make_examples, where
+from qa_lightning.data.examples import EXAMPLES, compact, describe_row, make_examples
 from qa_lightning.data.hub import read_hub
-from qa_lightning.data.readers import Rows, read_file, rows_of_records
+from qa_lightning.data.readers import SourceRows, read_file, rows_of_records
 from qa_lightning.data.selection import Selection
 from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.utils.errors import UserError
 
 COLUMNS = {name: name for name in ("id", "question", "context", "answers", "answer_start", "is_impossible")}
-"""Our names of the columns, and what a source calls them unless it is told otherwise."""
+"""Our names of the columns, and what a source calls them by default."""
 
 MAPPABLE = ("id", "question", "context", "answers", "answer_start")
 
 
 @dataclass(frozen=True, slots=True)
 class RawSplit:
-    """A split, ready for alignment.
+    """A split as it was read and checked, ready for alignment.
 
     Attributes:
         table: The examples, with the schema ``EXAMPLES``; at least one row.
@@ -61,17 +61,17 @@ def read_examples(
     version_2_with_negative: bool = False,
     as_published: bool = False,
     cache_dir: str | Path | None = None,
-    form: TextFormat | None = None,
+    text_format: TextFormat | None = None,
 ) -> RawSplit:
     """Reads one split.
 
     Args:
-        split: What messages call the split, and what is loaded where ``select`` names nothing else.
+        split: The name of the split in messages, and what is loaded where ``select`` names nothing else.
         files: Path or paths, which are concatenated; they win over ``dataset_name``. SQuAD JSON (v1.1, v2.0),
             flat JSON, JSON Lines, CSV, TSV, Parquet, or a folder that ``save_to_disk`` wrote.
         dataset_name: A data set on the Hub.
-        dataset_config_name: Which of its configurations.
-        dataset_revision: Which of its branches, tags or commits.
+        dataset_config_name: The configuration of the data set.
+        dataset_revision: Its branch, tag or commit.
         select: A split or slices of it in the notation of ``datasets``: ``train[:5%]``, ``train[:9]+train[-9:]``.
             They count questions in published order. For files the name means nothing, but for a folder of
             several splits.
@@ -81,11 +81,11 @@ def read_examples(
             rather than refused; and whether ``is_impossible`` rules over answers that are there.
         labelled: Whether every question must have golds (an empty list: unanswerable). Where not, those that
             are there are kept.
-        version_2_with_negative: Whether unanswerable questions are welcome.
+        version_2_with_negative: Whether unanswerable questions are allowed.
         as_published: Whether a question is answerable as the official script sees it: when it lists any answer,
             though it be one without a text.
         cache_dir: Where downloads from the Hub are kept.
-        form: How text files are written; None: it is found out.
+        text_format: How text files are written; None: it is detected.
 
     Raises:
         UserError: Whatever is wrong with the data, with file and row or id.
@@ -100,9 +100,9 @@ def read_examples(
     if not paths and not dataset_name:
         raise UserError(f"no data for {split}: name a file or a data set on the Hub")
 
-    def read(part: str) -> Iterator[Rows]:
+    def read(part: str) -> Iterator[SourceRows]:
         for path in paths:
-            yield read_file(path, names, part, form)
+            yield read_file(path, names, part, text_format)
         if not paths:
             yield read_hub(
                 str(dataset_name),
@@ -116,7 +116,7 @@ def read_examples(
     offsets: dict[str, str] = {}
 
     # Rows are objects: what is read goes before more of it comes.
-    def make(rows: Rows) -> pa.Table:
+    def make(rows: SourceRows) -> pa.Table:
         made = make_examples(
             rows, names, labelled=labelled, required=required, training=training, as_published=as_published
         )
@@ -124,8 +124,8 @@ def read_examples(
         return made.table
 
     selection = Selection(select or split)
-    tables = {part: _join(list(map(make, read(part)))) for part in selection.splits}
-    return _finish(
+    tables = {part: _concatenate_files(list(map(make, read(part)))) for part in selection.splits}
+    return _check_selection(
         selection.take(tables),
         label=f"{', '.join(paths) or dataset_name} ({selection.text})",
         training=training,
@@ -135,11 +135,11 @@ def read_examples(
 
 
 def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> RawSplit:
-    """Flat rows that a program made, checked as a file's are; unanswerable questions are welcome.
+    """Makes examples from rows of a program, checked like those of a file; unanswerable questions are allowed.
 
     Args:
         rows: Objects with ``id``, ``question``, ``context`` and ``answers``.
-        source: What messages call them.
+        source: Their name in messages.
 
     Raises:
         UserError: Where a row is not as it should be.
@@ -148,17 +148,19 @@ def rows_to_examples(rows: list[dict[str, Any]], *, source: str) -> RawSplit:
     required = {"question", "context", "answers"}
     made = make_examples(found, COLUMNS, labelled=True, required=required, training=False)
     offsets = {source: made.offsets} if made.offsets else {}
-    return _finish(made.table, label=source, training=False, answerable=False, offsets=offsets)
+    return _check_selection(made.table, label=source, training=False, answerable=False, offsets=offsets)
 
 
-def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool, offsets: dict[str, str]) -> RawSplit:
+def _check_selection(
+    table: pa.Table, *, label: str, training: bool, answerable: bool, offsets: dict[str, str]
+) -> RawSplit:
     """Makes the checks that concern only what was selected."""
     if not len(table):
-        raise UserError(f"{label}: there are no questions in it")
+        raise UserError(f"{label}: it contains no questions")
     _check_unique(table, label)
-    table, dropped = _without_blank(compact(table), training)
+    table, dropped = _drop_blank(compact(table), training)
     if not len(table):
-        raise UserError(f"{label}: no question is left, the context or question of each is empty")
+        raise UserError(f"{label}: no question is left: the context or question of each is empty")
     if answerable:
         _check_answerable(table)
     table = compact(table) if dropped else table
@@ -172,7 +174,7 @@ def _finish(table: pa.Table, *, label: str, training: bool, answerable: bool, of
     )
 
 
-def _join(tables: list[pa.Table]) -> pa.Table:
+def _concatenate_files(tables: list[pa.Table]) -> pa.Table:
     """Concatenates the tables of files; those that share ids get a prefix before every id."""
     owner = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     names = pa.chunked_array([table["id"].combine_chunks() for table in tables], pa.string()).combine_chunks()
@@ -188,7 +190,7 @@ def _join(tables: list[pa.Table]) -> pa.Table:
 
 
 def _prefixes(files: list[Path]) -> list[str]:
-    """Names that tell files apart: the stem, with the folder's name or a number where that is not enough."""
+    """Distinct names for files: the stem, with the folder's name or a number where that is not enough."""
     for names in ([file.stem for file in files], [f"{file.parent.name}/{file.stem}" for file in files]):
         if len(set(names)) == len(names):
             return names
@@ -200,26 +202,30 @@ def _check_unique(table: pa.Table, label: str) -> None:
     again = np.ones(len(name), dtype=bool)
     again[np.unique(name, return_index=True)[1]] = False
     if again.any():
-        raise UserError(f"{where(table, int(np.argmax(again)))}: the id occurs twice in {label}; ids must be unique")
+        raise UserError(
+            f"{describe_row(table, int(np.argmax(again)))}: the id occurs twice in {label}; ids must be unique"
+        )
 
 
-def _without_blank(table: pa.Table, training: bool) -> tuple[pa.Table, dict[str, int]]:
-    """Without the questions whose texts are only white space, and how many those were, by reason."""
+def _drop_blank(table: pa.Table, training: bool) -> tuple[pa.Table, dict[str, int]]:
+    """Drops the questions whose texts are only white space, and counts them by reason."""
     context = table["context"].chunk(0)
-    no_context = _blank(context.dictionary)[context.indices.to_numpy()]
-    no_question = _blank(table["question"]) & ~no_context
+    no_context = _is_blank(context.dictionary)[context.indices.to_numpy()]
+    no_question = _is_blank(table["question"]) & ~no_context
     keep = ~(no_context | no_question)
     if keep.all():
         return table, {}
     if not training:
         row = int(np.argmin(keep))
         what = "context" if no_context[row] else "question"
-        raise UserError(f"{where(table, row)}: the {what} is empty; only training data may have such rows (dropped)")
+        raise UserError(
+            f"{describe_row(table, row)}: the {what} is empty; only training data may have such rows (dropped)"
+        )
     counts = {"empty context": int(no_context.sum()), "empty question": int(no_question.sum())}
     return table.filter(keep), {reason: count for reason, count in counts.items() if count}
 
 
-def _blank(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+def _is_blank(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     return np.asarray(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0))
 
 
@@ -227,6 +233,6 @@ def _check_answerable(table: pa.Table) -> None:
     unanswerable = np.flatnonzero(pc.equal(pc.list_value_length(table["gold_texts"]), 0))
     if len(unanswerable):
         raise UserError(
-            f"{where(table, int(unanswerable[0]))}: unanswerable, as are {len(unanswerable)} of {len(table)} questions "
-            "here; set `version_2_with_negative: true`"
+            f"{describe_row(table, int(unanswerable[0]))}: unanswerable, as are {len(unanswerable)} of {len(table)} "
+            "questions here; set `version_2_with_negative: true`"
         )

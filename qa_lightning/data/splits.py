@@ -1,4 +1,4 @@
-"""One split's way from examples to windows, with an account of what was repaired, cut and dropped."""
+"""Builds a split: from examples to windows, with a report of what was repaired, cut and dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice, TokenizedSplit, encode
 from qa_lightning.data.examples import compact
 from qa_lightning.data.sources import RawSplit
-from qa_lightning.data.windows import Windows, hold_more, window_gold_pairs
+from qa_lightning.data.windows import Windows, add_gold_windows, window_gold_pairs
 from qa_lightning.records import Question, WindowConfig
 from qa_lightning.utils.errors import UserError
 
@@ -26,7 +26,7 @@ ANSWER_WITHOUT_TOKENS = "answer without a token"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig(WindowConfig):
-    """How examples become windows; the arguments are those of `QADataModule`."""
+    """Settings of how examples become windows; see the arguments of `QADataModule`."""
 
     answers: AnswerChoice
     allow_impossible_windows: bool
@@ -65,8 +65,8 @@ def build_split(
     Args:
         loaded: What `sources.read_examples` returned.
         tokenizer: A fast tokenizer of transformers.
-        config: How.
-        source: What messages call the split.
+        config: The settings.
+        source: The name of the split in messages.
         training: Whether to leave out what nothing can be learnt from, and to make no questions for scoring.
         name: The evaluation set's name.
 
@@ -75,7 +75,7 @@ def build_split(
     """
     table, alignment = align(loaded.table, on_misaligned=config.on_misaligned, training=training, source=source)
     if not len(table):
-        raise UserError(f"{source}: no question is left, since no answer was found in its context; check the columns")
+        raise UserError(f"{source}: no question is left: no answer was found in its context; check the columns")
     encoded = encode(
         table,
         tokenizer,
@@ -92,25 +92,27 @@ def build_split(
         )
     left_out: dict[str, list[str]] = {}
     if training:
-        table, encoded, left_out = _learnable(table, encoded, config, source)
+        table, encoded, left_out = _drop_unlearnable(table, encoded, config, source)
     windows = encoded.cut(config.max_length, config.doc_stride)
     ids = table["id"].to_pylist()
     counts = {"questions": len(table), "windows": len(windows)}
-    counts["questions_cut"] = int(np.sum(encoded.questions.lengths[encoded.question_of] > config.max_question_length))
-    with_more: list[str] = []
+    counts["questions_cut"] = int(
+        np.sum(encoded.questions.lengths[encoded.question_index] > config.max_question_length)
+    )
+    with_added_windows: list[str] = []
     if training:
-        windows, more = hold_more(
-            windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], _rooms(encoded, config)
+        windows, more = add_gold_windows(
+            windows, encoded.golds, encoded.contexts.lengths[encoded.context_index], _context_room(encoded, config)
         )
-        with_more = [ids[row] for row in more.tolist()]
-        kept = windows.select(_trainable(encoded, windows, config))
+        with_added_windows = [ids[row] for row in more.tolist()]
+        kept = windows.select(_trainable_windows(encoded, windows, config))
         counts |= {
             "windows": len(kept),
-            "windows_added": len(with_more),
+            "windows_added": len(with_added_windows),
             "windows_dropped": len(windows) - len(kept),
         }
         windows = kept
-    questions = None if training else _questions(table, windows)
+    questions = None if training else _make_questions(table, windows)
     dropped = loaded.dropped | {reason: len(names) for reason, names in left_out.items()}
     report = counts | {
         "dropped": dropped,
@@ -119,7 +121,7 @@ def build_split(
         "overruled_answers": len(loaded.overruled),
         "offsets": loaded.offsets,
         "ids": {
-            "windows_added": with_more,
+            "windows_added": with_added_windows,
             "renamed_ids": loaded.renamed_ids,
             "overruled_answers": loaded.overruled,
             **left_out,
@@ -134,15 +136,15 @@ def build_split(
     )
 
 
-def _rooms(encoded: TokenizedSplit, config: SplitConfig) -> NDArray[np.int64]:
+def _context_room(encoded: TokenizedSplit, config: SplitConfig) -> NDArray[np.int64]:
     """Context tokens that a window of each example has room for; int64 ``[examples]``."""
     return config.max_length - encoded.layout.special_tokens - encoded.question_lengths
 
 
-def _learnable(
+def _drop_unlearnable(
     table: pa.Table, encoded: TokenizedSplit, config: SplitConfig, source: str
 ) -> tuple[pa.Table, TokenizedSplit, dict[str, list[str]]]:
-    """Leaves out the questions that would be trained as having no answer because no window can hold theirs.
+    """Drops the questions that would be trained as having no answer because no window can hold their answer.
 
     Returns:
         What is left of the table and of what was encoded, and the ids of the others by reason.
@@ -152,7 +154,7 @@ def _learnable(
     """
     golds = encoded.golds
     example = np.repeat(np.arange(len(table)), np.diff(golds.bounds))
-    fits = golds.last - golds.first < _rooms(encoded, config)[example]
+    fits = golds.last - golds.first < _context_room(encoded, config)[example]
     too_long = (np.diff(golds.bounds) > 0) & (np.bincount(example, fits, minlength=len(table)) == 0)
     reasons = {ANSWER_TOO_LONG: too_long, ANSWER_WITHOUT_TOKENS: encoded.unlabelled}
     left_out = {reason: table["id"].filter(pa.array(of)).to_pylist() for reason, of in reasons.items() if of.any()}
@@ -165,8 +167,8 @@ def _learnable(
     return compact(table.filter(pa.array(keep))), encoded.select(keep), left_out
 
 
-def _trainable(encoded: TokenizedSplit, windows: Windows, config: SplitConfig) -> NDArray[np.bool_]:
-    """Which windows of questions that can be learnt from are trained on; bool ``[windows]``."""
+def _trainable_windows(encoded: TokenizedSplit, windows: Windows, config: SplitConfig) -> NDArray[np.bool_]:
+    """Selects the windows that are trained on; bool ``[windows]``."""
     if config.allow_impossible_windows and encoded.layout.null is not None:
         return np.ones(len(windows), dtype=bool)
     window, _, whole = window_gold_pairs(windows, encoded.golds)
@@ -176,7 +178,7 @@ def _trainable(encoded: TokenizedSplit, windows: Windows, config: SplitConfig) -
     return holding | unanswerable
 
 
-def _questions(table: pa.Table, windows: Windows) -> list[Question]:
+def _make_questions(table: pa.Table, windows: Windows) -> list[Question]:
     contexts = table["context"].combine_chunks()
     texts = contexts.dictionary.to_pylist()
     count = np.bincount(windows.example, minlength=len(table)).tolist()

@@ -1,4 +1,4 @@
-"""A reading corpus that the package writes itself, and the tokenizer that goes with it.
+"""Generates a synthetic reading corpus, and the tokenizer for it.
 
 Each passage describes one place: when it opens, how high its tower is, what its kitchen serves. A small model
 learns to read such passages from a random start in about a minute, but only if every stage between the rows and
@@ -48,11 +48,11 @@ VALUES: dict[str, Callable[[Random], str]] = {
     "time": lambda rng: f"{rng.randrange(1, 13)}:{rng.randrange(10, 60)} {rng.choice(('am', 'pm'))}",
     "weight": lambda rng: f"{rng.randrange(20, 1000)} kilograms",
 }
-"""How a value of each type is drawn."""
+"""Draws a random value of each type."""
 
 
 class Attribute(NamedTuple):
-    """What can be said of a place: the type of its value, and the wordings that state it and that ask for it."""
+    """An attribute of a place: the type of its value, and the wordings of statements and questions about it."""
 
     type: str
     statements: tuple[str, ...]
@@ -151,12 +151,12 @@ FILLERS = (
 """Sentences that state nothing."""
 
 QUESTIONS = 4
-"""How many questions are asked of a passage."""
+"""Questions about each passage."""
 
 
 @dataclass(frozen=True)
 class SyntheticCorpus:
-    """A reading corpus written by the package itself, for trying the whole pipeline without any data.
+    """A synthetic reading corpus, for trying the whole pipeline without any data.
 
     Four questions are asked of each passage, and about a quarter of all has no answer there. The splits share no
     passage and no answer, whatever their seeds.
@@ -164,7 +164,7 @@ class SyntheticCorpus:
     Attributes:
         train_passages: How many passages to write for training.
         validation_passages: How many passages to write for validation.
-        seed: Other seeds write other passages.
+        seed: The seed of the passages.
     """
 
     train_passages: int = 4000
@@ -172,10 +172,10 @@ class SyntheticCorpus:
     seed: int = 0
 
     def rows(self, split: Literal["train", "validation"]) -> list[dict[str, Any]]:
-        """The questions of one split, the same in every process.
+        """Generates the questions of one split, the same in every process.
 
         Args:
-            split: Which one.
+            split: The split.
 
         Returns:
             Flat rows ``{"id", "question", "context", "answers": {"text": [...], "answer_start": [...]}}`` with
@@ -191,7 +191,7 @@ class SyntheticCorpus:
 
 
 def build_tokenizer() -> BertTokenizer:
-    """A WordPiece tokenizer for the corpus, lower-casing and with BERT's special tokens.
+    """Builds a WordPiece tokenizer for the corpus, lower-casing and with BERT's special tokens.
 
     The corpus' words are whole, numbers are cut into pairs of digits, and any other word is spelled out, so no
     printable ASCII text is unknown to it. ``configs/quickstart_model`` holds what it saves.
@@ -208,7 +208,7 @@ def build_tokenizer() -> BertTokenizer:
 
 
 def _passage(rng: Random, held_out: bool) -> Iterator[dict[str, Any]]:
-    """Writes one passage and asks of it: facts that it states, and facts that it does not."""
+    """Writes one passage, with questions about facts that it states and facts that it does not."""
     kind = rng.choice(KINDS)
     names = (f"{rng.choice(TOWNS)} {kind}", f"the {kind.lower()}")
     attributes = rng.sample(ATTRIBUTES, len(ATTRIBUTES))
@@ -240,7 +240,7 @@ def _passage(rng: Random, held_out: bool) -> Iterator[dict[str, Any]]:
 
 
 def _draw(rng: Random, kind: str, held_out: bool) -> str:
-    """A value of one type; a fifth of all values, told by their checksum, is held out for validation."""
+    """Draws a value of one type; a fifth of all values, chosen by their checksum, is held out for validation."""
     while True:
         value = VALUES[kind](rng)
         if (zlib.crc32(value.encode()) % 5 == 0) == held_out:

@@ -1,4 +1,4 @@
-"""Text files as people have them: packed or not, in one encoding or another, with one delimiter or another."""
+"""Reads text files as people have them: compressed or not, in any encoding, with any delimiter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 from qa_lightning.utils.errors import UserError
 
 GZIP = b"\x1f\x8b"
-"""What a gzip file begins with, whatever it is called."""
+"""The first bytes of a gzip file, whatever its name."""
 
 DELIMITERS = (",", ";", "\t", "|")
-"""What may part the columns of a table whose delimiter is not named."""
+"""The delimiters that are tried for a table whose delimiter is not given."""
 
 
 _SEP_LINE = re.compile(r'"?sep=([ -~\t])"?\r?\n')
@@ -25,7 +25,7 @@ _SEP_LINE = re.compile(r'"?sep=([ -~\t])"?\r?\n')
 
 @dataclass(frozen=True)
 class CSVFormat:
-    """How CSV and TSV files are written.
+    """The format of CSV and TSV files.
 
     Args:
         delimiter: The character between two columns; default: a comma, a tab in TSV files, or whichever of comma,
@@ -37,12 +37,12 @@ class CSVFormat:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """How text files are written, as far as the user says.
+    """The format of text files, as far as the user gives it.
 
     Args:
         encoding: Their encoding; None: UTF-8. A file whose first bytes show that it is UTF-8, UTF-16 or UTF-32 is
             read as that in any case.
-        delimiter: What parts the columns of CSV and TSV files; None: it is found out.
+        delimiter: What parts the columns of CSV and TSV files; None: it is detected.
 
     Raises:
         UserError: Where there is no such encoding, or where a delimiter cannot be one.
@@ -56,7 +56,7 @@ class TextFormat:
             " ".encode(self.encoding or "utf-8")
         except (LookupError, ValueError) as error:
             raise UserError(
-                f"encoding: Python knows no text encoding {self.encoding!r:.40}; usual ones are utf-8, utf-16, cp1252, "
+                f"encoding: Python has no text encoding {self.encoding!r:.40}; usual ones are utf-8, utf-16, cp1252, "
                 "latin-1, shift_jis and gb18030"
             ) from error
         if self.delimiter == r"\t":  # as a shell passes it
@@ -67,7 +67,11 @@ class TextFormat:
 
 
 def read_text(path: Path, encoding: str | None) -> str:
-    """A file's text without a byte order mark, unpacked if it is a gzip file.
+    """Reads a file's text without a byte order mark, decompressed if it is a gzip file.
+
+    Args:
+        path: The file.
+        encoding: Its encoding; None: UTF-8, unless its first bytes show another.
 
     Raises:
         OSError: Where it cannot be read.
@@ -85,24 +89,30 @@ def read_text(path: Path, encoding: str | None) -> str:
         return content.decode(shown if shown != "utf-8" else encoding or "utf-8")
     except UnicodeDecodeError as error:
         if encoding is None:
-            wrong = f"not {_written(error.encoding)} at byte {error.start}; save the file as UTF-8"
+            wrong = f"not {_display_encoding(error.encoding)} at byte {error.start}; save the file as UTF-8"
             raise UserError(f"{path}: {wrong}, or name its encoding, such as `encoding: cp1252`") from error
-        wrong = f"not {_written(error.encoding)} at byte {error.start}"
+        wrong = f"not {_display_encoding(error.encoding)} at byte {error.start}"
         raise UserError(f"{path}: {wrong}; name the file's own `encoding`, or save it as UTF-8") from error
 
 
-def _written(encoding: str) -> str:
+def _display_encoding(encoding: str) -> str:
     return {"utf-8": "UTF-8", "utf-8-sig": "UTF-8"}.get(encoding, encoding)
 
 
 def split_sep_line(text: str) -> tuple[str | None, str]:
-    """The delimiter that a first line ``sep=;`` states, as Excel reads it, and the text behind that line."""
+    """Splits off a first line ``sep=;``, as Excel reads it: the delimiter, or None, and the text behind that line."""
     line = _SEP_LINE.match(text)
     return (line[1], text[line.end() :]) if line else (None, text)
 
 
 def find_delimiter(text: str, wanted: Collection[str], usual: str) -> str:
-    """The delimiter that makes columns of these names of a table's first line; the usual one where none does."""
+    """Finds the delimiter of a table.
+
+    Args:
+        text: The table.
+        wanted: Names of columns that its first line must hold.
+        usual: The delimiter that is tried first, and returned where none fits.
+    """
     head = text[: text.find("\n")] if "\n" in text else text
     for delimiter in dict.fromkeys((usual, *DELIMITERS)):
         try:

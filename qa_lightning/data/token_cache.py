@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = Mapping[str, NDArray[Any]]
+EntryColumns = Mapping[str, NDArray[Any]]
 """Columns by name."""
 
-Types = Mapping[str, np.dtype[Any]]
+ColumnTypes = Mapping[str, np.dtype[Any]]
 """The type of a value of each column."""
 
 CHECKSUMS = "checksums.json"
@@ -35,8 +35,8 @@ class DamagedEntryError(Exception):
     """An entry is not as it was written."""
 
 
-def read_entry(entry: Path, types: Types) -> dict[str, NDArray[Any]]:
-    """The columns of an entry, mapped into memory.
+def read_entry(entry: Path, types: ColumnTypes) -> dict[str, NDArray[Any]]:
+    """Memory-maps the columns of an entry.
 
     Args:
         entry: Its folder.
@@ -50,7 +50,7 @@ def read_entry(entry: Path, types: Types) -> dict[str, NDArray[Any]]:
         raise FileNotFoundError(entry)
     try:
         written = json.loads((entry / CHECKSUMS).read_text(encoding="utf-8"))
-        columns = {name: _map(entry / name, dtype) for name, dtype in types.items()}
+        columns = {name: _memory_map(entry / name, dtype) for name, dtype in types.items()}
     except (OSError, ValueError) as error:
         raise DamagedEntryError(f"{entry}: {error}") from error
     if written != {name: zlib.crc32(column.data) for name, column in columns.items()}:
@@ -58,7 +58,7 @@ def read_entry(entry: Path, types: Types) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def write_entry(entry: Path, types: Types, chunks: Iterable[Columns]) -> None:
+def write_entry(entry: Path, types: ColumnTypes, chunks: Iterable[EntryColumns]) -> None:
     """Writes columns as they come, the values of a chunk behind those of the one before.
 
     They are written under a name of their own, which is then changed; where another process was faster, its entry
@@ -74,7 +74,7 @@ def write_entry(entry: Path, types: Types, chunks: Iterable[Columns]) -> None:
     """
     checksums = dict.fromkeys(types, 0)
     with ExitStack() as stack:
-        unfinished = _workshop(entry.parent, stack)
+        unfinished = _make_unfinished_folder(entry.parent, stack)
         with ExitStack() as files:
             opened = {name: files.enter_context((unfinished / name).open("wb")) for name in types}
             for chunk in chunks:
@@ -97,7 +97,7 @@ def discard_entry(entry: Path) -> None:
     """
     with ExitStack() as stack, suppress(FileNotFoundError):
         # In one step, so that nobody finds half of it.
-        entry.rename(_workshop(entry.parent, stack) / entry.name)
+        entry.rename(_make_unfinished_folder(entry.parent, stack) / entry.name)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -110,8 +110,8 @@ def remove_leftovers(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _workshop(folder: Path, stack: ExitStack) -> Path:
-    """A new folder for unfinished files, locked and finally removed by the stack."""
+def _make_unfinished_folder(folder: Path, stack: ExitStack) -> Path:
+    """Makes a folder for unfinished files, which is locked, and removed when the stack is closed."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         unfinished = folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
@@ -132,7 +132,7 @@ def _open_folder(folder: Path, stack: ExitStack) -> int:
     return descriptor
 
 
-def _map(file: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _memory_map(file: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A file of raw values; ValueError where its size is not that of whole ones."""
     values, rest = divmod(file.stat().st_size, dtype.itemsize)
     if rest:

@@ -1,4 +1,4 @@
-"""Texts to token ids: each distinct text once, unpadded; where there is a cache, on disk and memory-mapped.
+"""Tokenises texts: each distinct text once, unpadded; where there is a cache, on disk and memory-mapped.
 
 What is kept is a few flat columns (ids, character offsets, how many tokens each text has), so that a window is a
 slice and nothing of it depends on ``max_length`` or ``doc_stride``. They are written as they come and never held
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from qa_lightning.data.offsets import add_marks, trim
+from qa_lightning.data.offsets import include_combining_marks, trim_whitespace
 from qa_lightning.data.token_cache import (
     DamagedEntryError,
     discard_entry,
@@ -33,7 +33,7 @@ from qa_lightning.data.token_cache import (
 )
 
 FORMAT = "4"
-"""Part of every cache key: a change of what is stored gets new entries."""
+"""Part of every cache key; raised when the stored format changes."""
 
 CHUNK = 250_000
 """Bytes of text encoded at a time: enough for all cores, little enough that the tokenizer's objects stay small."""
@@ -41,17 +41,17 @@ CHUNK = 250_000
 Texts = Any
 """A ``pa.StringArray``, or a ``pa.DictionaryArray`` of strings."""
 
-Columns = dict[str, NDArray[Any]]
+TokenColumns = dict[str, NDArray[Any]]
 """The tokens of some texts: how many each has (``lengths``), and the ``ids`` and ``offsets`` of all of them."""
 
-Stored = dict[str, np.dtype[Any]]
+StoredColumns = dict[str, np.dtype[Any]]
 """The columns of an entry of the cache, each of which is a file of raw values."""
 
-_IDS: Stored = {"lengths": np.dtype(np.int64), "ids": np.dtype(np.int32)}
-_TOKENS: Stored = _IDS | {"offsets": np.dtype((np.int32, 2))}
+_IDS: StoredColumns = {"lengths": np.dtype(np.int64), "ids": np.dtype(np.int32)}
+_TOKENS: StoredColumns = _IDS | {"offsets": np.dtype((np.int32, 2))}
 
 _TRIES = 2
-"""How often an entry is made at most, if another process or the disk goes on damaging it."""
+"""How often an entry is written at most, if it is damaged again by another process or the disk."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def plain_backend(tokenizer: Any) -> Any:
 
 
 def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None, raw_offsets: bool = False) -> Tokens:
-    """The tokens of each text by itself, without special tokens.
+    """Tokenises each text by itself, without special tokens.
 
     Args:
         texts: Distinct texts.
@@ -120,64 +120,83 @@ def tokenize(texts: Texts, backend: Any, cache_dir: Path | None = None, raw_offs
         raw_offsets: Whether offsets are those of the tokenizer, with white space and without dropped marks.
     """
 
-    def make(chunk: list[str]) -> Columns:
+    def make(chunk: list[str]) -> TokenColumns:
         encodings = backend.encode_batch(chunk, add_special_tokens=False)
-        return _columns([one.ids for one in encodings], [one.offsets for one in encodings], chunk, raw_offsets)
+        return _token_columns(
+            [encoding.ids for encoding in encodings], [encoding.offsets for encoding in encodings], chunk, raw_offsets
+        )
 
     kind = "texts, raw offsets" if raw_offsets else "texts"
-    return Tokens(**_cached(kind, [texts], make, _TOKENS, backend, cache_dir))
+    return Tokens(**_tokenize_cached(kind, [texts], make, _TOKENS, backend, cache_dir))
 
 
 def tokenize_ids(texts: Texts, backend: Any, cache_dir: Path | None = None) -> TokenIds:
-    """The same without offsets, a good part of the work, for texts that no answer is cut from."""
+    """Tokenises texts without offsets, which are much of the work, for texts that no answer is cut from.
 
-    def make(chunk: list[str]) -> Columns:
-        return _id_columns([one.ids for one in backend.encode_batch_fast(chunk, add_special_tokens=False)])
+    Args:
+        texts: Distinct texts.
+        backend: What `plain_backend` returned.
+        cache_dir: Where to keep them; None: in memory only.
+    """
 
-    return TokenIds(**_cached("texts", [texts], make, _IDS, backend, cache_dir))
+    def make(chunk: list[str]) -> TokenColumns:
+        return _id_columns([encoding.ids for encoding in backend.encode_batch_fast(chunk, add_special_tokens=False)])
+
+    return TokenIds(**_tokenize_cached("texts", [texts], make, _IDS, backend, cache_dir))
 
 
 def tokenize_pairs(
     questions: Texts, contexts: Texts, question_first: bool, backend: Any, cache_dir: Path | None = None
 ) -> tuple[TokenIds, Tokens]:
-    """The tokens of questions and contexts as they are when each pair is encoded together.
+    """Tokenises each question together with its context.
 
-    The slow, exact way, for tokenizers that treat a text differently when another stands beside it.
+    This is slow and exact, for tokenizers that treat a text differently when another stands beside it.
+
+    Args:
+        questions: The question of each pair.
+        contexts: The context of each pair.
+        question_first: Whether the question is the first of the two texts.
+        backend: What `plain_backend` returned.
+        cache_dir: Where to keep them; None: in memory only.
     """
     sides = (questions, contexts) if question_first else (contexts, questions)
 
-    def tokens(side: int, stored: Stored) -> Columns:
-        def make(*chunk: list[str]) -> Columns:
+    def tokens(side: int, stored: StoredColumns) -> TokenColumns:
+        def make(*chunk: list[str]) -> TokenColumns:
             ids, offsets = [], []
             for encoding in backend.encode_batch(list(zip(*chunk, strict=True))):
                 kept = [of == side for of in encoding.sequence_ids]
                 ids.append(list(compress(encoding.ids, kept)))
                 offsets.append(list(compress(encoding.offsets, kept)))
-            return _columns(ids, offsets, chunk[side])
+            return _token_columns(ids, offsets, chunk[side])
 
-        return _cached(f"side {side} of pairs", sides, make, stored, backend, cache_dir)
+        return _tokenize_cached(f"side {side} of pairs", sides, make, stored, backend, cache_dir)
 
     question, context = (0, 1) if question_first else (1, 0)
     return TokenIds(**tokens(question, _IDS)), Tokens(**tokens(context, _TOKENS))
 
 
-def blocks(sizes: Any, limit: int) -> Iterator[tuple[int, int]]:
-    """Cuts items of these sizes into runs of about ``limit``; only its first item can take a run above it.
+def split_into_blocks(sizes: Any, limit: int) -> Iterator[tuple[int, int]]:
+    """Splits items into blocks of about ``limit``; only the first item of a block can take it above that.
+
+    Args:
+        sizes: The size of each item.
+        limit: The size of a block.
 
     Returns:
-        The first item of each run and one past its last.
+        The first item of each block and one past its last.
     """
     run = np.cumsum(sizes, dtype=np.int64) // limit
     return pairwise(np.flatnonzero(np.diff(run, prepend=-1, append=-1)).tolist())
 
 
-def _chunks(columns: Sequence[Texts]) -> Iterator[list[list[str]]]:
+def _text_chunks(columns: Sequence[Texts]) -> Iterator[list[list[str]]]:
     """The texts of some rows after the other, column by column."""
-    for begin, end in blocks(sum(map(_sizes, columns)), CHUNK):
+    for begin, end in split_into_blocks(sum(map(_byte_sizes, columns)), CHUNK):
         yield [column[begin:end].to_pylist() for column in columns]
 
 
-def _sizes(texts: Texts) -> NDArray[np.int32]:
+def _byte_sizes(texts: Texts) -> NDArray[np.int32]:
     """Bytes of each text; int32 ``[texts]``."""
     if isinstance(texts, pa.DictionaryArray):
         return np.asarray(pc.binary_length(texts.dictionary))[texts.indices]
@@ -188,50 +207,59 @@ def _bounds(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
-def _id_columns(ids: Sequence[Sequence[int]]) -> Columns:
-    lengths = np.array([len(one) for one in ids], dtype=np.int64)
+def _id_columns(ids: Sequence[Sequence[int]]) -> TokenColumns:
+    lengths = np.array([len(text_ids) for text_ids in ids], dtype=np.int64)
     return {"lengths": lengths, "ids": np.fromiter(chain.from_iterable(ids), np.int32, lengths.sum())}
 
 
-def _columns(
+def _token_columns(
     ids: Sequence[Sequence[int]],
     offsets: Sequence[Sequence[tuple[int, int]]],
     texts: Sequence[str],
     raw_offsets: bool = False,
-) -> Columns:
+) -> TokenColumns:
     columns = _id_columns(ids)
     bounds = _bounds(columns["lengths"])
     characters = chain.from_iterable(chain.from_iterable(offsets))
     flat = np.fromiter(characters, np.int32, 2 * bounds[-1]).reshape(-1, 2)
-    return columns | {"offsets": flat if raw_offsets else add_marks(trim(flat, bounds, texts), bounds, texts)}
+    return columns | {
+        "offsets": flat if raw_offsets else include_combining_marks(trim_whitespace(flat, bounds, texts), bounds, texts)
+    }
 
 
-def _cached(
+def _tokenize_cached(
     kind: str,
     texts: Sequence[Texts],
-    make: Callable[..., Columns],
-    stored: Stored,
+    make: Callable[..., TokenColumns],
+    stored: StoredColumns,
     backend: Any,
     cache_dir: Path | None,
-) -> Columns:
+) -> TokenColumns:
     """The ``stored`` columns that ``make`` makes of the texts, with ``bounds`` in place of ``lengths``.
 
     With a folder, they are read from the entry of these texts and this tokenizer, made first where there is none or
     a damaged one. Where it cannot be kept, memory holds it.
     """
-    columns = _kept(kind, texts, make, stored, backend, cache_dir) if cache_dir is not None else None
+    columns = _read_or_write_entry(kind, texts, make, stored, backend, cache_dir) if cache_dir is not None else None
     if columns is None:
-        chunks = [make(*chunk) for chunk in _chunks(texts)]
-        columns = {name: np.concatenate([np.empty(0, stored[name]), *(one[name] for one in chunks)]) for name in stored}
+        chunks = [make(*chunk) for chunk in _text_chunks(texts)]
+        columns = {
+            name: np.concatenate([np.empty(0, stored[name]), *(chunk[name] for chunk in chunks)]) for name in stored
+        }
     return columns | {"bounds": _bounds(columns.pop("lengths"))}
 
 
-def _kept(
-    kind: str, texts: Sequence[Texts], make: Callable[..., Columns], stored: Stored, backend: Any, cache_dir: Path
-) -> Columns | None:
+def _read_or_write_entry(
+    kind: str,
+    texts: Sequence[Texts],
+    make: Callable[..., TokenColumns],
+    stored: StoredColumns,
+    backend: Any,
+    cache_dir: Path,
+) -> TokenColumns | None:
     """The columns from their entry in a folder; None where they cannot be kept there."""
     folder = cache_dir / "tokens"
-    entry = folder / _name(kind, texts, stored, backend)
+    entry = folder / _entry_name(kind, texts, stored, backend)
     remove_leftovers(folder)
     try:
         for _ in range(_TRIES):
@@ -240,17 +268,17 @@ def _kept(
             except FileNotFoundError:
                 pass
             except DamagedEntryError as error:
-                _say(f"{error}; it is made anew")
+                _log_once(f"{error}; it is made anew")
                 discard_entry(entry)
-            write_entry(entry, stored, (make(*chunk) for chunk in _chunks(texts)))
+            write_entry(entry, stored, (make(*chunk) for chunk in _text_chunks(texts)))
         return read_entry(entry, stored)
     except (OSError, DamagedEntryError) as error:
         reason = getattr(error, "strerror", None) or error
-        _say(f"{folder}: tokens cannot be kept there ({reason}); this run holds them in memory")
+        _log_once(f"{folder}: tokens cannot be kept there ({reason}); this run holds them in memory")
         return None
 
 
-def _name(kind: str, texts: Sequence[Texts], stored: Stored, backend: Any) -> str:
+def _entry_name(kind: str, texts: Sequence[Texts], stored: StoredColumns, backend: Any) -> str:
     """The name of the entry of these texts and this tokenizer."""
     import tokenizers
 
@@ -259,15 +287,15 @@ def _name(kind: str, texts: Sequence[Texts], stored: Stored, backend: Any) -> st
     for part in (*made_by, kind, *stored):
         digest.update(len(part.encode()).to_bytes(8, "little") + part.encode())
     for column in texts:
-        digest.update(len(column).to_bytes(8, "little") + _sizes(column).tobytes())
-    for chunk in _chunks(texts):
+        digest.update(len(column).to_bytes(8, "little") + _byte_sizes(column).tobytes())
+    for chunk in _text_chunks(texts):
         digest.update("".join(chain.from_iterable(chunk)).encode())
     return digest.hexdigest()
 
 
 @cache
-def _say(line: str) -> None:
-    """Says something once, on the first of several processes."""
+def _log_once(line: str) -> None:
+    """Logs a line once, on the first of several processes."""
     from lightning.pytorch.utilities import rank_zero_info
 
     rank_zero_info(line)

@@ -1,4 +1,4 @@
-"""The values of one row: is a text a text, which golds does an answers value state."""
+"""Checks and parses the values of one row: texts, flags and golds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from decimal import Decimal
 from itertools import compress
 from typing import Any
 
-from qa_lightning.data.cells import read_printed
+from qa_lightning.data.cells import parse_printed
 
-Golds = tuple[list[str], list[int | None]]
+RawGolds = tuple[list[str], list[int | None]]
+"""Gold texts of a question and their stated starts; None where none is stated."""
 
 FORMS = "{text: [...], answer_start: [...]}, a list of {text, answer_start}, one {text, answer_start}, or a text"
 
@@ -20,22 +21,22 @@ _FLAGS: dict[str | None, bool] = {
     **dict.fromkeys(("1", "1.0", "true"), True),
 }
 
-_MOST = 2**31
-"""Offsets are below it."""
+_OFFSET_LIMIT = 2**31
+"""Offsets are below this."""
 
 _WHOLE = re.compile(r"\s*[-+]?[0-9]{1,15}(?:\.0*)?\s*")
 
 
-PRINTED_NOTHING = frozenset({"nan", "none", "null", "<na>", "{}"})
-"""How programs write that there is no value where a text must stand, in lower case."""
+PRINTED_NULLS = frozenset({"nan", "none", "null", "<na>", "{}"})
+"""Words, in lower case, that programs print for a missing value."""
 
 
 class ShapeError(Exception):
-    """A value of the wrong shape, told so that it ends a sentence which names the row and the column."""
+    """A value of the wrong shape; the message is the end of a sentence that names the row and the column."""
 
 
 def describe(value: Any) -> str:
-    """What a wrong value is, in the words of an error message."""
+    """Describes a wrong value for an error message."""
     if value is None:
         return "null or missing"
     return {str: "a text", dict: "an object", list: "a list", bool: "a truth value"}.get(type(value), f"{value!r:.40}")
@@ -58,7 +59,7 @@ def is_missing(value: Any) -> bool:
 
 
 def parse_flag(value: Any) -> bool:
-    """A truth value of JSON, Arrow or CSV (``True``, ``1``, ``1.0``, empty); null is False.
+    """Parses a truth value of JSON, Arrow or CSV (``True``, ``1``, ``1.0``, empty); null is False.
 
     Raises:
         ShapeError: Where it is none of these.
@@ -73,13 +74,13 @@ def parse_flag(value: Any) -> bool:
     return flag
 
 
-def parse_golds(value: Any, beside: Any = None) -> Golds:
-    """The gold texts and their stated starts (None where none is stated); without golds, there is no answer.
+def parse_golds(value: Any, start_column: Any = None) -> RawGolds:
+    """Parses the gold texts and their stated starts (None where none is stated); without golds, there is no answer.
 
     Args:
         value: One of the forms of ``FORMS``, a list of plain texts too, or null. Texts that are null or blank are
             no golds.
-        beside: What a column of its own states as the starts, one or a list; taken where ``value`` states none.
+        start_column: The starts that a separate column states, one or a list; used where ``value`` states none.
 
     Raises:
         ShapeError: Saying what is wrong with the value.
@@ -94,9 +95,9 @@ def parse_golds(value: Any, beside: Any = None) -> Golds:
         return [], []
     if len(starts) != len(texts):
         raise ShapeError(f"as many answer_start ({len(starts)}) as text ({len(texts)}) are needed")
-    starts = [start if type(start) is int and -1 <= start < _MOST else _whole_number(start) for start in starts]
-    if beside is not None and any(golds) and all(start is None for start in starts):
-        starts = _starts_beside(beside, len(texts))
+    starts = [start if type(start) is int and -1 <= start < _OFFSET_LIMIT else _whole_number(start) for start in starts]
+    if start_column is not None and any(golds) and all(start is None for start in starts):
+        starts = _starts_from_column(start_column, len(texts))
     starts = [None if start is not None and start < 0 else start for start in starts]
     if all(golds):
         return texts, starts
@@ -146,13 +147,13 @@ def _texts_and_starts(value: Any) -> tuple[list[Any], Any]:
     raise ShapeError(describe(value))
 
 
-def _prints_nothing(text: str) -> bool:
-    return text.strip().lower() in PRINTED_NOTHING
+def _is_printed_null_word(text: str) -> bool:
+    return text.strip().lower() in PRINTED_NULLS
 
 
-def is_printed_nothing(texts: list[str], starts: list[int | None], context: str) -> bool:
+def is_printed_null(texts: list[str], starts: list[int | None], context: str) -> bool:
     """Whether the only gold is a missing value that a program printed (``nan``, ``None``), not words of the context."""
-    return len(texts) == 1 and starts == [None] and _prints_nothing(texts[0]) and texts[0] not in context
+    return len(texts) == 1 and starts == [None] and _is_printed_null_word(texts[0]) and texts[0] not in context
 
 
 def lists_answers(value: Any) -> bool:
@@ -164,11 +165,11 @@ def lists_answers(value: Any) -> bool:
     return len(value) > 0 if isinstance(value, list) else isinstance(value, str) and bool(value.strip())
 
 
-def _starts_beside(value: Any, count: int) -> list[int | None]:
-    """The starts that a column of its own states for so many texts."""
+def _starts_from_column(value: Any, count: int) -> list[int | None]:
+    """The starts that a separate column states for ``count`` texts."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = read_printed(value)
+            value = parse_printed(value)
         except (ValueError, RecursionError):
             raise ShapeError(f"answer_start is {value!r:.40}, not a whole number") from None
     starts = value if isinstance(value, list) else [value]
@@ -181,26 +182,26 @@ def _starts_beside(value: Any, count: int) -> list[int | None]:
 
 def _whole_number(value: Any) -> int | None:
     """A number that is whole, however it is written (``32``, ``32.0``, ``"32"``); None where there is none."""
-    if is_missing(value) or (isinstance(value, str) and (not value.strip() or _prints_nothing(value))):
+    if is_missing(value) or (isinstance(value, str) and (not value.strip() or _is_printed_null_word(value))):
         return None
     number = None
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         number = int(value.partition(".")[0])
     elif isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value % 1 == 0:
         number = int(value)
-    if number is None or not -_MOST <= number < _MOST:
+    if number is None or not -_OFFSET_LIMIT <= number < _OFFSET_LIMIT:
         shown = f"{value!r:.40}" if isinstance(value, str) else describe(value)
         raise ShapeError(f"answer_start is {shown}, not a whole number")
     return number
 
 
 def parse_cell(cell: str) -> Any:
-    """The answers in a CSV cell: one of ``FORMS`` as JSON or as Python and NumPy print it, else the text as it is.
+    """Parses the answers in a CSV cell: one of ``FORMS`` as JSON or as Python and NumPy print it, else a text.
 
     A bracket alone makes no list of an answer: ``[1]`` and ``{x}`` stay plain text.
     """
     if cell.lstrip().startswith(("{", "[")) and cell.strip() != "{}":
-        for read in (json.loads, read_printed):
+        for read in (json.loads, parse_printed):
             try:
                 value = read(cell)
                 parse_golds(value)

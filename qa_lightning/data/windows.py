@@ -1,4 +1,4 @@
-"""Windows over tokenised contexts, and which tokens cover the gold answers: arithmetic on whole columns."""
+"""Cuts tokenised contexts into windows, and locates the tokens that cover gold answers: arithmetic on whole columns."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.data.tokens import Tokens, blocks
-
-Ints = NDArray[np.integer]
+from qa_lightning.data.tokens import Tokens, split_into_blocks
+from qa_lightning.utils.arrays import IntArray
 
 BLOCK = 1 << 18
-"""Tokens among which golds are located at a time."""
+"""Tokens of the contexts whose golds are located at a time."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Golds:
+class GoldSpans:
     """Token spans of the gold answers of many examples, one after the other.
 
     Attributes:
@@ -52,19 +51,21 @@ class Golds:
     bounds: NDArray[np.int64]
 
     @classmethod
-    def none(cls, examples: int) -> Golds:
-        """The golds of examples that have none."""
+    def none(cls, examples: int) -> GoldSpans:
+        """Makes the golds of examples that have none."""
         nothing = np.zeros(0, dtype=np.int32)
         return cls(nothing, nothing, np.zeros(examples + 1, dtype=np.int64))
 
 
-def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_stride: int, special: int) -> Windows:
+def cut_windows(
+    context_lengths: IntArray, question_lengths: IntArray, *, max_length: int, doc_stride: int, special: int
+) -> Windows:
     """Cuts every example into windows as ``truncation="only_second"`` with ``stride`` does, from the left.
 
     Args:
         context_lengths: Tokens of each example's context; ``[examples]``.
         question_lengths: Tokens of its question, cut ones as cut; ``[examples]``.
-        max_length: Tokens of a window at most.
+        max_length: Most tokens of a window.
         doc_stride: Context tokens that neighbouring windows share.
         special: Special tokens of a window.
     """
@@ -73,20 +74,20 @@ def cut(context_lengths: Ints, question_lengths: Ints, *, max_length: int, doc_s
     rest = np.maximum(np.asarray(context_lengths, dtype=np.int64) - room, 0)
     count = 1 + -(-rest // step)
     example = np.repeat(np.arange(len(count)), count)
-    first = ranges(count) * step[example]
+    first = concatenated_ranges(count) * step[example]
     last = np.minimum(first + room[example], np.asarray(context_lengths)[example])
     return Windows(example.astype(np.int32), first.astype(np.int32), last.astype(np.int32))
 
 
-def locate(
-    starts: Ints,
-    ends: Ints,
-    contexts: Ints,
+def locate_golds(
+    starts: IntArray,
+    ends: IntArray,
+    contexts: IntArray,
     bounds: NDArray[np.int64],
     tokens: Tokens,
-    context_characters: Ints,
-) -> Golds:
-    """The tokens that cover gold answers.
+    context_characters: IntArray,
+) -> GoldSpans:
+    """Locates the tokens that cover gold answers.
 
     Args:
         starts: First character of each gold; ``[golds]``.
@@ -104,24 +105,26 @@ def locate(
     covering = np.empty((len(starts), 2), dtype=np.int32)
     order = np.argsort(contexts, kind="stable")
     # Some contexts at a time, so that no column is as long as all tokens.
-    for begin, end in blocks(tokens.lengths, BLOCK):
+    for begin, end in split_into_blocks(tokens.lengths, BLOCK):
         golds = order[slice(*np.searchsorted(contexts, (begin, end), sorter=order))]
         spans = np.stack([starts[golds], ends[golds]], axis=1)
         at = tokens.bounds[begin : end + 1]
         offsets = tokens.offsets[at[0] : at[-1]]
-        covering[golds] = _cover(spans, contexts[golds] - begin, offsets, at - at[0], context_characters[begin:end])
+        covering[golds] = _covering_tokens(
+            spans, contexts[golds] - begin, offsets, at - at[0], context_characters[begin:end]
+        )
     first, last = covering.T
     covered = first <= last
     kept = np.concatenate([[0], np.cumsum(covered)])
-    return Golds(first[covered], last[covered], kept[bounds])
+    return GoldSpans(first[covered], last[covered], kept[bounds])
 
 
-def _cover(
-    spans: Ints, contexts: Ints, offsets: NDArray[np.int32], bounds: NDArray[np.int64], characters: Ints
+def _covering_tokens(
+    spans: IntArray, contexts: IntArray, offsets: NDArray[np.int32], bounds: NDArray[np.int64], characters: IntArray
 ) -> NDArray[np.int64]:
-    """First and last of the tokens that cover each span, counted in its context; ``[spans, 2]``.
+    """The first and last token that cover each span, counted in its context; ``[spans, 2]``.
 
-    The first is above the last where no token does. Contexts are told by their tokens' offsets and bounds, and by
+    The first is above the last where no token does. Contexts are given by their tokens' offsets and bounds, and by
     how many characters they have.
     """
     # Placing the contexts one behind the other, a character apart, makes one sorted column of all tokens'
@@ -138,7 +141,9 @@ def _cover(
     return np.stack([token[after + 1], token[before]], axis=1) - bounds[contexts, None]
 
 
-def window_gold_pairs(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def window_gold_pairs(
+    windows: Windows, golds: GoldSpans
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Pairs each window with each gold of its example.
 
     Returns:
@@ -147,21 +152,23 @@ def window_gold_pairs(windows: Windows, golds: Golds) -> tuple[NDArray[np.int64]
     """
     per_window = np.diff(golds.bounds)[windows.example]
     window = np.repeat(np.arange(len(windows)), per_window)
-    gold = ranges(per_window) + golds.bounds[windows.example][window]
+    gold = concatenated_ranges(per_window) + golds.bounds[windows.example][window]
     whole = (golds.first[gold] >= windows.first[window]) & (golds.last[gold] < windows.last[window])
     return window, gold, whole
 
 
-def held(windows: Windows, golds: Golds) -> NDArray[np.bool_]:
-    """Whether any window of an example holds any of its golds whole; bool ``[examples]``."""
+def has_whole_gold(windows: Windows, golds: GoldSpans) -> NDArray[np.bool_]:
+    """Whether an example has a gold that one of its windows holds whole; bool ``[examples]``."""
     window, _, whole = window_gold_pairs(windows, golds)
     found = np.zeros(len(golds.bounds) - 1, dtype=bool)
     found[windows.example[window[whole]]] = True
     return found
 
 
-def hold_more(windows: Windows, golds: Golds, context_lengths: Ints, rooms: Ints) -> tuple[Windows, NDArray[np.int64]]:
-    """Adds a window to each example none of whose golds is held whole, around the first gold that fits into one.
+def add_gold_windows(
+    windows: Windows, golds: GoldSpans, context_lengths: IntArray, rooms: IntArray
+) -> tuple[Windows, NDArray[np.int64]]:
+    """Adds a window, around the first gold that fits, to each example none of whose golds is whole in a window.
 
     Such a gold lies across the border of two windows, each of which would be trained as having no answer.
 
@@ -174,7 +181,7 @@ def hold_more(windows: Windows, golds: Golds, context_lengths: Ints, rooms: Ints
     Returns:
         The windows, those of an example in the order of its text, and the examples that have one more.
     """
-    lacking = ~held(windows, golds)
+    lacking = ~has_whole_gold(windows, golds)
     example = np.repeat(np.arange(len(lacking)), np.diff(golds.bounds))
     length = golds.last - golds.first + 1
     gold = np.flatnonzero(lacking[example] & (length <= np.asarray(rooms)[example]))
@@ -189,7 +196,7 @@ def hold_more(windows: Windows, golds: Golds, context_lengths: Ints, rooms: Ints
     return (Windows(joined.example[order], joined.first[order], joined.last[order]) if len(added) else windows), added
 
 
-def ranges(counts: Ints) -> NDArray[np.int64]:
+def concatenated_ranges(counts: IntArray) -> NDArray[np.int64]:
     """``0, 1, … counts[0] - 1, 0, 1, … counts[1] - 1, …``; int64 ``[sum of counts]``."""
     counts = np.asarray(counts, dtype=np.int64)
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -1,4 +1,4 @@
-"""The words that tokens belong to."""
+"""Finds the words that tokens belong to."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _border() -> Any:
     return regex.compile(r"\b", regex.WORD | regex.VERSION1)
 
 
-def whole_words(texts: Sequence[str], tokens: Tokens, most_tokens: int) -> NDArray[np.int32]:
-    """The words of texts, by the word boundaries of Unicode (UAX #29), whatever the tokenizer takes for a word.
+def unicode_word_spans(texts: Sequence[str], tokens: Tokens, most_tokens: int) -> NDArray[np.int32]:
+    """Finds words by the word boundaries of Unicode (UAX #29), whatever the tokenizer takes for a word.
 
     Where no white space stands between words, as in Chinese, Japanese or Thai, a word is a character or a short run
     of them; what stands between words, such as a full stop, is one by itself.
@@ -49,8 +49,8 @@ def whole_words(texts: Sequence[str], tokens: Tokens, most_tokens: int) -> NDArr
     return words
 
 
-def tokenizer_words(backend: Any, texts: Sequence[str], tokens: Tokens) -> NDArray[np.int32]:
-    """The words of texts as the tokenizer splits them before it makes tokens; for some, a text is one word.
+def tokenizer_word_spans(backend: Any, texts: Sequence[str], tokens: Tokens) -> NDArray[np.int32]:
+    """Finds words as the tokenizer splits texts before it makes tokens; for some tokenizers, a text is one word.
 
     Args:
         backend: What `tokens.plain_backend` returned.
@@ -58,7 +58,7 @@ def tokenizer_words(backend: Any, texts: Sequence[str], tokens: Tokens) -> NDArr
         tokens: Their tokens.
 
     Returns:
-        As `whole_words`; a token that is part of no word has its own offsets.
+        As `unicode_word_spans`; a token that is part of no word has its own offsets.
     """
     words = tokens.offsets.copy()
     for number, encoding in enumerate(backend.encode_batch(list(texts), add_special_tokens=False)):
@@ -67,8 +67,8 @@ def tokenizer_words(backend: Any, texts: Sequence[str], tokens: Tokens) -> NDArr
         if len(ids) != len(own):
             continue  # with another text beside it, this one has other tokens
         inside = np.flatnonzero((ids >= 0) & (own[:, 0] < own[:, 1]))
-        _, first, of = np.unique(ids[inside], return_index=True, return_inverse=True)
+        _, first, word = np.unique(ids[inside], return_index=True, return_inverse=True)
         ends = np.zeros(len(first), dtype=own.dtype)
-        np.maximum.at(ends, of, own[inside, 1])
-        own[inside] = np.stack([own[inside][first, 0][of], ends[of]], axis=1)
+        np.maximum.at(ends, word, own[inside, 1])
+        own[inside] = np.stack([own[inside][first, 0][word], ends[word]], axis=1)
     return words

@@ -1,4 +1,4 @@
-"""From the spans of windows to one prediction for each question: merging, the null rule, probabilities."""
+"""Merges the spans of windows into one prediction for each question: the null rule and probabilities."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qa_lightning.decoding.ranking import Floats, Ints, Rows, rank_spans
-from qa_lightning.records import ANSWER, Answers, Prediction, Question
+from qa_lightning.decoding.ranking import rank_spans
+from qa_lightning.records import ANSWER, AnswerRows, Answers, Prediction, Question
+from qa_lightning.utils.arrays import FloatArray, IntArray
 
 _FINITE = torch.finfo(torch.float32)
 # The null odds of a question that nothing answers: finite, since JSON knows no infinity.
-_SUREST = _FINITE.max
+_HIGHEST_NULL_ODDS = _FINITE.max
 
 
 class AnswerCollector:
-    """Gathers windows batch by batch, and gives a question's prediction once all its windows were seen.
+    """Collects windows batch by batch, and returns a question's prediction once all its windows were added.
 
     Args:
         null_allowed: Whether a question may be left unanswered.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
     """
 
     def __init__(self, null_allowed: bool, null_score_diff_threshold: float) -> None:
         self.null_allowed = null_allowed
         self.null_score_diff_threshold = null_score_diff_threshold
-        self._waiting: dict[int, Rows] = {}
+        self._waiting: dict[int, AnswerRows] = {}
 
-    def add(self, questions: Sequence[Question], windows: Rows) -> list[Prediction]:
-        """Takes the windows of one batch.
+    def add(self, questions: Sequence[Question], windows: AnswerRows) -> list[Prediction]:
+        """Adds the windows of one batch.
 
         Args:
-            questions: The question of each window; questions are told apart by ``row``.
-            windows: What `window_answers` returned, in the host's memory, by `as_rows`; `ANSWER`
+            questions: The question of each window; questions are identified by ``row``.
+            windows: What `window_answers` returned, in the host's memory, by `to_answer_rows`; `ANSWER`
                 ``[batch, n_best_size + 1]``.
 
         Returns:
             The predictions of the questions whose last window is in this batch. A question that lacks a
             window, as in a limited or interrupted validation, has none.
         """
-        here: dict[int, list[int]] = {}
+        places_of_row: dict[int, list[int]] = {}
         for place, question in enumerate(questions):
-            here.setdefault(question.row, []).append(place)
+            places_of_row.setdefault(question.row, []).append(place)
         answered: list[Question] = []
         complete: list[int] = []
-        of_window: list[int] = []
-        for row, places in here.items():
+        question_of_window: list[int] = []
+        for row, places in places_of_row.items():
             question = questions[places[0]]
             if len(places) < question.windows:
                 seen = np.concatenate([self._waiting.pop(row, windows[:0]), windows[places]], dtype=ANSWER)
@@ -57,14 +58,14 @@ class AnswerCollector:
                 places = [*range(len(windows), len(windows) + len(seen))]
                 windows = np.concatenate([windows, seen], dtype=ANSWER)
             complete += places
-            of_window += [len(answered)] * len(places)
+            question_of_window += [len(answered)] * len(places)
             answered.append(question)
         if not answered:
             return []
         return answer_questions(
             answered,
             windows[complete],
-            np.array(of_window),
+            np.array(question_of_window),
             null_allowed=self.null_allowed,
             null_score_diff_threshold=self.null_score_diff_threshold,
         )
@@ -78,7 +79,7 @@ def window_answers(
     null_start_logits: Tensor,
     null_end_logits: Tensor,
 ) -> Tensor:
-    """The answers of windows as one tensor, so that they leave a GPU in one copy; on any device.
+    """Packs the answers of windows into one tensor, so that they leave a GPU in one copy; on any device.
 
     Args:
         char_starts: First characters of the spans; int64 ``[batch, n_best_size]``.
@@ -99,11 +100,11 @@ def window_answers(
     return torch.cat([spans, logits.contiguous().view(torch.int32)], dim=-1)
 
 
-def as_rows(windows: Tensor) -> Rows:
-    """What `window_answers` returned, as `ANSWER` ``[batch, n_best_size + 1]``, with probabilities of zero.
+def to_answer_rows(windows: Tensor) -> AnswerRows:
+    """Unpacks answers into rows of `ANSWER` ``[batch, n_best_size + 1]``, with probabilities of zero.
 
     Args:
-        windows: On the CPU; int32 ``[batch, n_best_size + 1, 4]``.
+        windows: What `window_answers` returned, on the CPU; int32 ``[batch, n_best_size + 1, 4]``.
     """
     rows = np.zeros(windows.shape[:2], dtype=ANSWER)
     columns = windows.numpy()
@@ -114,13 +115,13 @@ def as_rows(windows: Tensor) -> Rows:
 
 def answer_questions(
     questions: Sequence[Question],
-    windows: Rows,
-    of_window: Ints,
+    windows: AnswerRows,
+    question_of_window: IntArray,
     *,
     null_allowed: bool,
     null_score_diff_threshold: float,
 ) -> list[Prediction]:
-    """What all windows of each question say together; the order of the windows does not matter.
+    """Answers questions from all windows of each; the order of the windows does not matter.
 
     Of a span that several windows found, the higher score counts. Answers with the same score are ordered by
     their start, then by their end. Spans without a character are not answers. The null answer scores the
@@ -135,9 +136,9 @@ def answer_questions(
         questions: The questions.
         windows: The spans of each window, of which those with infinite logits are padding, and as the last its
             null answer, whose logits are finite; `ANSWER` ``[windows, n_best_size + 1]``.
-        of_window: The index of each window's question, which has at least one; ``[windows]``.
+        question_of_window: The index of each window's question, which has at least one; ``[windows]``.
         null_allowed: Whether a question may be left unanswered. If not, the null answers are not used.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
 
     Returns:
         The predictions. Where nothing but null can be said, null is predicted and ``null_odds`` is the largest
@@ -146,17 +147,17 @@ def answer_questions(
     """
     with np.errstate(invalid="ignore"):  # opposite infinities
         sums = windows["start_logit"].astype(np.float64) + windows["end_logit"]
-    answers, scores, counts = rank_spans(len(questions), windows[:, :-1], sums[:, :-1], of_window)
+    answers, scores, counts = rank_spans(len(questions), windows[:, :-1], sums[:, :-1], question_of_window)
     starts, ends = answers["start"][:, 0].tolist(), answers["end"][:, 0].tolist()
     says_null = counts == 0
     null_odds: Sequence[float | None] = [None] * len(questions)
     if null_allowed:
-        lowest = _lowest(windows[:, -1], sums[:, -1], of_window)
+        lowest = _lowest_null(windows[:, -1], sums[:, -1], question_of_window)
         null_scores = sums[lowest, -1]
-        odds = np.where(says_null, _SUREST, null_scores - scores[:, 0])
+        odds = np.where(says_null, _HIGHEST_NULL_ODDS, null_scores - scores[:, 0])
         says_null |= odds > null_score_diff_threshold
         null_odds = odds.tolist()
-        answers, scores, counts = _with_null(answers, scores, counts, windows[lowest, -1], null_scores)
+        answers, scores, counts = _insert_null(answers, scores, counts, windows[lowest, -1], null_scores)
     answers["probability"] = _softmax(scores)
     found = zip(questions, says_null.tolist(), starts, ends, answers, counts.tolist(), null_odds, strict=True)
     return [
@@ -165,16 +166,16 @@ def answer_questions(
     ]
 
 
-def _lowest(nulls: Rows, scores: Floats, of_window: Ints) -> Ints:
-    """Of each question the window whose null answer scores lowest; ``[questions]``."""
-    order = np.lexsort((nulls["end_logit"], nulls["start_logit"], scores, of_window))
-    return order[np.append(True, np.diff(of_window[order]) > 0)[: len(order)]]
+def _lowest_null(nulls: AnswerRows, scores: FloatArray, question_of_window: IntArray) -> IntArray:
+    """The window of each question whose null answer scores lowest; ``[questions]``."""
+    order = np.lexsort((nulls["end_logit"], nulls["start_logit"], scores, question_of_window))
+    return order[np.append(True, np.diff(question_of_window[order]) > 0)[: len(order)]]
 
 
-def _with_null(
-    spans: Rows, scores: Floats, counts: Ints, nulls: Rows, null_scores: Floats
-) -> tuple[Rows, Floats, Ints]:
-    """The answers of each question with null among them.
+def _insert_null(
+    spans: AnswerRows, scores: FloatArray, counts: IntArray, nulls: AnswerRows, null_scores: FloatArray
+) -> tuple[AnswerRows, FloatArray, IntArray]:
+    """Inserts null among the answers of each question.
 
     Args:
         spans: The others, best first; ``[questions, n_best_size]``.
@@ -197,8 +198,8 @@ def _with_null(
     return answers, values, counts + 1
 
 
-def _softmax(scores: Floats) -> Floats:
-    """The softmax of each row; of one that holds nothing but minus infinity, zeros."""
+def _softmax(scores: FloatArray) -> FloatArray:
+    """The softmax of each row; zeros for a row that holds nothing but minus infinity."""
     weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=np.finfo(np.float64).min))
     # The highest score has a weight of 1.
     return weights / weights.sum(axis=1, keepdims=True).clip(min=1.0)

@@ -1,4 +1,4 @@
-"""From the logits of batches to predictions."""
+"""Decodes the logits of batches into predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
+from qa_lightning.decoding.answers import AnswerCollector, to_answer_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
 from qa_lightning.decoding.word_logits import word_logits
 from qa_lightning.records import Batch, Prediction, Question
@@ -18,10 +18,10 @@ class Decoder:
     """Answers questions, each as soon as all of its windows were seen.
 
     Args:
-        n_best_size: Answers that are kept of each question.
-        max_answer_length: Tokens of an answer at most.
+        n_best_size: Number of answers kept for each question.
+        max_answer_length: Most tokens of an answer.
         null_allowed: Whether a question may be left unanswered.
-        null_score_diff_threshold: By how much null must lead to be predicted.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Decoder:
         self._collector = AnswerCollector(null_allowed, null_score_diff_threshold)
 
     def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
-        """The predictions of the questions whose last window is in this batch.
+        """Predicts the answers to the questions whose last window is in this batch.
 
         Args:
             batch: Windows with offsets and questions; where it has words, answers are made of whole words.
@@ -42,7 +42,13 @@ class Decoder:
         return self.finish(self.begin(batch, start_logits, end_logits))
 
     def begin(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> PendingAnswers:
-        """Begins to answer a batch, as `answer` does: finds its spans on the device, and waits for nothing."""
+        """Starts to answer a batch: finds its spans on the device, without waiting for the result.
+
+        Args:
+            batch: As in `answer`.
+            start_logits: As in `answer`.
+            end_logits: As in `answer`.
+        """
         if not batch.questions:
             return PendingAnswers([], None)
         null = null_logits(start_logits, end_logits, batch.null_position)
@@ -53,14 +59,14 @@ class Decoder:
         return PendingAnswers(batch.questions, HostCopy(windows))
 
     def finish(self, pending: PendingAnswers) -> list[Prediction]:
-        """The predictions that `answer` gives for a batch that was begun; batches are finished in their order."""
+        """Returns the predictions for a batch that `begin` started; batches are finished in their order."""
         if pending.windows is None:
             return []
-        return self._collector.add(pending.questions, as_rows(pending.windows.wait()))
+        return self._collector.add(pending.questions, to_answer_rows(pending.windows.wait()))
 
 
 class PendingAnswers(NamedTuple):
-    """A batch whose answers are on their way from the device.
+    """A batch whose answers are being copied from the device.
 
     Attributes:
         questions: The question of each window.
@@ -72,7 +78,7 @@ class PendingAnswers(NamedTuple):
 
 
 def answer_logits(batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The logits and the characters of the tokens that answers are made of: of whole words where the batch tells them.
+    """The logits and character spans that answers are made of: those of whole words where the batch has words.
 
     Args:
         batch: Windows with offsets.

@@ -1,21 +1,19 @@
-"""The best answers with different texts, where a context repeats itself so often that the best spans tell few."""
+"""Finds the best answers with distinct texts, where the best spans of a repetitive context have few of them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.decoding.ranking import Ints, Rows
-from qa_lightning.records import ANSWER
-
-Floats = NDArray[np.float32]
+from qa_lightning.records import ANSWER, AnswerRows
+from qa_lightning.utils.arrays import Float32Array, IntArray
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse among 64-bit numbers
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 
 
-class TextNumbers:
-    """Numbers for the texts of spans of one context: the same for equal texts, whatever their case.
+class TextHashes:
+    """Hashes of the texts of spans of one context, equal for texts that differ in case only.
 
     They are polynomial hashes (Karp and Rabin, 1987) modulo 2⁶⁴, of which a sum over a prefix gives that of any span.
 
@@ -33,24 +31,29 @@ class TextNumbers:
         )
         self._sums = np.concatenate([[np.uint64(0)], np.cumsum(codes * powers[:-1])])
 
-    def __call__(self, starts: Ints, ends: Ints) -> NDArray[np.uint64]:
-        """The numbers of spans of characters, ends exclusive."""
+    def __call__(self, starts: IntArray, ends: IntArray) -> NDArray[np.uint64]:
+        """Hashes spans of characters, ends exclusive; uint64 ``[spans]``."""
         return (self._sums[ends] - self._sums[starts]) * self._undo[starts]
 
 
-def best_texts(
-    start_logits: Floats, end_logits: Floats, offsets: Ints, k: int, max_answer_length: int, numbers: TextNumbers
-) -> Rows:
-    """The best span of each of the k best texts of one window, over all valid spans, best first.
+def best_distinct_texts(
+    start_logits: Float32Array,
+    end_logits: Float32Array,
+    offsets: IntArray,
+    k: int,
+    max_answer_length: int,
+    hashes: TextHashes,
+) -> AnswerRows:
+    """Finds the best span of each of the k best texts of one window, over all valid spans, best first.
 
     Args:
         start_logits: Scores of each token as the first, of which those that are not finite start no answer;
             ``[length]``.
         end_logits: Scores of each token as the last, likewise; ``[length]``.
         offsets: Characters that each token covers, end exclusive; ``[length, 2]``.
-        k: How many.
-        max_answer_length: Tokens of an answer at most.
-        numbers: What tells the texts of the context apart.
+        k: Number of texts.
+        max_answer_length: Most tokens of an answer.
+        hashes: Hashes of the texts of the context.
 
     Returns:
         `ANSWER` ``[at most k]``, without probabilities.
@@ -63,18 +66,18 @@ def best_texts(
     spans = np.zeros(len(first), dtype=ANSWER)
     spans["start"], spans["end"] = offsets[first, 0], offsets[last, 1]
     spans["start_logit"], spans["end_logit"] = start_logits[first], end_logits[last]
-    return top_k_distinct(spans[np.isfinite(end_logits[last]) & (spans["start"] < spans["end"])], k, numbers)
+    return top_k_distinct(spans[np.isfinite(end_logits[last]) & (spans["start"] < spans["end"])], k, hashes)
 
 
-def top_k_distinct(spans: Rows, k: int, numbers: TextNumbers) -> Rows:
-    """The best k of spans, best first, of those with equal texts the first.
+def top_k_distinct(spans: AnswerRows, k: int, hashes: TextHashes) -> AnswerRows:
+    """Selects the k best spans with distinct texts, best first.
 
     Args:
         spans: `ANSWER` ``[spans]``.
         k: How many.
-        numbers: What tells the texts of the context apart.
+        hashes: Hashes of the texts of the context.
     """
     scores = spans["start_logit"].astype(np.float64) + spans["end_logit"]
     ordered = spans[np.lexsort((spans["end"], spans["start"], -scores))]
-    _, first = np.unique(numbers(ordered["start"], ordered["end"]), return_index=True)
+    _, first = np.unique(hashes(ordered["start"], ordered["end"]), return_index=True)
     return ordered[np.sort(first)[:k]]

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qa_lightning.records import Batch, Found, Question
+from qa_lightning.records import AnswerDict, Batch, Question
 
 
 class LegacyPrediction(NamedTuple):
     """The answers to a question, best first."""
 
     question: Question
-    answers: list[Found]
+    answers: list[AnswerDict]
 
 
 class _Window(NamedTuple):
@@ -36,8 +36,8 @@ class LegacyDecoder:
     """Answers questions, each as soon as all of its windows were seen.
 
     Args:
-        top_k: Answers to each question at most.
-        max_answer_len: Tokens of an answer at most, before it is widened to words.
+        top_k: Most answers to each question.
+        max_answer_len: Most tokens of an answer, before it is widened to words.
         null_allowed: Whether "no answer" is among the answers.
     """
 
@@ -51,7 +51,7 @@ class LegacyDecoder:
         """The answers to the questions whose last window is in this batch, best first.
 
         Args:
-            batch: Windows with offsets and questions; where it tells words, answers are widened to them.
+            batch: Windows with offsets and questions; where it has words, answers are widened to them.
             start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
             end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
         """
@@ -69,20 +69,20 @@ class LegacyDecoder:
             if len(seen) == question.windows:
                 windows = self._waiting.pop(question.row)
                 answered.append(
-                    LegacyPrediction(question, self._merge(question.context, windows, batch.words is not None))
+                    LegacyPrediction(question, self._merge_windows(question.context, windows, batch.words is not None))
                 )
         return answered
 
-    def _merge(self, context: str, windows: list[_Window], aligned: bool) -> list[Found]:
+    def _merge_windows(self, context: str, windows: list[_Window], aligned: bool) -> list[AnswerDict]:
         """The answers of all windows; the scores of equal texts are summed, which may exceed 1."""
         candidates = 2 * self.top_k + 10 if aligned else self.top_k
         null_score = 1_000_000.0
-        found: dict[str, Found] = {}
+        found: dict[str, AnswerDict] = {}
         for window in windows:
-            starts, ends, scores, null = _spans(window, candidates, self.max_answer_len)
+            starts, ends, scores, null = _best_spans(window, candidates, self.max_answer_len)
             null_score = min(null_score, null)
             for start, end, score in zip(starts.tolist(), ends.tolist(), scores.tolist(), strict=True):
-                first, last = _characters(window, start, end)
+                first, last = _span_characters(window, start, end)
                 text = context[first:last]
                 if text.lower() in found:
                     found[text.lower()]["score"] += score
@@ -91,12 +91,14 @@ class LegacyDecoder:
         answers = list(found.values())
         if self.null_allowed:
             answers.append({"score": null_score, "start": 0, "end": 0, "answer": ""})
-        return sorted(answers, key=lambda one: one["score"], reverse=True)[: self.top_k]
+        return sorted(answers, key=lambda answer: answer["score"], reverse=True)[: self.top_k]
 
 
-def _spans(window: _Window, candidates: int, max_answer_len: int) -> tuple[Any, Any, Any, float]:
+def _best_spans(window: _Window, candidates: int, max_answer_len: int) -> tuple[Any, Any, Any, float]:
     """The best spans of a window by the product of two softmaxes, their scores, and the score of null."""
-    start, end = (_softmax(np.where(window.allowed, one, np.float32(-10_000))) for one in (window.start, window.end))
+    start, end = (
+        _softmax(np.where(window.allowed, logits, np.float32(-10_000))) for logits in (window.start, window.end)
+    )
     null = float(start[0] * end[0])
     start[0] = end[0] = 0.0
     # All pairs of a start and an end, zero where they make no span. What scores zero is among the best where there
@@ -119,11 +121,11 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights / weights.sum()
 
 
-def _characters(window: _Window, start: int, end: int) -> tuple[int, int]:
-    """The characters from the word of a token to that of another, as far as the window holds these."""
+def _span_characters(window: _Window, start: int, end: int) -> tuple[int, int]:
+    """The characters from the word of one token to that of another, as far as the window holds these."""
     offsets = window.offsets
     covering = offsets[:, 0] < offsets[:, 1]
     if covering[start] and covering[end]:
-        held = offsets[covering]
-        return int(max(window.words[start, 0], held[0, 0])), int(min(window.words[end, 1], held[-1, 1]))
+        in_window = offsets[covering]
+        return int(max(window.words[start, 0], in_window[0, 0])), int(min(window.words[end, 1], in_window[-1, 1]))
     return int(offsets[start, 0]), int(offsets[end, 1])

@@ -1,4 +1,4 @@
-"""The best spans of windows, from their logits; on any device, for a whole batch at once."""
+"""Finds the best spans of windows from their logits; on any device, for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-_NEVER = float("-inf")
+_MINUS_INFINITY = float("-inf")
 
 
 class Spans(NamedTuple):
@@ -30,7 +30,7 @@ class Spans(NamedTuple):
 
 
 def best_spans(start_logits: Tensor, end_logits: Tensor, mask: Tensor, k: int, max_answer_length: int) -> Spans:
-    """The k spans with the highest sums of start and end logit, exactly, over all valid spans.
+    """Finds the k spans with the highest sums of start and end logit, exactly, over all valid spans.
 
     A span is valid where it starts and ends inside the mask, does not end before it starts, and has at most
     `max_answer_length` tokens. Of spans with the same score, the one that starts earlier comes first, then
@@ -49,33 +49,33 @@ def best_spans(start_logits: Tensor, end_logits: Tensor, mask: Tensor, k: int, m
     length = mask.shape[1]
     width = min(max_answer_length, length)
     start, end = (
-        torch.where(mask, logits.float().nan_to_num(_NEVER, _NEVER, _NEVER), _NEVER)
+        torch.where(mask, logits.float().nan_to_num(_MINUS_INFINITY, _MINUS_INFINITY, _MINUS_INFINITY), _MINUS_INFINITY)
         for logits in (start_logits, end_logits)
     )
-    end = pad(end, (0, width - 1), value=_NEVER)
+    end = pad(end, (0, width - 1), value=_MINUS_INFINITY)
 
     # The k best spans start at k tokens only: those with the highest scores of their own best span, the
     # earlier of two alike. For any span that starts elsewhere, each of these k tokens has a span that comes
     # before it: one that scores higher, or the same with an earlier start. (Rounding keeps order, so the sum
     # with the highest end is the highest sum, in floating point too.)
-    few = _highest(start + _sliding_maximum(end, width), min(k, length)).sort(dim=1).values
+    few = _top_k_columns(start + _sliding_maximum(end, width), min(k, length)).sort(dim=1).values
 
     # [batch, few * width], by start, then by end: the earlier column is the span that comes first.
     batch = torch.arange(len(mask), device=mask.device).unsqueeze(1)
     scores = (start.gather(1, few).unsqueeze(-1) + end.unfold(1, width, 1)[batch, few]).flatten(1)
     if scores.shape[1] < k:
-        scores = pad(scores, (0, k - scores.shape[1]), value=_NEVER)
-    best = _highest(scores, k)
+        scores = pad(scores, (0, k - scores.shape[1]), value=_MINUS_INFINITY)
+    best = _top_k_columns(scores, k)
 
-    none = scores.gather(1, best) == _NEVER
+    none = scores.gather(1, best) == _MINUS_INFINITY
     best = best.masked_fill(none, 0)
     starts = few.gather(1, best // width)
     ends = starts + best % width
     return Spans(
         starts.masked_fill(none, -1),
         ends.masked_fill(none, -1),
-        start.gather(1, starts).masked_fill(none, _NEVER),
-        end.gather(1, ends).masked_fill(none, _NEVER),
+        start.gather(1, starts).masked_fill(none, _MINUS_INFINITY),
+        end.gather(1, ends).masked_fill(none, _MINUS_INFINITY),
     )
 
 
@@ -89,12 +89,12 @@ def _sliding_maximum(values: Tensor, width: int) -> Tensor:
     return values
 
 
-def _highest(scores: Tensor, k: int) -> Tensor:
+def _top_k_columns(scores: Tensor, k: int) -> Tensor:
     """The columns of the k highest scores of each row, the highest first, and of two alike the earlier one.
 
     Args:
         scores: float32 ``[batch, columns]``, none of them NaN; at least k columns.
-        k: How many.
+        k: Number of columns.
 
     Returns:
         int64 ``[batch, k]``.
@@ -112,7 +112,7 @@ def _highest(scores: Tensor, k: int) -> Tensor:
 
 
 def null_logits(start_logits: Tensor, end_logits: Tensor, null_position: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits of the null answer.
+    """Gathers the logits of the null answer.
 
     Args:
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
@@ -124,14 +124,14 @@ def null_logits(start_logits: Tensor, end_logits: Tensor, null_position: Tensor)
     """
     position = null_position.clamp(min=0).unsqueeze(1)
     start, end = (
-        logits.float().gather(1, position).squeeze(1).masked_fill(null_position < 0, _NEVER)
+        logits.float().gather(1, position).squeeze(1).masked_fill(null_position < 0, _MINUS_INFINITY)
         for logits in (start_logits, end_logits)
     )
     return start, end
 
 
 def to_characters(spans: Spans, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """The spans in characters of the context.
+    """Converts spans of tokens to characters of the context.
 
     Args:
         spans: Spans in tokens, of ``[batch, k]``.

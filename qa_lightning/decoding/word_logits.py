@@ -1,15 +1,15 @@
-"""Logits of tokens to logits of words, so that the answers that are found are made of whole words."""
+"""Converts logits of tokens to logits of words, so that answers are made of whole words."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_NEVER = float("-inf")
+_MINUS_INFINITY = float("-inf")
 
 
 def word_logits(start_logits: Tensor, end_logits: Tensor, mask: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits with which only a word's first token starts an answer, and only its last one ends it.
+    """Computes logits with which only the first token of a word starts an answer, and only its last token ends one.
 
     A word starts an answer as well as the best of its tokens does, and ends one likewise. Different spans of the
     result are different characters, as those of tokens that are widened to words are not.
@@ -25,7 +25,7 @@ def word_logits(start_logits: Tensor, end_logits: Tensor, mask: Tensor, words: T
         Start and end logits, minus infinity at all other tokens; float32 ``[batch, length]``.
     """
     starts = _best_at_first(start_logits, mask, words[..., 0])
-    ends = _best_at_first(*(one.flip(1) for one in (end_logits, mask, words[..., 1])))
+    ends = _best_at_first(*(tensor.flip(1) for tensor in (end_logits, mask, words[..., 1])))
     return starts, ends.flip(1)
 
 
@@ -44,9 +44,11 @@ def _best_at_first(logits: Tensor, mask: Tensor, word: Tensor) -> Tensor:
     word = word.gather(1, before.clamp(min=0)).masked_fill(before < 0, -1)
     number = (word.diff(dim=1, prepend=word[:, :1]) != 0).long().cumsum(1)
 
-    values = torch.where(mask, logits.float().nan_to_num(_NEVER, _NEVER, _NEVER), _NEVER)
-    best = torch.full_like(values, _NEVER).scatter_reduce(1, number, values, "amax")
+    values = torch.where(
+        mask, logits.float().nan_to_num(_MINUS_INFINITY, _MINUS_INFINITY, _MINUS_INFINITY), _MINUS_INFINITY
+    )
+    best = torch.full_like(values, _MINUS_INFINITY).scatter_reduce(1, number, values, "amax")
     first = torch.full_like(number, length).scatter_reduce(1, number, torch.where(mask, place, length), "amin")
     # What no token counts in goes to a column behind the others.
-    result = values.new_full((len(values), length + 1), _NEVER)
+    result = values.new_full((len(values), length + 1), _MINUS_INFINITY)
     return result.scatter(1, first, best)[:, :length]

@@ -18,7 +18,7 @@ from qa_lightning.exporting.onnx import check_exportable, write_onnx
 from qa_lightning.exporting.quantize import quantize
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer
-from qa_lightning.reader.loading import load_answering
+from qa_lightning.reader.loading import load_trained_network
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import TorchRunner
@@ -60,7 +60,7 @@ def export(
     golds = None if int8_data is None else read_golds(int8_data)
     provenance = provenance_of(run)
     tokenizer, saved = load_tokenizer(name), load_settings(name)
-    network = load_answering(name, tokenizer).eval()
+    network = load_trained_network(name, tokenizer).eval()
     graph = None
     with _new_folder(output) as folder:
         with quiet_transformers():

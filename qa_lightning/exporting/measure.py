@@ -13,7 +13,7 @@ import pyarrow as pa
 from qa_lightning.data.sources import read_examples
 from qa_lightning.reader.onnx_runner import ONNX_FILE
 from qa_lightning.reader.reader import Reader
-from qa_lightning.scoring.rules import rule_of, scorer
+from qa_lightning.scoring.rules import rule_name, scorer
 from qa_lightning.scoring.squad import evaluate
 
 _WARM_UP = 32
@@ -91,7 +91,7 @@ def measure(reader: Reader, questions: pa.Table, size: int, language: str | None
     seconds = time.perf_counter() - started
     ids = questions["id"].to_pylist()
     golds = dict(zip(ids, questions["gold_texts"].to_pylist(), strict=True))
-    rule = rule_of(language, null_allowed=reader.settings.handle_impossible_answer)
+    rule = rule_name(language, null_allowed=reader.settings.handle_impossible_answer)
     scores = evaluate(golds, dict(zip(ids, texts, strict=True)), score=scorer(rule))
     return Measured(scores["exact"], scores["f1"], len(texts) / seconds, size)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.encode import TokenizedSplit
-from qa_lightning.data.windows import Golds, Windows, window_gold_pairs
+from qa_lightning.data.windows import GoldSpans, Windows, window_gold_pairs
 from qa_lightning.scoring import mlqa
 from qa_lightning.scoring.rules import normalizer, scorer
 
@@ -35,11 +35,11 @@ class Reach(NamedTuple):
 
 def reachable(
     texts: Sequence[str],
-    context_of: Sequence[int],
+    context_index: Sequence[int],
     golds: Sequence[Sequence[str]],
     encoded: TokenizedSplit,
     windows: Windows,
-    spans: Golds,
+    spans: GoldSpans,
     *,
     max_answer_length: int,
     null_allowed: bool,
@@ -49,7 +49,7 @@ def reachable(
 
     Args:
         texts: The distinct contexts.
-        context_of: Which of them each example has.
+        context_index: Which of them each example has.
         golds: The published answers of each example.
         encoded: The examples' tokens.
         windows: All their windows.
@@ -63,31 +63,31 @@ def reachable(
     example, begins, ends = _parts_of_golds(encoded, windows, spans, max_answer_length)
     for row, begin, end in zip(example.tolist(), begins.tolist(), ends.tolist(), strict=True):
         if reached[row].min() < 1:
-            reached[row] = np.maximum(reached[row], score(texts[context_of[row]][begin:end], golds[row]))
+            reached[row] = np.maximum(reached[row], score(texts[context_index[row]][begin:end], golds[row]))
 
     room = min(max_answer_length, int((windows.last - windows.first).max()))
     at_most = reached.copy()
-    hard = sorted(np.flatnonzero(reached.min(axis=1) < 1).tolist(), key=context_of.__getitem__)
-    for context, rows in groupby(hard, key=context_of.__getitem__):
+    hard = sorted(np.flatnonzero(reached.min(axis=1) < 1).tolist(), key=context_index.__getitem__)
+    for context, rows in groupby(hard, key=context_index.__getitem__):
         words = None
         for row in rows:
             if words is None:
-                begin, end = encoded.contexts.bounds[encoded.context_of[row] :][:2]
+                begin, end = encoded.contexts.bounds[encoded.context_index[row] :][:2]
                 words = _words(texts[context], encoded.contexts.offsets[begin:end], room, normalize)
             for gold in dict.fromkeys(golds[row]) or [""]:
                 at_most[row] = np.maximum(at_most[row], _at_most(normalize(gold), words))
     return Reach(*(100 * np.concatenate([reached, at_most], axis=1).mean(axis=0)).tolist())
 
 
-def covered(encoded: TokenizedSplit, golds: Golds) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def covered(encoded: TokenizedSplit, golds: GoldSpans) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """First character and end, exclusive, of the tokens that cover each gold; int32 ``[golds]``."""
-    contexts = np.repeat(encoded.context_of, np.diff(golds.bounds))
+    contexts = np.repeat(encoded.context_index, np.diff(golds.bounds))
     begin, offsets = encoded.contexts.bounds[contexts], encoded.contexts.offsets
     return offsets[begin + golds.first, 0], offsets[begin + golds.last, 1]
 
 
 def _parts_of_golds(
-    encoded: TokenizedSplit, windows: Windows, spans: Golds, max_answer_length: int
+    encoded: TokenizedSplit, windows: Windows, spans: GoldSpans, max_answer_length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
     """Of each gold the longest part that can be an answer.
 
@@ -101,7 +101,7 @@ def _parts_of_golds(
     best = order[np.diff(gold[order], prepend=-1) > 0]
     best = best[first[best] < last[best]]
     example = windows.example[window[best]]
-    begin = encoded.contexts.bounds[encoded.context_of[example]]
+    begin = encoded.contexts.bounds[encoded.context_index[example]]
     offsets = encoded.contexts.offsets
     return example, offsets[begin + first[best], 0], offsets[begin + last[best] - 1, 1]
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.data.encode import AnswerChoice, chosen_spans
+from qa_lightning.data.encode import AnswerChoice, select_gold_spans
 from qa_lightning.data.splits import Split, SplitConfig
-from qa_lightning.data.windows import hold_more, locate, window_gold_pairs
+from qa_lightning.data.windows import add_gold_windows, locate_golds, window_gold_pairs
 from qa_lightning.inspection.ceiling import Reach, covered, reachable
 
 AROUND = 200
@@ -113,22 +113,24 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
     """
     table, encoded, report = split.table, split.dataset.encoded, split.report
     column = table["context"].combine_chunks()
-    texts, context_of = column.dictionary.to_pylist(), column.indices.to_numpy()
+    texts, context_index = column.dictionary.to_pylist(), column.indices.to_numpy()
     golds = table["gold_texts"].to_pylist()
     count = np.array([len(published) for published in golds])
 
     characters = np.array([len(text) for text in texts], dtype=np.int64)
     of_encoded = np.zeros(len(encoded.contexts.lengths), dtype=np.int64)
-    of_encoded[encoded.context_of] = characters[context_of]
-    starts, ends, bounds = chosen_spans(table, "all")
-    spans = locate(starts, ends, np.repeat(encoded.context_of, np.diff(bounds)), bounds, encoded.contexts, of_encoded)
+    of_encoded[encoded.context_index] = characters[context_index]
+    starts, ends, bounds = select_gold_spans(table, "all")
+    spans = locate_golds(
+        starts, ends, np.repeat(encoded.context_index, np.diff(bounds)), bounds, encoded.contexts, of_encoded
+    )
     answer_tokens = spans.last - spans.first + 1
     windows = encoded.cut(config.max_length, config.doc_stride)
     beside_context = encoded.layout.special_tokens + encoded.question_lengths
     evaluated = windows
     if "windows_added" in report:
         rooms = config.max_length - beside_context
-        windows, _ = hold_more(windows, encoded.golds, encoded.contexts.lengths[encoded.context_of], rooms)
+        windows, _ = add_gold_windows(windows, encoded.golds, encoded.contexts.lengths[encoded.context_index], rooms)
     per_question = np.bincount(windows.example, minlength=len(table))
     _, gold, whole = window_gold_pairs(windows, spans)
     held = np.zeros(len(answer_tokens), dtype=bool)
@@ -136,7 +138,7 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
 
     reach = reachable(
         texts,
-        context_of.tolist(),
+        context_index.tolist(),
         golds,
         encoded,
         evaluated,
@@ -145,7 +147,7 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
         null_allowed=config.version_2_with_negative,
         rule=rule,
     )
-    _, first_use = np.unique(context_of, return_index=True)
+    _, first_use = np.unique(context_index, return_index=True)
     return Inspection(
         questions=len(table),
         contexts=len(texts),
@@ -157,9 +159,9 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
         alignment=report["alignment"]["golds"],
         lengths={
             ("context", "characters"): _lengths(characters),
-            ("context", "tokens"): _lengths(encoded.contexts.lengths[encoded.context_of[first_use]]),
+            ("context", "tokens"): _lengths(encoded.contexts.lengths[encoded.context_index[first_use]]),
             ("question", "characters"): _lengths([len(text) for text in table["question"].to_pylist()]),
-            ("question", "tokens"): _lengths(encoded.questions.lengths[encoded.question_of]),
+            ("question", "tokens"): _lengths(encoded.questions.lengths[encoded.question_index]),
             ("answer", "characters"): _lengths([len(text) for published in golds for text in published]),
             ("answer", "tokens"): _lengths(answer_tokens),
             ("window", "tokens"): _lengths(beside_context[windows.example] + windows.last - windows.first),
@@ -189,7 +191,7 @@ def sample_examples(split: Split, answers: AnswerChoice, count: int, seed: int) 
     table, encoded = split.table, split.dataset.encoded
     rows = drawn(split, count, seed)
     taken = table.take(rows)
-    starts, ends, bounds = chosen_spans(taken, answers)
+    starts, ends, bounds = select_gold_spans(taken, answers)
     begins, finishes = covered(encoded, encoded.golds)
     examples = []
     for number, (row, example) in enumerate(zip(rows.tolist(), taken.to_pylist(), strict=True)):

@@ -107,7 +107,7 @@ def _tokens(dataset: WindowDataset, window: int, question: str, context: str, to
     """The tokens of a window of this question and context."""
     encoded, layout, batch = dataset.encoded, dataset.encoded.layout, dataset[np.array([window])]
     example = dataset.windows.example[window]
-    first = encoded.contexts.bounds[encoded.context_of[example]]
+    first = encoded.contexts.bounds[encoded.context_index[example]]
     within = slice(first + dataset.windows.first[window], first + dataset.windows.last[window])
     spans = _question_spans(question, int(encoded.question_lengths[example]), tokenizer)
     of_question: list[_Place] = [("question", question, span) for span in spans]

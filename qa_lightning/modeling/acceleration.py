@@ -1,4 +1,4 @@
-"""What makes a network faster on the device that it is trained on, chosen by what there is: packing and compiling."""
+"""Chooses what makes a network faster on its device: packing, compiling and fast dropout."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from qa_lightning.modeling.packing import Packing, kernel_is_exact
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
 
-Choice = Literal["auto"] | bool
+AutoOrBool = Literal["auto"] | bool
+"""Whether to use a feature; ``auto``: where it makes training faster."""
 
-REPAID_AFTER = 2000
-"""Batches of a training after which compiling, which takes about half a minute, has saved as much."""
+MIN_BATCHES_TO_COMPILE = 2000
+"""Fewest batches of a training for which compiling, which takes about half a minute, saves time."""
 
-MOST_COMPILED = 64
-"""Shapes of batches that a network is compiled for at most; torch stops at 8 by itself and goes on uncompiled."""
+MAX_COMPILED_SHAPES = 64
+"""Most shapes of batches that a network is compiled for; by default, torch stops at 8 and continues uncompiled."""
 
 _PRECISIONS = {
     "bf16-mixed": torch.bfloat16,
@@ -32,27 +33,27 @@ _PRECISIONS = {
 
 
 class Acceleration:
-    """How a network is run: with packed or padded windows, compiled or not.
+    """Runs a network: with packed or padded windows, compiled or not.
 
     Args:
-        network: A network of transformers; where it has ``sdpa`` attention, that becomes ours.
+        network: A network of transformers; its ``sdpa`` attention is replaced by ours.
         attn_implementation: The attention kernel that it was loaded with; None: the network's own choice.
-        packing: Whether to pack, as `choose_packing` has it.
-        torch_compile: Whether to compile. ``auto``: as `compiling_pays` has it.
+        packing: Whether to pack; see `choose_packing`.
+        torch_compile: Whether to compile. ``auto``: see `compiling_pays`.
 
     Attributes:
-        packing: How the network is given packed batches; None: it is not.
+        packing: How the network is given packed batches; None: batches are padded.
 
     Raises:
-        UserError: Where packing is asked for and the network cannot.
+        UserError: Where packing is requested and the network does not support it.
     """
 
     def __init__(
         self,
         network: Any,
         attn_implementation: str | None = None,
-        packing: Choice = "auto",
-        torch_compile: Choice = "auto",
+        packing: AutoOrBool = "auto",
+        torch_compile: AutoOrBool = "auto",
     ) -> None:
         self._network = network
         self._attn_implementation = attn_implementation
@@ -67,10 +68,12 @@ class Acceleration:
         register_attention()
 
     def set_up(self, trainer: pl.Trainer) -> None:
-        """Chooses by a trainer's device and precision, before the network is moved there.
+        """Chooses packing and compiling by the device and precision, before the network is moved there.
 
-        On a GPU, float32 matrices are multiplied in TF32 from now on, which costs some digits and saves most of the
-        time.
+        On a GPU, float32 matrices are multiplied in TF32 from now on, which is less precise and much faster.
+
+        Args:
+            trainer: The trainer, whose strategy is set up.
         """
         device = trainer.strategy.root_device
         if device.type == "cuda":
@@ -82,7 +85,11 @@ class Acceleration:
             compile_network(self._network, device, accumulates=accumulates(trainer))
 
     def begin_training(self, trainer: pl.Trainer) -> None:
-        """Chooses by what a training has before it, which is known when its batches are."""
+        """Chooses by the length of the training, which is known once its batches are.
+
+        Args:
+            trainer: The trainer, whose loaders are made.
+        """
         device = trainer.strategy.root_device
         if device.type == "cpu" and self._compile_choice is not True:
             use_fast_dropout(self._network)
@@ -93,11 +100,11 @@ class Acceleration:
             compile_network(self._network, device, accumulates=accumulates(trainer))
 
     def logits(self, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Start and end logits of every position of a batch; floating point ``[batch, length]`` each.
+        """Computes the start and end logits of every position; floating point ``[batch, length]`` each.
 
         Args:
             batch: The batch.
-            inputs: What the network takes of it.
+            inputs: The inputs of the network, as `network_inputs` returns them.
         """
         if batch.row_tokens is None or self.packing is None:
             output = self._network(**inputs)
@@ -108,7 +115,7 @@ class Acceleration:
 
 
 def choose_packing(
-    choice: Choice, network: Any, attn_implementation: str | None, device: torch.device, precision: str | None
+    choice: AutoOrBool, network: Any, attn_implementation: str | None, device: torch.device, precision: str | None
 ) -> Packing | None:
     """Decides whether a network is given its batches packed.
 
@@ -121,10 +128,10 @@ def choose_packing(
         precision: The trainer's precision, by Lightning's name.
 
     Returns:
-        How to give it packed batches; None: as rows with padding.
+        The packing; None: batches are padded.
 
     Raises:
-        UserError: Where packing was asked for and the network or the device cannot.
+        UserError: Where packing was requested and the network or the device does not support it.
     """
     if choice is False:
         return None
@@ -160,8 +167,8 @@ def compiling_pays(device: torch.device, *, packed: bool, processes: int, batche
         device.type == "cuda"
         and packed
         and processes == 1
-        and batches >= REPAID_AFTER
-        and compiler_is_missing() is None
+        and batches >= MIN_BATCHES_TO_COMPILE
+        and missing_compiler() is None
     )
 
 
@@ -172,8 +179,8 @@ def accumulates(trainer: pl.Trainer) -> bool:
     return scheduled or trainer.accumulate_grad_batches > 1
 
 
-def compiler_is_missing() -> str | None:
-    """What ``torch.compile`` lacks to make code for a GPU; None: nothing."""
+def missing_compiler() -> str | None:
+    """What ``torch.compile`` needs to compile for a GPU and is not installed; None: nothing."""
     from torch.utils._triton import has_triton
 
     if not has_triton():
@@ -194,6 +201,6 @@ def compile_network(network: Any, device: torch.device, *, accumulates: bool = F
     """
     from torch._dynamo import config
 
-    config.recompile_limit = max(config.recompile_limit, MOST_COMPILED)
+    config.recompile_limit = max(config.recompile_limit, MAX_COMPILED_SHAPES)
     graphs = device.type == "cuda" and not accumulates
     network.compile(dynamic=False, mode="reduce-overhead" if graphs else None)

@@ -1,4 +1,4 @@
-"""Attention as transformers calls it, with what its own lacks: packed windows, fast dropout on CPUs, no waiting."""
+"""An attention function for transformers: packed windows, fast dropout on CPUs, no synchronisation with GPUs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from qa_lightning.modeling.dropout import FastDropout, fast_dropout
 from qa_lightning.modeling.network import quiet_transformers
 
-ATTENTION = "qa_lightning_sdpa"
-"""What transformers knows this attention by."""
+ATTENTION_NAME = "qa_lightning_sdpa"
+"""The name under which this attention is registered in transformers."""
 
 
 class PackedWindows(NamedTuple):
-    """The windows of a batch as one row of tokens, one behind the other.
+    """The windows of a batch, packed one behind the other into one row of tokens.
 
     What is left of the row behind the last window is cut into fillers, which attend to themselves.
 
@@ -37,11 +37,11 @@ class PackedWindows(NamedTuple):
 
     @classmethod
     def of(cls, lengths: Tensor, longest: int, tokens: int) -> PackedWindows:
-        """Windows of these lengths in a row; nothing here waits for a GPU.
+        """Packs windows of these lengths into a row, without waiting for a GPU.
 
         Args:
             lengths: Tokens of each window, zero for none; int64 ``[windows]``.
-            longest: What none of them exceeds.
+            longest: Most tokens of a window.
             tokens: Tokens of the row, at least as many as in all windows.
         """
         windows, device = len(lengths), lengths.device
@@ -63,7 +63,7 @@ class PackedWindows(NamedTuple):
 
 
 def use_fast_dropout(network: Any) -> None:
-    """Makes a network's dropout layers faster on a CPU.
+    """Enables the faster CPU dropout.
 
     Nothing else changes: in evaluation it computes what it did before, and it is saved as it would have been.
 
@@ -89,7 +89,7 @@ def use_our_attention(network: Any, attn_implementation: str | None = None) -> b
         return False
     register_attention()
     with quiet_transformers():  # which says that an older network's attention cannot be exchanged
-        network.set_attn_implementation(ATTENTION)
+        network.set_attn_implementation(ATTENTION_NAME)
     return True
 
 
@@ -98,27 +98,31 @@ def register_attention() -> None:
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
-    AttentionInterface.register(ATTENTION, attention)
-    AttentionMaskInterface.register(ATTENTION, padding_mask)
+    AttentionInterface.register(ATTENTION_NAME, attention)
+    AttentionMaskInterface.register(ATTENTION_NAME, padding_mask)
 
 
 def padding_mask(*, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:
-    """The mask of ``sdpa`` attention, as transformers makes it, without its look whether anything is masked at all.
+    """Makes the mask of ``sdpa`` attention as transformers does, but skips the check whether anything is masked.
 
-    On a GPU the host would have to wait for that. Where windows are packed, there is no mask.
+    On a GPU, that check makes the host wait. Where windows are packed, there is no mask.
+
+    Args:
+        attention_mask: 1 at real tokens; ``[batch, length]``; None where windows are packed.
+        **options: The other arguments of transformers' ``sdpa_mask``.
     """
     from transformers.masking_utils import sdpa_mask
 
     if attention_mask is None and options.get("allow_is_bidirectional_skip"):
         return None  # `attention` keeps to a sliding window by itself
-    if attention_mask is not None and not _may_look(attention_mask):
+    if attention_mask is not None and not _is_on_host(attention_mask):
         options |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
     mask: Tensor | None = sdpa_mask(attention_mask=attention_mask, **options)
     return mask
 
 
-def _may_look(tensor: Tensor) -> bool:
-    """Whether the host can look at a tensor without waiting for a device."""
+def _is_on_host(tensor: Tensor) -> bool:
+    """Whether the host can read a tensor without waiting for a device."""
     return tensor.device.type == "cpu"
 
 
@@ -132,7 +136,7 @@ def attention(
     packed: PackedWindows | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention with the signature of transformers' attention functions.
+    """Computes scaled dot-product attention, with the signature of transformers' attention functions.
 
     Args:
         module: The layer.
@@ -150,29 +154,29 @@ def attention(
 
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
     dropout, reach = options.get("dropout", 0.0), options.get("sliding_window")
-    if packed is not None and has_kernel(query):
+    if packed is not None and has_flash_kernel(query):
         query, key, value = (heads[0].transpose(0, 1) for heads in (query, key, value))
-        return attend_unequal(query, key, value, packed, scaling, dropout, reach)[None], None
+        return varlen_attention(query, key, value, packed, scaling, dropout, reach)[None], None
     if packed is not None:
         query, key, value = (heads[0][:, packed.padded].transpose(0, 1) for heads in (query, key, value))
         allowed = packed.mask[:, None, None]
         if reach is not None:
-            allowed = allowed & near(packed.longest, reach, allowed.device)
+            allowed = allowed & sliding_window_mask(packed.longest, reach, allowed.device)
         result, _ = attention(module, query, key, value, allowed, **options | {"sliding_window": None})
         return result[packed.window, packed.column][None], None
     bidirectional = not getattr(module, "is_causal", True)
     if mask is None and bidirectional and reach is not None and query.shape[2] > reach:
-        mask = near(query.shape[2], reach, query.device)[None, None]
+        mask = sliding_window_mask(query.shape[2], reach, query.device)[None, None]
     masked = bidirectional if mask is None else mask.dtype == torch.bool
     plain = masked and query.shape[1] == key.shape[1] and options.get("position_bias") is None
     fast = query.device.type == "cpu" and not torch.compiler.is_compiling()
     if plain and fast and 0 < dropout < 1:
-        return attend(query, key, value, mask, scaling, dropout).transpose(1, 2).contiguous(), None
+        return attention_with_fast_dropout(query, key, value, mask, scaling, dropout).transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(module, query, key, value, mask, **options)
 
 
-def has_kernel(query: Tensor) -> bool:
-    """Whether torch's flash attention takes rows of unequal length on a tensor's device, in its precision."""
+def has_flash_kernel(query: Tensor) -> bool:
+    """Whether torch's flash attention takes sequences of variable length on a tensor's device, in its dtype."""
     return (
         query.device.type in ("cuda", "meta")
         and query.dtype in (torch.float16, torch.bfloat16)
@@ -181,10 +185,10 @@ def has_kernel(query: Tensor) -> bool:
     )
 
 
-def attend_unequal(
+def varlen_attention(
     query: Tensor, key: Tensor, value: Tensor, packed: PackedWindows, scaling: float, dropout: float, reach: int | None
 ) -> Tensor:
-    """Scaled dot-product attention within the windows of a row, by torch's flash attention.
+    """Computes scaled dot-product attention within the windows of a row, by torch's flash attention.
 
     What ``torch.nn.attention.varlen`` calls, which has no dropout, and what jagged tensors call, which compile anew for
     other bounds.
@@ -221,14 +225,16 @@ def attend_unequal(
     return result
 
 
-def near(length: int, reach: int, device: torch.device) -> Tensor:
-    """Which places are fewer than ``reach`` apart; bool ``[length, length]``."""
+def sliding_window_mask(length: int, reach: int, device: torch.device) -> Tensor:
+    """The mask of a sliding window: which positions are fewer than ``reach`` apart; bool ``[length, length]``."""
     place = torch.arange(length, device=device)
     return (place[:, None] - place).abs() < reach
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, dropout: float) -> Tensor:
-    """Scaled dot-product attention with the fast dropout of CPUs.
+def attention_with_fast_dropout(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, dropout: float
+) -> Tensor:
+    """Computes scaled dot-product attention with the faster CPU dropout.
 
     Args:
         query: Floating point ``[batch, heads, length, size]``.

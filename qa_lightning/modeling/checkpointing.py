@@ -1,4 +1,4 @@
-"""What is saved of a model: checkpoints that need nothing else, and plain folders of transformers."""
+"""Saves and loads models: self-contained checkpoints, and plain folders of transformers."""
 
 from __future__ import annotations
 
@@ -42,27 +42,33 @@ class CheckpointMixin(pl.LightningModule):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """A module from a checkpoint of ours, which needs nothing but that file, and unpickles nothing."""
+        """Loads a module from a checkpoint of ours, which needs no other file and unpickles no code.
+
+        Args:
+            checkpoint_path: The checkpoint.
+            *args: Those of Lightning's method.
+            **kwargs: Those of Lightning's method, and arguments of the module to override.
+        """
         source = str(checkpoint_path)
         kwargs = {"model_name_or_path": source, "tokenizer_name": source, "weights_only": True, **kwargs}
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def keep_validated_weights(self) -> None:
-        """Notes the weights that are validated, unless that was done in this validation."""
+        """Copies the weights that are validated, unless this validation has copied them already."""
         if self.validated_weights is None:
             self.validated_weights = copy.deepcopy(dict(self.state_dict()))
 
     def restore_training_weights(self) -> None:
-        """Loads the weights that an interrupted training goes on with, where the checkpoint's are others."""
+        """Loads the weights that an interrupted training continues with, where the checkpoint's own are different."""
         if self._weights_in_training is not None:
             self.load_state_dict(self._weights_in_training)
             self._weights_in_training = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what restoring needs besides weights: configuration, tokenizer and settings.
+        """Adds to a checkpoint what loading needs besides weights: configuration, tokenizer and settings.
 
         What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
-        had put them in the place of those that training goes on with, the latter are its ``current_model_state``, as
+        had put them in the place of those that training continues with, the latter are its ``current_model_state``, as
         in checkpoints of Lightning's `WeightAveraging`.
         """
         validated = self.validated_weights
@@ -78,7 +84,7 @@ class CheckpointMixin(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over the checkpoint's thresholds, unless one was given, and the weights that training goes on with."""
+        """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with."""
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._weights_in_training = checkpoint.get("current_model_state")
         if not self.threshold_is_given:
@@ -91,8 +97,11 @@ class CheckpointMixin(pl.LightningModule):
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
 
-        The folder appears whole or not at all; one that was there is replaced. After a validation, the weights are
-        those that were validated.
+        The folder is written completely or not at all, and replaces an existing one. After a validation, the weights
+        are those that were validated.
+
+        Args:
+            folder: The folder.
         """
         weights = None if self.validated_weights is None else network_weights(self.validated_weights)
         with whole_folder(Path(folder)) as unfinished:

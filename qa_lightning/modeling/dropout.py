@@ -1,4 +1,4 @@
-"""Dropout for training on CPUs, where torch takes longer to draw a mask than to multiply the matrices around it."""
+"""Fast dropout for training on CPUs, where torch needs more time for a mask than for the matrix products around it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 
 class FastDropout(nn.Dropout):
-    """`torch.nn.Dropout` with a faster source of chance, which torch's generator seeds."""
+    """`torch.nn.Dropout` with a faster random generator, seeded by torch's."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """The values with elements zeroed and the others scaled, in training; any shape and dtype."""
+        """Applies dropout in training; any shape and dtype."""
         return fast_dropout(values, self.p) if self.training and 0 < self.p < 1 else super().forward(values)
 
 
 def fast_dropout(values: Tensor, p: float) -> Tensor:
-    """Zeroes each element with the chance p, and scales the others by 1 / (1 - p).
+    """Zeroes each element with probability p, and scales the others by 1 / (1 - p).
 
     Args:
         values: Of any shape and floating-point dtype, on a CPU.
@@ -46,7 +46,7 @@ _masked = torch.ops.aten.native_dropout_backward  # times mask times scale, in o
 
 
 def dropout_mask(shape: torch.Size, p: float) -> Tensor:
-    """Which elements stay: each with the chance 1 - p, to within 1/131072; bool of that shape.
+    """Draws which elements are kept, each with probability 1 - p, to within 1/131072; bool of that shape.
 
     Drawn by SFC64 (Doty-Humphrey, PractRand), four elements at a time, with a seed from torch's generator.
     """

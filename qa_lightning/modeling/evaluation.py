@@ -1,4 +1,4 @@
-"""What is kept while evaluation sets are gone through, and the figures in the end."""
+"""Accumulates answers, scores and losses over evaluation sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qa_lightning.decoding.decoder import Decoder, PendingAnswers
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.scoring.metric import ExtractiveQA
 from qa_lightning.scoring.mlqa import check_language, has_own_rule
-from qa_lightning.scoring.rules import rule_of, scorer
+from qa_lightning.scoring.rules import rule_name, scorer
 from qa_lightning.utils.errors import UserError
 
 
@@ -24,14 +24,14 @@ class Evaluation:
     """Answers, scores and losses of one pass over the evaluation sets.
 
     Args:
-        n_best_size: Answers that are kept of each question.
-        max_answer_length: Tokens of an answer at most.
+        n_best_size: Number of answers kept for each question.
+        max_answer_length: Most tokens of an answer.
         null_allowed: Whether a question may be left unanswered.
         language: By whose rule answers are scored, or that of each evaluation set by its name; see
-            `scoring.rules.rule_of`.
+            `scoring.rules.rule_name`.
 
     Raises:
-        UserError: Where a language is none.
+        UserError: Where a language is unknown.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Evaluation:
         self._metrics: dict[str, tuple[MeanLoss, ExtractiveQA]] = {}
 
     def begin(self, null_score_diff_threshold: float) -> None:
-        """Forgets everything, also what an interrupted pass left.
+        """Starts a pass, and forgets everything of earlier ones.
 
         Args:
-            null_score_diff_threshold: By how much null must lead to be predicted in the pass that begins.
+            null_score_diff_threshold: The margin by which null must lead to be predicted in the pass that begins.
         """
         self.null_score_diff_threshold = null_score_diff_threshold
         self._decoders.clear()
@@ -75,26 +75,26 @@ class Evaluation:
             UserError: Where languages are given by set, and none for this one.
         """
         if not isinstance(self.language, Mapping):
-            return rule_of(self.language, null_allowed=self.null_allowed)
+            return rule_name(self.language, null_allowed=self.null_allowed)
         if name not in self.language:
             which = f"the evaluation set {name!r}" if name else "an evaluation set without a name"
             raise UserError(
                 f"model.language has no language for {which}, but for {', '.join(self.language)}: name the files "
                 "after these, as in {vi: vi.json}, or give model.language one language for all"
             )
-        return rule_of(self.language[name])
+        return rule_name(self.language[name])
 
     def answer(
-        self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, later: bool = False
+        self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, defer: bool = False
     ) -> list[Prediction]:
-        """The predictions of the questions of which all windows were seen.
+        """Predicts the answers to the questions of which all windows were seen.
 
         Args:
             batch: Windows with offsets and questions.
             start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
             end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
-            later: Whether those of this batch may come with the next one's, so that the host does not wait for a GPU
-                that could begin with the next one; False at the last batch of an evaluation set.
+            defer: Whether the predictions of this batch may be returned with the next one's, so that the host does not
+                wait for the GPU before it starts the next batch; False at the last batch of an evaluation set.
         """
         if batch.name not in self._decoders:
             self._decoders[batch.name] = Decoder(
@@ -103,13 +103,13 @@ class Evaluation:
         decoder = self._decoders[batch.name]
         self._pending.append((decoder, decoder.begin(batch, start_logits, end_logits)))
         predictions = []
-        while len(self._pending) > later:
+        while len(self._pending) > defer:
             decoder, pending = self._pending.popleft()
             predictions += decoder.finish(pending)
         return predictions
 
     def score(self, name: str, predictions: list[Prediction], losses: Tensor, labelled: Tensor) -> None:
-        """Counts a batch's predictions, and its windows' losses where they are labelled.
+        """Adds a batch's predictions, and its windows' losses where they are labelled.
 
         Args:
             name: The evaluation set's name.
@@ -117,12 +117,12 @@ class Evaluation:
             losses: The loss of each window; float32 ``[batch]``.
             labelled: Whether it has one; bool ``[batch]``.
         """
-        loss, metric = self._of(name, losses.device)
+        loss, metric = self._metrics_for(name, losses.device)
         loss.update(losses, labelled)
         metric.update(predictions)
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """The figures of each evaluation set over all processes, the first set first; the only one's name is empty.
+        """Computes the figures of each evaluation set over all processes, in order; the name of a single set is empty.
 
         Returns:
             ``loss``, where there are labels; what `ExtractiveQA` computes; and, where null is allowed, the
@@ -136,7 +136,7 @@ class Evaluation:
             figures[name] = ({} if math.isnan(mean) else {"loss": mean}) | (scores and scores | threshold)
         return figures
 
-    def _of(self, name: str, device: torch.device) -> tuple[MeanLoss, ExtractiveQA]:
+    def _metrics_for(self, name: str, device: torch.device) -> tuple[MeanLoss, ExtractiveQA]:
         if name not in self._metrics:
             self._metrics[name] = (MeanLoss().to(device), ExtractiveQA(scorer(self.rule(name))).to(device))
         return self._metrics[name]

@@ -1,4 +1,4 @@
-"""How a `QALightningModule` validates, tests and predicts: Lightning's hooks around an `Evaluation`."""
+"""Lightning's hooks by which a `QALightningModule` validates, tests and predicts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class EvaluationMixin(CheckpointMixin):
     scores: dict[str, dict[str, float]]
 
     def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
+        """Computes the loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
         raise NotImplementedError
 
     def on_validation_epoch_start(self) -> None:
-        """Begins an evaluation at the threshold that this training has, or had."""
+        """Starts an evaluation at the null threshold of this training."""
         self.validated_weights = None
         self.evaluation.begin(self.validation_threshold)
 
     def on_test_epoch_start(self) -> None:
-        """Begins an evaluation at the threshold that is saved with the model."""
+        """Starts an evaluation at the null threshold that is saved with the model."""
         self.evaluation.begin(self.settings["null_score_diff_threshold"])
 
     on_predict_epoch_start = on_test_epoch_start
@@ -47,12 +47,12 @@ class EvaluationMixin(CheckpointMixin):
         return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Prediction]]:
-        """The same for `test`."""
+        """Answers and scores the questions whose last window is in this batch; on a GPU, in the one before."""
         return {"predictions": self._evaluate(batch, batch_idx, dataloader_idx)}
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
         """Answers the questions whose last window is in this batch; on a GPU, in the one before."""
-        return self._answer(batch, *self(batch), later=self._is_answered_later(batch_idx, dataloader_idx))
+        return self._answer(batch, *self(batch), defer=self._is_answered_later(batch_idx, dataloader_idx))
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
@@ -65,7 +65,7 @@ class EvaluationMixin(CheckpointMixin):
             self.settings["null_score_diff_threshold"] = watched["best_f1_thresh"]
 
     def on_validation_end(self) -> None:
-        """Forgets the weights that were validated, once every callback has saved what it wanted to."""
+        """Releases the weights that were validated, after all callbacks have run."""
         self.validated_weights = None
 
     def on_test_epoch_end(self) -> None:
@@ -75,18 +75,18 @@ class EvaluationMixin(CheckpointMixin):
     def _evaluate(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> list[Prediction]:
         logits = self(batch)
         losses = self.losses(batch, *logits)
-        predictions = self._answer(batch, *logits, later=self._is_answered_later(batch_idx, dataloader_idx))
+        predictions = self._answer(batch, *logits, defer=self._is_answered_later(batch_idx, dataloader_idx))
         with self._profile("scoring"):
             self.evaluation.score(batch.name, predictions, *losses)
         return predictions
 
-    def _answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, later: bool) -> list[Prediction]:
+    def _answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor, *, defer: bool) -> list[Prediction]:
         with self._profile("decoding"):
-            return self.evaluation.answer(batch, start_logits, end_logits, later=later)
+            return self.evaluation.answer(batch, start_logits, end_logits, defer=defer)
 
     def _is_answered_later(self, batch_idx: int, dataloader_idx: int) -> bool:
-        """Whether the answers of a batch come with the next one's: on a GPU, unless it is its set's last."""
-        return _answers_later(self.device) and not is_last_batch(self.trainer, batch_idx, dataloader_idx)
+        """Whether the answers of a batch are returned with the next one's: on a GPU, unless it is its set's last."""
+        return _waits_for_answers(self.device) and not is_last_batch(self.trainer, batch_idx, dataloader_idx)
 
     def _profile(self, part: str) -> AbstractContextManager[Any]:
         trainer: Any = self.trainer
@@ -102,6 +102,6 @@ class EvaluationMixin(CheckpointMixin):
                         self.log(place + key, value, prog_bar=place + key == "val/f1", sync_dist=True, reduce_fx="max")
 
 
-def _answers_later(device: torch.device) -> bool:
+def _waits_for_answers(device: torch.device) -> bool:
     """Whether the host would have to wait for a batch's answers."""
     return device.type == "cuda"

@@ -1,4 +1,4 @@
-"""A loss that is not a number stops training, without a step that waits for a GPU to look at it."""
+"""Stops training where a loss is not finite, without making the host wait for the GPU in each step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.host_copies import HostCopy
 
-MOST_STEPS = 64
-"""Batches behind that the host's look at losses may be; then it waits."""
+MAX_PENDING_LOSSES = 64
+"""Most losses that the host has not checked yet; at more, it waits."""
 
 
 @dataclass
-class _Seen:
-    """A loss on its way to the host, and what to say where it is not a number."""
+class _PendingLoss:
+    """A loss that is being copied to the host, with the step and ids for the error message."""
 
     loss: HostCopy
     step: int
@@ -28,40 +28,44 @@ class _Seen:
 
 
 class LossCheck:
-    """Looks whether losses are numbers: at once, or on a GPU some steps later, when they have arrived at the host.
+    """Checks that losses are finite: at once, or on a GPU some steps later, when they have arrived at the host.
 
-    In the meantime, a step of the optimizer changes nothing where the loss of one of its batches is not a number, which
-    is found on the device.
+    In the meantime, the optimizer skips a step, decided on the device, where the loss of one of its batches is not
+    finite.
     """
 
     def __init__(self) -> None:
-        self._on_their_way: deque[_Seen] = deque()
+        self._on_their_way: deque[_PendingLoss] = deque()
         self._not_finite: Tensor | None = None
 
-    def see(self, loss: Tensor, step: int, ids: Sequence[str], *, later: bool) -> None:
-        """Takes a batch's loss.
+    def add(self, loss: Tensor, step: int, ids: Sequence[str], *, defer: bool) -> None:
+        """Adds a batch's loss.
 
         Args:
             loss: A floating-point scalar.
             step: The optimizer's step that it belongs to.
             ids: Ids of the batch's questions.
-            later: Whether to look at it when it has arrived, rather than now; for a loss on a GPU, and optimizers
-                that pass `skips_steps`.
+            defer: Whether to check it when it has arrived, rather than now; for a loss on a GPU, and optimizers
+                that pass `can_skip_steps`.
 
         Raises:
-            UserError: Where it, or one before it, is not a number.
+            UserError: Where it, or an earlier one, is not finite.
         """
         loss = loss.detach()
-        self._on_their_way.append(_Seen(HostCopy(loss), step, ids))
-        if not later:
+        self._on_their_way.append(_PendingLoss(HostCopy(loss), step, ids))
+        if not defer:
             self.finish()
             return
         not_finite = torch.isfinite(loss).logical_not().float()
         self._not_finite = not_finite if self._not_finite is None else torch.maximum(self._not_finite, not_finite)
-        self._look(MOST_STEPS)
+        self._check_arrived(MAX_PENDING_LOSSES)
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Has the optimizer's step change nothing where a loss since the last one is not a number."""
+        """Makes the optimizer skip its step where a loss since the last step is not finite.
+
+        Args:
+            optimizer: The optimizer.
+        """
         if self._not_finite is not None:
             if torch.distributed.is_initialized():  # or weights would differ from now on
                 torch.distributed.all_reduce(self._not_finite, torch.distributed.ReduceOp.MAX)
@@ -69,15 +73,15 @@ class LossCheck:
         self._not_finite = None
 
     def finish(self) -> None:
-        """Waits for all losses that are on their way.
+        """Waits for all losses and checks them.
 
         Raises:
-            UserError: Where one is not a number.
+            UserError: Where one is not finite.
         """
-        self._look(0)
+        self._check_arrived(0)
 
-    def _look(self, most: int) -> None:
-        """Looks at the losses that have arrived, and waits until no more than ``most`` have not."""
+    def _check_arrived(self, most: int) -> None:
+        """Checks the losses that have arrived, and waits until at most ``most`` are still being copied."""
         while self._on_their_way:
             seen = self._on_their_way[0]
             if not seen.loss.has_arrived() and len(self._on_their_way) <= most:
@@ -92,6 +96,6 @@ class LossCheck:
                 )
 
 
-def skips_steps(optimizer: Optimizer) -> bool:
-    """Whether an optimizer's step can be told on the device to change nothing: torch's fused ones can."""
+def can_skip_steps(optimizer: Optimizer) -> bool:
+    """Whether an optimizer can skip a step by a flag on the device, as torch's fused ones can."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))

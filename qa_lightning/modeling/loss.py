@@ -9,7 +9,7 @@ from torch import Tensor
 def span_loss(
     start_logits: Tensor, end_logits: Tensor, attention_mask: Tensor, starts: Tensor, ends: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Half the negative marginal log-likelihood of the gold spans of each window.
+    """Computes half the negative marginal log-likelihood of the gold spans of each window.
 
     ``-½ log Σ p(start) p(end)`` over the golds (Clark and Gardner, 2018, over spans); with one gold this is the
     usual mean of two cross-entropies. The probabilities are over real positions: padding gets none.

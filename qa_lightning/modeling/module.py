@@ -14,29 +14,29 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from qa_lightning.modeling.acceleration import Acceleration, Choice
+from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
-from qa_lightning.modeling.finite import LossCheck, skips_steps
+from qa_lightning.modeling.finite import LossCheck, can_skip_steps
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
     accepted_inputs,
     enable_gradient_checkpointing,
+    is_causal_network,
     load_network,
     longest_input,
     network_inputs,
     question_answering_head_is_missing,
-    sees_only_before,
 )
 from qa_lightning.modeling.optim import (
     Schedule,
     adamw,
     clip_gradients,
+    clips_scaled_gradients,
+    make_schedule,
     parameter_groups,
-    scales_and_clips,
-    schedule,
-    stepping,
+    scheduler_config,
 )
 from qa_lightning.pretrained import (
     NULL_AT_END,
@@ -58,26 +58,26 @@ class QALightningModule(EvaluationMixin):
         config_overrides: Values of the model's configuration to change, such as ``initializer_range: 0.1``.
         tokenizer_name: The tokenizer that is kept with the model; linked to the data's.
         model_revision: The Hub revision of the model.
-        learning_rate: The highest rate of the schedule.
-        weight_decay: Of all parameters but biases and norms.
-        lr_scheduler_type: The rate's course: linear, cosine, polynomial, constant or constant_with_warmup.
-        warmup_ratio: Share of the steps over which the rate rises from zero.
-        warmup_steps: The same as a number of steps; taken instead where it is not zero.
-        optimizer: Another optimizer than AdamW, which is given the same two groups of parameters.
-        lr_scheduler: Another schedule, stepped after each step of the optimizer.
-        n_best_size: Answers that are kept of each question.
-        max_answer_length: Tokens of an answer at most.
-        null_score_diff_threshold: How far null must lead to be predicted; default: what the model was saved
+        learning_rate: The peak learning rate of the schedule.
+        weight_decay: Weight decay of all parameters except biases and norms.
+        lr_scheduler_type: The learning rate schedule: linear, cosine, polynomial, constant or constant_with_warmup.
+        warmup_ratio: Share of all steps over which the learning rate rises from zero.
+        warmup_steps: The same as a number of steps, which takes precedence where it is not zero.
+        optimizer: An optimizer to use instead of AdamW, with the same two groups of parameters.
+        lr_scheduler: A schedule to use instead, stepped after each step of the optimizer.
+        n_best_size: Number of answers kept for each question.
+        max_answer_length: Most tokens of an answer.
+        null_score_diff_threshold: The margin by which null must lead to be predicted; default: what the model was saved
             with, else 0. Where none is given, each validation of a training finds the one with the best F1,
             which is saved with the model, and which ``test`` and ``predict`` take.
         language: Scores answers as MLQA does in this language (en, es, de, ar, hi, vi, zh; of others, only case,
-            punctuation and white space are set aside), or each evaluation set by its name as in
+            punctuation and white space are ignored), or each evaluation set by its name as in
             ``{vi: vi, de: de}``; default: as SQuAD does.
         version_2_with_negative: Whether null may be predicted; linked to the data's.
-        max_length: Tokens of a window at most; linked to the data's and kept with the model.
+        max_length: Most tokens of a window; linked to the data's and kept with the model.
         doc_stride: Context tokens that windows share; linked and kept likewise.
-        max_question_length: Tokens of a question at most; linked and kept likewise.
-        gradient_checkpointing: Computes activations again in the backward pass, to save memory.
+        max_question_length: Most tokens of a question; linked and kept likewise.
+        gradient_checkpointing: Recomputes activations in the backward pass, to save memory.
         attn_implementation: The attention kernel by transformers' name, such as ``sdpa`` or ``eager``.
         packing: Whether batches are one row of tokens without padding, in which each window attends to itself only; for
             encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.
@@ -109,8 +109,8 @@ class QALightningModule(EvaluationMixin):
         max_question_length: int = WindowConfig.max_question_length,
         gradient_checkpointing: bool = False,
         attn_implementation: str | None = None,
-        packing: Choice = "auto",
-        torch_compile: Choice = "auto",
+        packing: AutoOrBool = "auto",
+        torch_compile: AutoOrBool = "auto",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
@@ -164,7 +164,7 @@ class QALightningModule(EvaluationMixin):
         if longest is not None and max_length > longest:
             raise UserError(f"max_length ({max_length}) is beyond the model's {longest} positions; lower it")
         self._accepted = accepted_inputs(self.model)
-        if version_2_with_negative and NULL_AT_END not in self.settings and sees_only_before(self.model):
+        if version_2_with_negative and NULL_AT_END not in self.settings and is_causal_network(self.model):
             rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
@@ -186,31 +186,31 @@ class QALightningModule(EvaluationMixin):
             )
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
         inputs = network_inputs(batch, self._accepted)
         return self._acceleration.logits(batch, inputs)
 
     @property
     def packs_windows(self) -> bool:
-        """Whether the windows of a batch are to come in one row; the data module looks here."""
+        """Whether the model takes the windows of a batch in one row; the data module reads this."""
         return self._acceleration.packing is not None
 
     def setup(self, stage: str) -> None:
-        """Chooses what is fastest on the trainer's device."""
+        """Chooses packing and compiling for the trainer's device."""
         self._training_has_begun = False
         self._acceleration.set_up(self.trainer)
 
     def on_fit_start(self) -> None:
-        """Takes the weights that training goes on from, and what makes it faster on its device."""
+        """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
         self._loss_check = LossCheck()  # without the losses of a training that was interrupted
         self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
         self.restore_training_weights()
         self._acceleration.begin_training(self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Draws what is random in a step, such as dropout, from the seed and the step alone.
+        """Seeds what is random in a step, such as dropout, by the seed and the step alone.
 
-        Training that was interrupted goes on exactly as it would have, on any number of processes.
+        An interrupted training thus continues exactly as it would have, on any number of processes.
         """
         seed = os.environ.get("PL_GLOBAL_SEED")
         if seed is not None:
@@ -218,46 +218,46 @@ class QALightningModule(EvaluationMixin):
             torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss of a batch's windows, by the batch's weight.
+        """Computes the mean loss of a batch's windows, times the batch's weight.
 
         Raises:
-            UserError: Where it, or on a GPU that of a batch some steps before, is not a number, with the ids of the
-                questions in the batch.
+            UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
+                that batch.
         """
         losses, labelled = self.losses(batch, *self(batch))
         loss = losses.sum() / labelled.sum().clamp(min=1)
         if self._training_has_begun:
-            later = loss.device.type == "cuda" and all(map(skips_steps, self.trainer.optimizers))
-            self._loss_check.see(loss, self.global_step, batch.ids, later=later)
+            defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
+            self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss * batch.weight
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Has a step change nothing where a loss is not a number."""
+        """Makes the optimizer skip its step where a loss is not finite."""
         self._loss_check.before_step(optimizer)
 
     def on_train_epoch_end(self) -> None:
-        """Ends training where a loss was not a number."""
+        """Stops training where a loss was not finite."""
         self._loss_check.finish()
 
     def configure_optimizers(self) -> Any:
-        """AdamW and a schedule of transformers, or what was given in their place."""
+        """Makes AdamW and a schedule of transformers, or the given optimizer and schedule."""
         groups = parameter_groups(self.model, self.weight_decay)
         if self.optimizer is not None:
             optimizer = self.optimizer(groups)
         else:
-            optimizer = adamw(groups, self.learning_rate, fused=not scales_and_clips(self.trainer))
+            optimizer = adamw(groups, self.learning_rate, fused=not clips_scaled_gradients(self.trainer))
         if self.lr_scheduler is not None:
             scheduler: Any = self.lr_scheduler(optimizer)
         else:
-            scheduler = schedule(
+            scheduler = make_schedule(
                 optimizer,
                 self.lr_scheduler_type,
                 steps=self.trainer.estimated_stepping_batches,
                 warmup_ratio=self.warmup_ratio,
                 warmup_steps=self.warmup_steps,
             )
-        return {"optimizer": optimizer, "lr_scheduler": stepping(scheduler)}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(scheduler)}
 
     def configure_gradient_clipping(
         self,
@@ -265,16 +265,16 @@ class QALightningModule(EvaluationMixin):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips as the trainer says; see `optim.clip_gradients`."""
+        """Clips gradients as the trainer is set to; see `optim.clip_gradients`."""
         clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def on_validation_epoch_start(self) -> None:
-        """Ends training where a loss was not a number, and begins an evaluation."""
+        """Stops training where a loss was not finite, and starts an evaluation."""
         self._loss_check.finish()
         super().on_validation_epoch_start()
 
     def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
+        """Computes the loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
         return span_loss(
             start_logits, end_logits, batch.inputs["attention_mask"][: len(batch)], batch.starts, batch.ends
         )

@@ -1,4 +1,4 @@
-"""Loading the transformers model that a `QALightningModule` wraps, from any of the places it may come from."""
+"""Loads the transformers model that a `QALightningModule` wraps, from the Hub, a folder or a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qa_lightning.pretrained import clear_errors, is_checkpoint, load_config, read_checkpoint
+from qa_lightning.modeling.weights import network_weights
+from qa_lightning.pretrained import is_checkpoint, load_config, read_checkpoint, readable_errors
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.model_size import check_model_size
@@ -21,13 +22,10 @@ CONSTANT_NULL = (
     "the same for every question; trained from its start with a tokenizer that has no cls_token (and an eos_token), it "
     "scores 'no answer' at the end of each window"
 )
-"""What is said, once, of such a model where questions may be left unanswered."""
+"""The warning about such a model where questions may be left unanswered."""
 
-_SPARE = 256
-"""Embeddings that no token has, at most, in models that are so small that these are many."""
-
-PREFIX = "model."
-"""What the network's parameters are called by in a checkpoint's state."""
+_MAX_UNUSED_EMBEDDINGS = 256
+"""Unused embeddings that a model may have even where they are more than half of all."""
 
 
 def load_network(
@@ -39,7 +37,7 @@ def load_network(
     attn_implementation: str | None = None,
     revision: str | None = None,
 ) -> tuple[Any, list[str]]:
-    """A question-answering network of transformers, with float32 weights, ready to be trained.
+    """Loads a question-answering network of transformers, with float32 weights, ready to be trained.
 
     Args:
         model_name_or_path: A name on the Hub, a folder, or a checkpoint of ours; None starts from random
@@ -66,10 +64,10 @@ def load_network(
     if model_name_or_path is None and tokenizer is not None:
         config.vocab_size = len(tokenizer)
         config.pad_token_id = tokenizer.pad_token_id
-    _override(config, config_overrides or {})
+    _override_config(config, config_overrides or {})
     check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
-    with clear_errors("model", source), quiet_transformers():
+    with readable_errors("model", source), quiet_transformers():
         if model_name_or_path is None or is_checkpoint(model_name_or_path):
             network = AutoModelForQuestionAnswering.from_config(
                 config, dtype=torch.float32, trust_remote_code=False, **options
@@ -95,7 +93,7 @@ def load_network(
 
 
 def check_tokens(source: str, tokenizer: Any, known: int) -> None:
-    """Refuses a tokenizer that is not the model's, by how many tokens there are.
+    """Checks that a tokenizer is the model's, by their numbers of tokens.
 
     Embeddings are often larger than a vocabulary: rounded up, or with room for tokens to come. Half of the rows are
     never spare, unless there are few.
@@ -109,7 +107,7 @@ def check_tokens(source: str, tokenizer: Any, known: int) -> None:
         UserError: Where it has more tokens than the model, or far fewer.
     """
     count = tokenizer.vocab_size  # added tokens, which may be unused, are not counted
-    far_fewer = 2 * len(tokenizer) < known and known - len(tokenizer) > _SPARE
+    far_fewer = 2 * len(tokenizer) < known and known - len(tokenizer) > _MAX_UNUSED_EMBEDDINGS
     if count > known or far_fewer:
         whose = tokenizer.name_or_path or type(tokenizer).__name__
         raise UserError(
@@ -119,7 +117,7 @@ def check_tokens(source: str, tokenizer: Any, known: int) -> None:
         )
 
 
-def _override(config: Any, values: dict[str, Any]) -> None:
+def _override_config(config: Any, values: dict[str, Any]) -> None:
     for key, value in values.items():
         if not hasattr(config, key):
             raise UserError(f"model.config_overrides: a {config.model_type} configuration has no {key!r}")
@@ -130,13 +128,13 @@ def _override(config: Any, values: dict[str, Any]) -> None:
 
 
 def _check_weights(network: nn.Module, missing: list[str], mismatched: list[tuple[str, Any, Any]]) -> None:
-    """Refuses weights that are not those of the configuration; only a question-answering head may be lacking."""
+    """Checks that the weights fit the configuration; only a question-answering head may be missing."""
     if mismatched:
         name, there, here = mismatched[0]
         raise ValueError(f"its {name} has the shape {tuple(there)}, its configuration says {tuple(here)}")
     lacking = [name for name in missing if _is_of_base_model(network, name)]
     if lacking:
-        raise ValueError(f"it has no {lacking[0]}, which its configuration tells of")
+        raise ValueError(f"it has no {lacking[0]}, which its configuration requires")
 
 
 def load_checkpoint_weights(network: nn.Module, path: str) -> None:
@@ -146,16 +144,15 @@ def load_checkpoint_weights(network: nn.Module, path: str) -> None:
         UserError: Where they are those of another architecture.
     """
     state = read_checkpoint(path)["state_dict"]
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(network_weights(state))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[1].strip()
         raise UserError(f"{path}: the checkpoint does not fit the model ({reason})") from None
 
 
 def check_same_architecture(checkpoint: str, name: str) -> None:
-    """Refuses a checkpoint of another architecture than the model that is named beside it.
+    """Checks that a checkpoint has the architecture of the model that is named beside it.
 
     A name on the Hub is not looked up for this: what a checkpoint holds needs no Hub.
 
@@ -187,7 +184,7 @@ def _is_of_base_model(network: nn.Module, parameter: str) -> bool:
 
 
 def longest_input(network: nn.Module) -> int | None:
-    """How many tokens the network has positions for; None where it places them relatively."""
+    """The number of tokens that the network has positions for; None where positions are relative."""
     positions = _position_embeddings(network)
     if positions is None:
         return None
@@ -209,7 +206,7 @@ def _position_embeddings(network: nn.Module) -> nn.Embedding | None:
 
 
 def accepted_inputs(network: nn.Module) -> set[str]:
-    """The names of the tensors that the network's ``forward`` takes and has a use for."""
+    """The names of the tensors that the network's ``forward`` takes and uses."""
     accepted = set(inspect.signature(network.forward).parameters)
     if getattr(network.config, "type_vocab_size", 2) < 2:
         accepted.discard("token_type_ids")
@@ -232,8 +229,8 @@ def enable_gradient_checkpointing(network: Any) -> None:
 
 
 @torch.no_grad()
-def sees_only_before(network: Any) -> bool:
-    """Whether a token's logits depend on the tokens before it only, found by two windows that differ in their last."""
+def is_causal_network(network: Any) -> bool:
+    """Whether attention is causal, tested by two inputs that differ in their last token only."""
     if "global_attention_mask" in inspect.signature(network.forward).parameters:
         return False  # some of its tokens are seen by all
     few = min(8, network.get_input_embeddings().weight.shape[0])
@@ -248,7 +245,7 @@ def sees_only_before(network: Any) -> bool:
 
 
 def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]:
-    """What a network is given of a batch: the inputs that it accepts, global attention on the question among them."""
+    """Selects the inputs of a batch that a network accepts, with global attention on the question where it has that."""
     inputs = {name: tensor for name, tensor in batch.inputs.items() if name in accepted}
     if "global_attention_mask" in accepted:
         is_null = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), batch.question_mask.shape[1])
@@ -259,7 +256,7 @@ def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keeps transformers from showing bars, and from listing, at length, that a head is new."""
+    """Silences the progress bars of transformers, and its long warnings about a new head."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -16,7 +16,7 @@ Schedule = Literal["linear", "cosine", "polynomial", "constant", "constant_with_
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trainable parameters in two groups: matrices, which decay, and biases and norms, which do not.
+    """Groups the trainable parameters: matrices, which decay, and biases and norms, which do not.
 
     Biases and the weights of norms are the parameters of one dimension.
     """
@@ -29,11 +29,11 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def adamw(groups: list[dict[str, Any]], learning_rate: float, fused: bool = True) -> Optimizer:
-    """AdamW; fused where the parameters' device has a fused kernel.
+    """Makes an AdamW optimizer, fused where the parameters' device has a fused kernel.
 
     Args:
         groups: What `parameter_groups` returned.
-        learning_rate: The highest rate of the schedule.
+        learning_rate: The peak learning rate of the schedule.
         fused: False where gradients are unscaled and clipped by hand, which a fused step does not allow.
     """
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
@@ -41,26 +41,26 @@ def adamw(groups: list[dict[str, Any]], learning_rate: float, fused: bool = True
     return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
 
 
-def scales_and_clips(trainer: pl.Trainer) -> bool:
-    """Whether float16 gradients are clipped: a fused step unscales them itself, when it is too late for that."""
+def clips_scaled_gradients(trainer: pl.Trainer) -> bool:
+    """Whether float16 gradients are clipped, which a fused step does not allow: it unscales them itself, too late."""
     return trainer.precision == "16-mixed" and bool(trainer.gradient_clip_val)
 
 
-def stepping(scheduler: Any) -> dict[str, Any]:
-    """A schedule as Lightning takes it: one step of it for each step of the optimizer, or as its class has it."""
+def scheduler_config(scheduler: Any) -> dict[str, Any]:
+    """Makes Lightning's configuration of a schedule, stepped after each optimizer step, or each epoch on plateau."""
     by_epoch = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     monitor = getattr(scheduler, "monitor", "val/f1")
     return {"scheduler": scheduler, "interval": "epoch" if by_epoch else "step", "monitor": monitor}
 
 
-def schedule(
+def make_schedule(
     optimizer: Optimizer, name: Schedule, *, steps: float, warmup_ratio: float, warmup_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """A schedule by transformers' name, one step of it for each step of the optimizer.
+    """Makes a schedule by transformers' name, stepped after each step of the optimizer.
 
     Args:
         optimizer: The optimizer.
-        name: Which.
+        name: The name of the schedule.
         steps: Optimizer steps of the whole training; infinite where it has no end.
         warmup_ratio: Share of all steps over which the rate rises from zero.
         warmup_steps: The same as a number, which is taken instead where it is not zero.
@@ -81,9 +81,9 @@ def schedule(
 
 
 def clip_gradients(module: pl.LightningModule, optimizer: Optimizer, value: float | None, algorithm: str) -> None:
-    """Clips gradients as a trainer says, also bfloat16 ones of a fused optimizer.
+    """Clips gradients as a trainer does, also bfloat16 ones of a fused optimizer.
 
-    Lightning refuses these, though only float16 has a scaler whose work clipping could undo.
+    Lightning refuses the latter, though only float16 has a scaler that would interfere with clipping.
 
     Args:
         module: The module that is trained.

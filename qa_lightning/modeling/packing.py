@@ -1,4 +1,4 @@
-"""Batches without padding: their windows in one row of tokens, in which each sees only itself."""
+"""Packs batches without padding: their windows form one row of tokens, and each attends to itself only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qa_lightning.modeling.attention import PackedWindows, attend_unequal, has_kernel, use_our_attention
+from qa_lightning.modeling.attention import PackedWindows, has_flash_kernel, use_our_attention, varlen_attention
 from qa_lightning.modeling.network import accepted_inputs, first_position
 from qa_lightning.utils.errors import UserError
 
@@ -16,32 +16,32 @@ _REPLACED = ("attention_mask", "position_ids")
 
 
 class Packing:
-    """How a network is given a batch as one row.
+    """Runs a network on packed batches.
 
     Args:
         network: The network, whose attention becomes `attention.attention`.
         attn_implementation: The attention kernel that it was loaded with; None: the network's own choice.
 
     Raises:
-        UserError: Where the packed network gives other logits, as its architecture or its attention kernel may have it.
+        UserError: Where the packed network gives other logits, because of its architecture or its attention kernel.
     """
 
     def __init__(self, network: Any, attn_implementation: str | None = None) -> None:
         self._first_position = first_position(network)
         if not use_our_attention(network, attn_implementation) or not self._is_exact(network):
             raise UserError(
-                f"a {network.config.model_type} model with this attention kernel cannot keep windows apart that stand "
-                "in one row; set packing to false"
+                f"a {network.config.model_type} model with this attention kernel cannot separate the windows "
+                "of one row; set packing to false"
             )
 
     def logits(
         self, network: Any, inputs: Mapping[str, Tensor], tokens: int, windows: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """A network's logits, from one row of tokens.
+        """Computes a network's logits from one row of tokens.
 
         Args:
-            network: What the packing was made for, or its ``forward``.
-            inputs: What it takes, ``attention_mask`` among them; ``[rows, length]`` each.
+            network: The network that the packing was made for, or its ``forward``.
+            inputs: Its inputs, ``attention_mask`` among them; ``[rows, length]`` each.
             tokens: Tokens of the row, at least as many as there are in all windows.
             windows: How many of the rows are windows, the others being left out; None: all.
 
@@ -64,7 +64,7 @@ class Packing:
         return start, end
 
     def _is_exact(self, network: Any) -> bool:
-        """Whether two windows of unlike length, packed, get the logits that they have by themselves."""
+        """Whether two packed windows of different lengths get the same logits as unpacked."""
         # From 10 on: RoBERTa counts the positions of ids that are not the padding's.
         length = _probe_length(network.config)
         device = network.device
@@ -88,7 +88,7 @@ class Packing:
         finally:
             network.train(training)
             torch.set_float32_matmul_precision(precision)
-        theirs, ours = (torch.stack(both)[:, mask > 0] for both in ((plain.start_logits, plain.end_logits), packed))
+        theirs, ours = (torch.stack(logits)[:, mask > 0] for logits in ((plain.start_logits, plain.end_logits), packed))
         # Before it is trained, a network's logits differ little: what counts is how much of that is something else.
         rounding = 1e-3 if theirs.dtype == torch.float32 else 0.1
         return bool((ours - theirs).abs().max() < rounding * theirs.std())
@@ -100,7 +100,7 @@ def _probe_length(config: Any) -> int:
 
 
 def kernel_is_exact(device: torch.device, dtype: torch.dtype, size: int) -> bool:
-    """Whether attention within packed windows runs on a device, and gives what padded windows give, also backwards.
+    """Whether attention within packed windows runs on a device, with the results and gradients of padded windows.
 
     Args:
         device: The device.
@@ -109,18 +109,20 @@ def kernel_is_exact(device: torch.device, dtype: torch.dtype, size: int) -> bool
     """
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 48, 2, size, generator=generator).to(device, dtype)
-    if not has_kernel(values):
+    if not has_flash_kernel(values):
         return False
     lengths = torch.tensor([20, 0, 13], device=device)
     packed = PackedWindows.of(lengths, 20, 48)
     results = []
     for kernel in (True, False):
-        query, key, value = (one.clone().requires_grad_() for one in values)
+        query, key, value = (tensor.clone().requires_grad_() for tensor in values)
         try:
             if kernel:
-                result = attend_unequal(query, key, value, packed, size**-0.5, 0.0, None)
+                result = varlen_attention(query, key, value, packed, size**-0.5, 0.0, None)
             else:
-                query_rows, key_rows, value_rows = (one[packed.padded].transpose(1, 2) for one in (query, key, value))
+                query_rows, key_rows, value_rows = (
+                    tensor[packed.padded].transpose(1, 2) for tensor in (query, key, value)
+                )
                 padded = torch.nn.functional.scaled_dot_product_attention(
                     query_rows, key_rows, value_rows, packed.mask[:, None, None]
                 )
@@ -129,6 +131,6 @@ def kernel_is_exact(device: torch.device, dtype: torch.dtype, size: int) -> bool
             result[:33].float().square().sum().backward()
         except RuntimeError:
             return False
-        results.append(torch.stack([result, *(one.grad for one in (query, key, value))])[:, :33].float())
+        results.append(torch.stack([result, *(tensor.grad for tensor in (query, key, value))])[:, :33].float())
     ours, theirs = results
     return bool((ours - theirs).abs().max() < 0.05 * theirs.abs().max())

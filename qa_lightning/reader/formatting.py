@@ -1,24 +1,24 @@
-"""Predictions as the plain answers that a Reader returns."""
+"""Formats predictions as the plain answers that a Reader returns."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from qa_lightning.records import Answer, Found, Prediction
+from qa_lightning.records import Answer, AnswerDict, Prediction
 
-NOTHING: Found = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
-"""What stands for an answer where a context has nothing that could be one."""
+NO_ANSWER_FOUND: AnswerDict = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+"""The answer where a context has no text that could be one."""
 
 
-def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[Found]:
+def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[AnswerDict]:
     """Lists the best answers to a question: first the predicted one, then the others by score, no text twice.
 
     Texts that differ in case only are one; the place with the highest score is given.
 
     Args:
         prediction: The prediction, with any number of answers.
-        top_k: How many answers are wanted.
-        n_best_size: Scores are a softmax over so many of the best answers, and null where it is among them at all.
+        top_k: Number of answers.
+        n_best_size: Scores are a softmax over this number of best answers, and null wherever it is listed.
     """
     probabilities = prediction.answers.rows["probability"]
     is_null = prediction.answers.rows["end"] == 0
@@ -27,14 +27,14 @@ def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list
     if prediction.null_odds is not None:
         predicted = np.flatnonzero(is_null[order] != bool(prediction.text))[:1]
         order = np.concatenate([order[predicted], np.delete(order, predicted)])
-    found: dict[str, Found] = {}
+    found: dict[str, AnswerDict] = {}
     for place in order.tolist():
         answer = prediction.answers[place]
-        found.setdefault(answer.text.casefold(), _plain(answer, probabilities[place] / total))
+        found.setdefault(answer.text.casefold(), _answer_dict(answer, probabilities[place] / total))
         if len(found) == top_k:
             break
     return list(found.values())
 
 
-def _plain(answer: Answer, score: float) -> Found:
+def _answer_dict(answer: Answer, score: float) -> AnswerDict:
     return {"score": float(score), "start": answer.start, "end": answer.end, "answer": answer.text}

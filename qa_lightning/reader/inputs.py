@@ -1,4 +1,4 @@
-"""Questions with their contexts, in all the forms in which a Reader may be given them."""
+"""Reads questions with their contexts from every form of input that a Reader takes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 from qa_lightning.data.values import ShapeError, check_text
 from qa_lightning.utils.errors import UserError
 
-Form = Literal["one", "list", "stream"]
-"""What was given, and so what is returned."""
+InputForm = Literal["one", "list", "stream"]
+"""Whether the input, and so the output, is one record, a list, or an iterator."""
 
 _EXPECTED = (
     "give question=… and context=… (texts, or lists of them), a record with the keys question and context, or a list, "
@@ -25,8 +25,8 @@ class Pair(NamedTuple):
     context: str
 
 
-def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair], Form]:
-    """The questions with their contexts, in the order given.
+def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair], InputForm]:
+    """Reads the questions with their contexts, in the order given.
 
     Args:
         inputs: A record, or several of them; None where the other two are given. An object like transformers'
@@ -35,27 +35,26 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
         context: The context of all questions, or a list with that of each.
 
     Returns:
-        The pairs, each checked when it is asked for, and whether one was given, a list, or what is gone through
-        once only.
+        The pairs, and the form of the input. The pairs of an iterator are checked as they are read, all others at once.
 
     Raises:
-        UserError: For anything else, and when a pair is asked for whose question or context is no text, or empty.
+        UserError: For anything else, and when a pair is read whose question or context is not a text, or is empty.
     """
     if (inputs is None) == (question is None and context is None):
-        raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions were given twice: {_EXPECTED}")
+        raise UserError(f"no questions: {_EXPECTED}" if inputs is None else f"questions are given twice: {_EXPECTED}")
     if inputs is None:
-        return _checked(*_spread(question, context))
+        return _check_pairs(*_pair_records(question, context))
     if isinstance(inputs, Mapping) or _is_squad_example(inputs):
-        return _checked([inputs], "one")
+        return _check_pairs([inputs], "one")
     if isinstance(inputs, list | tuple):
-        return _checked(inputs, "list")
+        return _check_pairs(inputs, "list")
     if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes):
-        return _checked(inputs, "stream")
-    raise UserError(f"{type(inputs).__name__} is nothing that questions can be read from: {_EXPECTED}")
+        return _check_pairs(inputs, "stream")
+    raise UserError(f"questions cannot be read from {type(inputs).__name__}: {_EXPECTED}")
 
 
-def _spread(question: Any, context: Any) -> tuple[Sequence[Any], Form]:
-    """Records of a question or several, and of a context or several."""
+def _pair_records(question: Any, context: Any) -> tuple[Sequence[Any], InputForm]:
+    """Makes records from a question or several, and a context or several."""
     for name, value in (("question", question), ("context", context)):
         if isinstance(value, bytes | Mapping) or not isinstance(value, Collection):
             what = "missing" if value is None else f"{type(value).__name__}, not a text or a list of texts"
@@ -72,17 +71,17 @@ def _spread(question: Any, context: Any) -> tuple[Sequence[Any], Form]:
     return [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)], "list"
 
 
-def _checked(records: Iterable[Any], form: Form) -> tuple[Iterator[Pair], Form]:
+def _check_pairs(records: Iterable[Any], form: InputForm) -> tuple[Iterator[Pair], InputForm]:
     def pairs() -> Iterator[Pair]:
         for number, record in enumerate(records, 1):
-            yield _pair(record, "the question" if form == "one" else f"question {number}")
+            yield _parse_pair(record, "the question" if form == "one" else f"question {number}")
 
     # What is short enough to be held is looked through before anything is answered.
     return pairs() if form == "stream" else iter(list(pairs())), form
 
 
-def _pair(record: Any, name: str) -> Pair:
-    """A record's two texts.
+def _parse_pair(record: Any, name: str) -> Pair:
+    """Parses the two texts of a record.
 
     Raises:
         UserError: One is missing, no text, or empty.

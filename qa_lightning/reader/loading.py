@@ -1,4 +1,4 @@
-"""From a name to a model that is ready to be asked."""
+"""Loads a model by its name, ready to answer questions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def load_runner(
     attn_implementation: str | None = None,
     revision: str | None = None,
 ) -> Runner:
-    """A model by onnxruntime where a folder holds it in ONNX's format only, by torch otherwise.
+    """Loads a model, for onnxruntime where a folder holds it in ONNX format only, for torch otherwise.
 
     Args:
         name: A folder, a name on the Hub, or a checkpoint.
         tokenizer: Its tokenizer.
         device: Where to run; default: a GPU where there is one.
-        dtype: Of the weights.
+        dtype: The dtype of the weights.
         attn_implementation: The attention kernel by transformers' name.
         revision: The Hub revision.
 
@@ -37,21 +37,21 @@ def load_runner(
         UserError: Where the model cannot be loaded, or not so, or has no question-answering head.
     """
     if holds_onnx(name):
-        if as_dtype(dtype) is not torch.float32:
+        if parse_dtype(dtype) is not torch.float32:
             raise UserError(f"{name}: an ONNX model keeps the dtype that it was exported with; leave dtype out")
         if attn_implementation is not None:
             raise UserError(f"{name}: an ONNX model has its attention built in; leave attn_implementation out")
         check_tokens(name, tokenizer, getattr(load_config(name), "vocab_size", len(tokenizer)))
         return OnnxRunner(Path(name, ONNX_FILE), device)
-    place, kind = as_device(device), as_dtype(dtype)
-    network = load_answering(name, tokenizer, attn_implementation=attn_implementation, revision=revision)
-    return TorchRunner(network.to(device=place, dtype=kind))
+    network_device, network_dtype = parse_device(device), parse_dtype(dtype)
+    network = load_trained_network(name, tokenizer, attn_implementation=attn_implementation, revision=revision)
+    return TorchRunner(network.to(device=network_device, dtype=network_dtype))
 
 
-def load_answering(
+def load_trained_network(
     name: str, tokenizer: Any, *, attn_implementation: str | None = None, revision: str | None = None
 ) -> Any:
-    """A network of transformers that was trained to answer questions, in float32.
+    """Loads a network of transformers that was trained to answer questions, in float32.
 
     Args:
         name: A folder, a name on the Hub, or a checkpoint.
@@ -70,8 +70,8 @@ def load_answering(
     return network
 
 
-def as_device(device: str | torch.device | None) -> torch.device:
-    """A device by its name or itself; None: a GPU where there is one.
+def parse_device(device: str | torch.device | None) -> torch.device:
+    """Parses a device and checks that it can be used; None: a GPU where there is one.
 
     Raises:
         UserError: Where it cannot be used.
@@ -86,8 +86,8 @@ def as_device(device: str | torch.device | None) -> torch.device:
     return place.device
 
 
-def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """A floating-point type by its name or itself.
+def parse_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Parses a floating-point dtype.
 
     Raises:
         UserError: Where there is none of that name.

@@ -1,4 +1,4 @@
-"""A model in ONNX's format, run by onnxruntime."""
+"""Runs a model in ONNX format by onnxruntime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST = "qa_lightning.longest"
 """Entry of the model's metadata that says for how many tokens it has positions; without it, for any number."""
 
 OUTPUTS = ["start_logits", "end_logits"]
-"""What the model gives; floating point ``[batch, length]`` each."""
+"""Outputs of the model; floating point ``[batch, length]`` each."""
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
 _CUDA = "CUDAExecutionProvider"
@@ -28,7 +28,7 @@ _ERRORS_ONLY = 3
 
 
 def holds_onnx(name: str) -> bool:
-    """Whether a name is that of a folder that holds a model for onnxruntime and none for torch."""
+    """Whether a name is a folder that holds a model for onnxruntime and none for torch."""
     folder = Path(name)
     return Path(folder, ONNX_FILE).is_file() and not any(
         any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin")
@@ -38,15 +38,17 @@ def holds_onnx(name: str) -> bool:
 class OnnxRunner:
     """A model that was exported to ONNX.
 
-    It has as many threads as torch has here, so that the same variables and calls limit both. Batches stay on the
-    CPU: onnxruntime moves them to where it runs.
+    It uses as many threads as torch, so that the same variables and calls limit both. Batches stay on the CPU:
+    onnxruntime copies them to its device.
 
     Args:
         path: The file of the model.
         device: ``cpu`` or ``cuda``; default: a GPU where onnxruntime can use one.
 
     Attributes:
-        inputs: The names of what the model takes.
+        inputs: The names of the model's inputs.
+        longest: How many tokens it has positions for; None: any number.
+        device: The device of batches.
 
     Raises:
         UserError: Where onnxruntime is not installed, cannot run there, or the file is no model of this kind.
@@ -63,7 +65,7 @@ class OnnxRunner:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # which are many, of its own and of no common kind
             raise UserError(f"{path}: onnxruntime cannot load it: {in_one_line(error)}") from error
-        self.inputs: list[str] = [taken.name for taken in self._session.get_inputs()]
+        self.inputs: list[str] = [model_input.name for model_input in self._session.get_inputs()]
         given = [output.name for output in self._session.get_outputs()]
         if not set(self.inputs) <= _INPUTS or not set(OUTPUTS) <= set(given):
             raise UserError(
@@ -75,14 +77,14 @@ class OnnxRunner:
         self.device = torch.device("cpu")
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Start and end logits of every position of a batch; float32 ``[batch, length]`` each."""
+        """Computes the start and end logits of every position of a batch; float32 ``[batch, length]`` each."""
         inputs = {name: tensor.numpy() for name, tensor in network_inputs(batch, self.inputs).items()}
         starts, ends = self._session.run(OUTPUTS, inputs)
         return torch.from_numpy(starts), torch.from_numpy(ends)
 
 
 def _providers(available: list[str], device: str | torch.device | None) -> list[Any]:
-    """What onnxruntime is to run on, the first that can counts."""
+    """The execution providers of onnxruntime, the preferred one first."""
     kind, _, number = (None, "", "") if device is None else str(device).partition(":")
     if kind not in (None, "cpu", "cuda"):
         raise UserError(f"onnxruntime cannot run on {device} here; device is cpu or cuda")

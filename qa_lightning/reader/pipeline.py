@@ -1,4 +1,4 @@
-"""A drop-in for what transformers' ``pipeline("question-answering")`` was."""
+"""A drop-in replacement of transformers' former ``pipeline("question-answering")``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from qa_lightning.pretrained import load_tokenizer
-from qa_lightning.reader.former import by_name, take_loading, translate
-from qa_lightning.reader.loading import as_device, as_dtype
+from qa_lightning.reader.former_arguments import name_inputs, take_loading_arguments, translate_arguments
+from qa_lightning.reader.loading import parse_device, parse_dtype
 from qa_lightning.reader.reader import Reader
 from qa_lightning.utils.errors import UserError
 
@@ -17,9 +17,13 @@ _TASK = "question-answering"
 
 
 class Pipeline(Reader):
-    """A Reader that is called in every way in which transformers' pipeline was.
+    """A Reader that takes every argument of transformers' former pipeline.
 
-    Arguments that concerned speed or loading only are set aside, and the user is warned once of each.
+    Arguments that concerned speed or loading only are ignored, with one warning for each.
+
+    Args:
+        *parts: Those of a `Reader`.
+        **settings: Those of a `Reader`.
     """
 
     def __init__(self, *parts: Any, **settings: Any) -> None:
@@ -36,7 +40,7 @@ class Pipeline(Reader):
         Raises:
             UserError: As a Reader does.
         """
-        arguments, notes = translate(by_name(positional, arguments), loaded=True)
+        arguments, notes = translate_arguments(name_inputs(positional, arguments), loaded=True)
         _warn(note for name, note in notes.items() if name not in self._noted)
         self._noted.update(notes)
         return super().__call__(**arguments)
@@ -45,7 +49,7 @@ class Pipeline(Reader):
 def pipeline(
     task: str | None = _TASK, model: Any = None, config: Any = None, tokenizer: Any = None, **arguments: Any
 ) -> Pipeline:
-    """A `Reader`, made as transformers' pipeline was.
+    """Makes a `Reader` with the arguments of transformers' former pipeline.
 
     Args:
         task: ``question-answering``.
@@ -56,7 +60,7 @@ def pipeline(
             ``device`` (also as the number of a GPU, or -1 for the CPU; default: a GPU where there is one, and for a
             network where it is), ``dtype`` or ``torch_dtype`` (of the weights; default: float32, and for a network
             its own), ``revision`` and ``model_kwargs`` count; what concerned only speed, such as ``batch_size`` and
-            ``padding``, is set aside with one warning.
+            ``padding``, is ignored with one warning.
 
     Raises:
         UserError: For another task, or where no model is given or it cannot be loaded.
@@ -65,8 +69,8 @@ def pipeline(
         raise UserError(f"there is no pipeline for {task!r:.80} here, only for {_TASK!r}")
     if model is None:
         raise UserError('no model: name one, as in pipeline("question-answering", model="runs/…/best_model")')
-    settings, notes = translate({**arguments, "config": config}, loaded=False)
-    loading, others = take_loading(settings)
+    settings, notes = translate_arguments({**arguments, "config": config}, loaded=False)
+    loading, others = take_loading_arguments(settings)
     _warn([*notes.values(), *others.values()])
     if isinstance(model, str | Path):
         if tokenizer is None or isinstance(tokenizer, str | Path):
@@ -78,14 +82,14 @@ def pipeline(
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(str(tokenizer), loading.get("revision"))
     if "device" in loading:
-        model = model.to(as_device(loading["device"]))
+        model = model.to(parse_device(loading["device"]))
     if "dtype" in loading:
-        model = model.to(as_dtype(loading["dtype"]))
+        model = model.to(parse_dtype(loading["dtype"]))
     return Pipeline(model, tokenizer, **settings)
 
 
 def _warn(notes: Iterable[str]) -> None:
-    """One warning that says all there is to say, shown where the user's own code stands."""
+    """Warns once, with all notes, at the line of the user's code."""
     text = "; ".join(notes)
     if text:
         warnings.warn(f"pipeline: {text}", stacklevel=3)

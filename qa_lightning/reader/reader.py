@@ -1,4 +1,4 @@
-"""A model that answers questions: one object for Python, the command line, the server and the page."""
+"""The `Reader`, which answers questions for Python, the command line, the server and the demo page."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ import torch
 from qa_lightning.data.batching import EvaluationBatchSampler
 from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
-from qa_lightning.modeling.network import CONSTANT_NULL, sees_only_before
+from qa_lightning.decoding.token_probabilities import ScoredBatch, TokenProbabilities, token_probabilities
+from qa_lightning.modeling.network import CONSTANT_NULL, is_causal_network
 from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
-from qa_lightning.reader.formatting import NOTHING, format_answers
+from qa_lightning.reader.distinct_answers import add_distinct_answers
+from qa_lightning.reader.formatting import NO_ANSWER_FOUND, format_answers
 from qa_lightning.reader.inputs import Pair, read_pairs
 from qa_lightning.reader.loading import load_runner
-from qa_lightning.reader.more import add_distinct_answers
+from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.settings import Settings
-from qa_lightning.reader.tokens import Scored, TokenProbabilities, token_probabilities
-from qa_lightning.reader.windows import make_windows
-from qa_lightning.records import Found, Prediction
+from qa_lightning.records import AnswerDict, Prediction
 from qa_lightning.runs.folder import resolve_model
 from qa_lightning.utils.errors import UserError
 
 BLOCK = 1024
-"""Questions that are read, tokenised and put into batches together; a stream is answered block by block."""
+"""Questions that are read, tokenised and batched together; an iterator is answered block by block."""
 
 BLOCK_CHARACTERS = 1 << 22
-"""Characters of a block's questions and contexts, about; fewer questions make a block where theirs are more."""
+"""About how many characters the questions and contexts of a block have; long ones make smaller blocks."""
 
 _TOKENS_PER_BATCH = {"cpu": 2048}
 _TOKENS_ON_OTHERS = 16384
 
 
 class Explanation(NamedTuple):
-    """What a model says to one question, and from what.
+    """The prediction for one question, with the probabilities that it comes from.
 
     Attributes:
         prediction: All ``n_best_size`` answers and the null odds.
         answers: The best ``top_k`` of them, as a call lists them.
-        tokens: How likely each token of the context begins an answer, and ends it.
+        tokens: The probabilities that an answer starts and ends at each token of the context.
     """
 
     prediction: Prediction
-    answers: list[Found]
+    answers: list[AnswerDict]
     tokens: TokenProbabilities
 
 
 class Reader:
     """Answers questions from their contexts, with the tokens, windows, decoding and null rule of validation.
 
-    A Reader is called as transformers' former question-answering pipeline was, and returns what that returned. It is
-    right where that was wrong: an answer is listed once, and no score is above 1 (it summed those of equal texts);
+    A Reader is called like transformers' former question-answering pipeline, and returns the same. It is right where
+    that was wrong: an answer is listed once, and no score is above 1 (it summed those of equal texts);
     no answer is empty unless "no answer" is allowed, and then null's score is taken where the tokenizer puts its
-    classification token, as the minimum over the windows; ``top_k`` answers are found where there are so many; a
+    classification token, as the minimum over the windows; ``top_k`` answers are found where there are enough; a
     question that is too long is cut, and a warning says so; whole words are those of the language, so that answers in
     Japanese, Chinese or Thai do not grow to the whole context; and offsets neither lose nor gain a character with
     byte-level and Unigram tokenizers.
@@ -71,12 +71,12 @@ class Reader:
     Args:
         model: A question-answering network of transformers, or another `Runner`.
         tokenizer: Its fast tokenizer.
-        tokens_per_batch: Tokens that the model is given at once; default: 2,048 on a CPU, 16,384 elsewhere.
-        null_at_end: Whether it was trained to score null at a special token that ends every window.
+        tokens_per_batch: Most tokens in a batch; default: 2,048 on a CPU, 16,384 elsewhere.
+        null_at_end: Whether the model was trained to score null at a special token that ends every window.
         **settings: How to answer; see `Settings`.
 
     Raises:
-        UserError: For anything else in their place, and settings that cannot be.
+        UserError: For anything else in their place, and invalid settings.
 
     Attributes:
         settings: How questions are answered unless a call says otherwise.
@@ -99,9 +99,9 @@ class Reader:
             raise UserError(f"tokens_per_batch must be at least 1, not {tokens_per_batch}")
         self.tokens_per_batch = tokens_per_batch or _TOKENS_PER_BATCH.get(self.runner.device.type, _TOKENS_ON_OTHERS)
         self.null_at_end = null_at_end
-        self._turn = threading.Lock()
-        self._cuts_are_known = self._null_is_known = False
-        self.settings = self._checked(Settings().updated(settings))
+        self._lock = threading.Lock()
+        self._warned_of_cuts = self._checked_null = False
+        self.settings = self._checked_settings(Settings().updated(settings))
 
     @classmethod
     def from_pretrained(
@@ -116,7 +116,7 @@ class Reader:
         tokens_per_batch: int | None = None,
         **settings: Any,
     ) -> Self:
-        """A Reader with any extractive question-answering model.
+        """Loads a Reader with any extractive question-answering model.
 
         Args:
             model_name_or_path: A model folder of ours, which brings the settings that it was trained and scored
@@ -126,9 +126,9 @@ class Reader:
             tokenizer_name: Another tokenizer than the model's.
             revision: The Hub revision.
             device: Where to run; default: a GPU where there is one.
-            dtype: Of the weights, whatever they were saved in.
+            dtype: The dtype of the weights, in whichever they were saved.
             attn_implementation: The attention kernel by transformers' name.
-            tokens_per_batch: Tokens that the model is given at once; default: by device.
+            tokens_per_batch: Most tokens in a batch; default: by device.
             **settings: How to answer; see `Settings`.
 
         Raises:
@@ -166,14 +166,14 @@ class Reader:
             at a time.
 
         Raises:
-            UserError: For input that is no question with a context, and settings that cannot be.
+            UserError: For input without a question and a context, and invalid settings.
         """
-        plan = self._checked(self.settings.updated(settings))
+        plan = self._checked_settings(self.settings.updated(settings))
         pairs, form = read_pairs(inputs, question, context)
         answers = (
-            found if plan.top_k > 1 else (found or [dict(NOTHING)])[0]
-            for block in _blocks(pairs)
-            for found in _answers(self._scored(block, plan), plan)
+            found if plan.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
+            for block in _split_into_blocks(pairs)
+            for found in _answers(self._score_windows(block, plan), plan)
         )
         if form == "stream":
             return answers
@@ -182,7 +182,7 @@ class Reader:
     def predictions(
         self, inputs: Any = None, *, question: Any = None, context: Any = None, **settings: Any
     ) -> Iterator[Prediction]:
-        """The same questions' predictions with all ``n_best_size`` answers and the null odds, one after the other.
+        """Predicts, one question after the other, with all ``n_best_size`` answers and the null odds.
 
         Args:
             inputs: As in a call.
@@ -193,13 +193,13 @@ class Reader:
         Raises:
             UserError: As a call does.
         """
-        plan = self._checked(self.settings.updated(settings))
+        plan = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
-        blocks = (self._scored(block, plan) for block in _blocks(pairs))
+        blocks = (self._score_windows(block, plan) for block in _split_into_blocks(pairs))
         return (prediction for scored in blocks for prediction in _predictions(scored, plan))
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
-        """One question's prediction and answers, and where the model sees an answer begin and end.
+        """Answers one question, with the probability that an answer starts, and ends, at each token.
 
         Args:
             question: The question.
@@ -209,50 +209,52 @@ class Reader:
         Raises:
             UserError: As a call does.
         """
-        plan = self._checked(self.settings.updated(settings))
+        plan = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
-        scored = self._scored(list(pairs), plan)
+        scored = self._score_windows(list(pairs), plan)
         predictions = _predictions(scored, plan)
         (prediction,), (answers,) = predictions, _answers(scored, plan, predictions)
         tokens = token_probabilities(scored, null_allowed=plan.handle_impossible_answer)
         return Explanation(prediction, answers, tokens)
 
-    def _checked(self, settings: Settings) -> Settings:
+    def _checked_settings(self, settings: Settings) -> Settings:
         special_tokens = self.tokenizer.num_special_tokens_to_add(pair=True)
         settings.lengths(self.runner.longest, self.tokenizer, special_tokens)
-        if settings.handle_impossible_answer and not self.null_at_end and not self._null_is_known:
-            self._null_is_known = True
-            if isinstance(self.runner, TorchRunner) and sees_only_before(self.runner.network):
+        if settings.handle_impossible_answer and not self.null_at_end and not self._checked_null:
+            self._checked_null = True
+            if isinstance(self.runner, TorchRunner) and is_causal_network(self.runner.network):
                 warnings.warn(CONSTANT_NULL, stacklevel=3)
         return settings
 
     def _warn_of_cuts(self, count: int, plan: Settings) -> None:
-        """Says once that questions are cut."""
-        if count and not self._cuts_are_known:
-            self._cuts_are_known = True
+        """Warns once that questions are truncated."""
+        if count and not self._warned_of_cuts:
+            self._warned_of_cuts = True
             warnings.warn(
                 f"{count:,} {'question' if count == 1 else 'questions'} cut at max_question_len "
                 f"({plan.max_question_len} tokens); raise it to have them whole",
                 stacklevel=2,
             )
 
-    def _scored(self, pairs: list[Pair], plan: Settings) -> list[Scored]:
-        """The logits of all windows of some questions."""
-        with self._turn, torch.inference_mode():
+    def _score_windows(self, pairs: list[Pair], plan: Settings) -> list[ScoredBatch]:
+        """Computes the logits of all windows of the questions."""
+        with self._lock, torch.inference_mode():
             dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest, self.null_at_end)
             self._warn_of_cuts(dataset.questions_cut, plan)
             batches = EvaluationBatchSampler(dataset.windows, dataset.lengths, self.tokens_per_batch)
             dataset.to(self.runner.device)
-            scored = [Scored(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
-            # One look for all of them, when a GPU has all of its work.
+            scored = [ScoredBatch(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
+            # One check for all of them, after all work is queued on a GPU.
             wrong = torch.stack([logits.isnan().any() for batch in scored for logits in batch[1:]]).any()
         if wrong:
-            raise UserError("the model gave what is no number (NaN); load it with another dtype, such as float32")
+            raise UserError("the model returned NaN; load it with another dtype, such as float32")
         return scored
 
 
-def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction] | None = None) -> list[list[Found]]:
-    """The best answers to each of some questions, in their order, from their predictions where these are known."""
+def _answers(
+    scored: list[ScoredBatch], plan: Settings, predictions: list[Prediction] | None = None
+) -> list[list[AnswerDict]]:
+    """Lists the best answers to each question, in order, from its prediction where that is known."""
     if plan.legacy:
         legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
         answered = [prediction for batch in scored for prediction in legacy.answer(*batch)]
@@ -271,18 +273,18 @@ def _answers(scored: list[Scored], plan: Settings, predictions: list[Prediction]
 
 
 @torch.inference_mode()
-def _predictions(scored: list[Scored], plan: Settings) -> list[Prediction]:
-    """The prediction for each of some questions, in their order."""
+def _predictions(scored: list[ScoredBatch], plan: Settings) -> list[Prediction]:
+    """Decodes the prediction for each question, in order."""
     decoder = Decoder(
         plan.n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
     )
     pending = [decoder.begin(*batch) for batch in scored]
     found = [prediction for answers in pending for prediction in decoder.finish(answers)]
-    return sorted(found, key=lambda one: one.question.row)
+    return sorted(found, key=lambda prediction: prediction.question.row)
 
 
-def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
-    """Some questions after the other."""
+def _split_into_blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    """Splits questions into blocks that are answered together."""
     block: list[Pair] = []
     characters = 0
     try:

@@ -1,4 +1,4 @@
-"""What gives a Reader the logits of a batch."""
+"""Runs a Reader's model, which gives the logits of a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qa_lightning.records import Batch
 
 
 class Runner(Protocol):
-    """A model that is ready to be asked.
+    """A model that computes the logits of batches.
 
     Attributes:
         longest: How many tokens it has positions for; None: any number.
@@ -24,11 +24,11 @@ class Runner(Protocol):
     device: torch.device
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
 
 
 class TorchRunner:
-    """A network of transformers.
+    """Runs a network of transformers.
 
     Args:
         network: The network, whose device and dtype are kept.
@@ -41,6 +41,6 @@ class TorchRunner:
         self._accepted: Collection[str] = accepted_inputs(network)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
         output = self.network(**network_inputs(batch, self._accepted))
         return output.start_logits, output.end_logits

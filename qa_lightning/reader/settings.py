@@ -1,4 +1,4 @@
-"""How a Reader answers: the arguments of transformers' former pipeline, and a trained model's own."""
+"""Settings of a Reader: the arguments of transformers' former pipeline, and those of a trained model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numbers import Integral
 from typing import Any
 
 from qa_lightning.pretrained import SETTINGS_FILE
-from qa_lightning.reader.former import LOADING, SET_ASIDE
+from qa_lightning.reader.former_arguments import IGNORED_ARGUMENTS, LOADING_ARGUMENTS
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
@@ -19,10 +19,10 @@ _LONGEST_WINDOW = WindowConfig.max_length
 _LONGEST_STRIDE = 128
 
 _LARGEST = (1 << 31) - 1
-"""Of any whole number; what is counted here has fewer."""
+"""Largest value of a whole number."""
 
-_ALIKE = 0.85
-"""How alike two names must be for the one to be a slip of the pen; ``batch_size`` is no ``n_best_size``."""
+_MIN_SIMILARITY = 0.85
+"""Least similarity of a name to the one that it is taken for a typo of; ``batch_size`` is none of ``n_best_size``."""
 
 _SAVED = {
     "doc_stride": "doc_stride",
@@ -33,23 +33,23 @@ _SAVED = {
     "n_best_size": "n_best_size",
     "null_score_diff_threshold": "null_score_diff_threshold",
 }
-"""A trained model's settings, and what they are called here."""
+"""Names of a trained model's settings, and their names here."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a Reader answers.
+    """Settings of how a Reader answers.
 
     Attributes:
         top_k: Answers to each question, best first; fewer where there are no more.
         doc_stride: Context tokens that neighbouring windows share; default: 128, or what there is room for.
-        max_answer_len: Tokens of an answer at most.
-        max_seq_len: Tokens of a window at most; default: 384, or as many as the model has positions for.
-        max_question_len: Tokens of a question at most; longer ones are cut, though not with ``legacy``.
+        max_answer_len: Most tokens of an answer.
+        max_seq_len: Most tokens of a window; default: 384, or as many as the model has positions for.
+        max_question_len: Most tokens of a question; longer ones are cut, though not with ``legacy``.
         handle_impossible_answer: Whether "no answer" may be the answer, which has an empty text.
-        align_to_words: Whether answers are made of whole words; see `data.words.whole_words`.
-        n_best_size: Over how many answers of a question the scores are a softmax.
-        null_score_diff_threshold: By how much "no answer" must lead to be the answer.
+        align_to_words: Whether answers are made of whole words; see `data.word_spans.unicode_word_spans`.
+        n_best_size: Number of answers of a question that scores are a softmax over.
+        null_score_diff_threshold: The margin by which "no answer" must lead to be the answer.
         legacy: Answers and scores as transformers' former pipeline did, faults included.
     """
 
@@ -72,7 +72,7 @@ class Settings:
 
     @classmethod
     def of_model(cls, saved: Mapping[str, Any]) -> Settings:
-        """The settings that a model of ours was trained and scored with; the pipeline's defaults for any other.
+        """Makes the settings that a model of ours was trained with; the pipeline's defaults for other models.
 
         Args:
             saved: What `pretrained.load_settings` returned.
@@ -92,18 +92,21 @@ class Settings:
             raise UserError(f"the model's {SETTINGS_FILE}: {error}") from None
 
     def updated(self, values: Mapping[str, Any]) -> Settings:
-        """The same with other values.
+        """Copies the settings with some values replaced.
+
+        Args:
+            values: The new values, by name.
 
         Raises:
-            UserError: For a name that is none of these, or a value that cannot be.
+            UserError: For an unknown name or an invalid value.
         """
         names = [field.name for field in fields(self)]
         for name, value in values.items():
             if name not in names:
-                raise UserError(f"unknown argument {name!r:.80}; {_advice(name, names)}")
-            if not _fits(value, getattr(Settings, name)):
+                raise UserError(f"unknown argument {name!r:.80}; {_suggest(name, names)}")
+            if not _has_type_of(value, getattr(Settings, name)):
                 raise UserError(f"{name} cannot be {value!r:.80}")
-        # NumPy's whole numbers become Python's.
+        # NumPy's integers become Python's.
         plain: dict[str, Any] = {
             name: int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
             for name, value in values.items()
@@ -111,7 +114,7 @@ class Settings:
         return replace(self, **plain)
 
     def lengths(self, longest: int | None, tokenizer: Any, special_tokens: int) -> tuple[int, int]:
-        """The length of windows and how much they share, in tokens.
+        """Computes the length of windows and their stride, in tokens.
 
         Args:
             longest: How many tokens the model has positions for; None: any number.
@@ -119,8 +122,8 @@ class Settings:
             special_tokens: Tokens of a window that belong to neither question nor context.
 
         Raises:
-            UserError: Where the model has no positions for so many, or no room is left for the context to move on;
-                with ``legacy``, whose questions are not cut, that depends on these.
+            UserError: Where the model has too few positions, or no room is left for the context to move on; with
+                ``legacy``, whose questions are not cut, that depends on the questions.
         """
         max_seq_len = self.max_seq_len
         if max_seq_len is None:
@@ -144,16 +147,16 @@ class Settings:
         return max_seq_len, doc_stride
 
 
-def _advice(name: str, names: Sequence[str]) -> str:
-    """What to do about a name that is unknown: only a slip of the pen is taken for another one."""
-    if name in SET_ASIDE | LOADING:
+def _suggest(name: str, names: Sequence[str]) -> str:
+    """Suggests what to do about an unknown name; another name is suggested for a typo only."""
+    if name in IGNORED_ARGUMENTS | LOADING_ARGUMENTS:
         return "it is one of transformers' pipeline, which qa_lightning.pipeline takes; leave it out here"
-    near = difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_MIN_SIMILARITY)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
 
 
-def _fits(value: Any, default: Any) -> bool:
-    """Whether a value is of the kind of a default; without one, of whole numbers or none."""
+def _has_type_of(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a default; for a default of None: a whole number or None."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):

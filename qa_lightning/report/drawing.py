@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qa_lightning.runs.analysis import Calibration, Group
-from qa_lightning.scoring.thresholds import Floats
+from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.html import PALETTE
 
 _COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft")}
@@ -67,8 +67,8 @@ class Line:
     """
 
     label: str
-    x: Floats
-    y: Floats
+    x: FloatArray
+    y: FloatArray
     color: str = ACCENT
     dashes: str = "-"
     steps: Any = "default"
@@ -213,7 +213,7 @@ def _reversed(axes: Axes) -> tuple[list[Any], list[str]]:
     return handles[::-1], labels[::-1]
 
 
-def _thinned(line: Line) -> tuple[Floats, Floats]:
+def _thinned(line: Line) -> tuple[FloatArray, FloatArray]:
     """No more points than can be seen apart, among them the first, the last and the highest."""
     if len(line.x) <= _MOST_POINTS:
         return line.x, line.y

@@ -21,16 +21,10 @@ from qa_lightning.runs.analysis import (
     calibration,
 )
 from qa_lightning.scoring.figures import THRESHOLD_IN_USE
-from qa_lightning.scoring.thresholds import (
-    Bools,
-    Floats,
-    average_precision,
-    best_threshold,
-    precision_recall_curve,
-    threshold_curve,
-)
+from qa_lightning.scoring.thresholds import average_precision, best_threshold, precision_recall_curve, threshold_curve
+from qa_lightning.utils.arrays import BoolArray, FloatArray
 
-Curve = tuple[Floats, Floats]
+Curve = tuple[FloatArray, FloatArray]
 
 _SCORES = (("F1", "f1", ACCENT, "-"), ("EM", "exact_match", INK, "--"))
 """What is drawn of both scores: name, column, colour, line style."""
@@ -144,7 +138,7 @@ def _no_answer(known: pa.Table, metrics: Mapping[str, Any]) -> list[Chart]:
     return charts
 
 
-def _threshold_chart(known: pa.Table, na_scores: Floats, metrics: Mapping[str, Any]) -> Chart:
+def _threshold_chart(known: pa.Table, na_scores: FloatArray, metrics: Mapping[str, Any]) -> Chart:
     lines, marks, said = [], [], []
     if THRESHOLD_IN_USE in metrics:
         used = metrics[THRESHOLD_IN_USE]
@@ -167,7 +161,7 @@ def _threshold_chart(known: pa.Table, na_scores: Floats, metrics: Mapping[str, A
     return Chart("threshold", "confidence", "Scores at every threshold", note, "; ".join(said), figure)
 
 
-def _precision_recall_chart(known: pa.Table, has_answer: Bools, na_scores: Floats) -> Chart:
+def _precision_recall_chart(known: pa.Table, has_answer: BoolArray, na_scores: FloatArray) -> Chart:
     curves = [(name, _numbers(known, f"span_{key}"), color, dashes) for name, key, color, dashes in _SCORES]
     curves.append(("oracle", np.full(len(known), 100.0), MUTED, ":"))
     lines, said = [], []
@@ -200,12 +194,12 @@ def _confidence(known: pa.Table) -> list[Chart]:
     return [Chart("reliability", "confidence", title, note, f"{error}; {words}", reliability_diagram(bins))]
 
 
-def _numbers(table: pa.Table, column: str) -> Floats:
+def _numbers(table: pa.Table, column: str) -> FloatArray:
     """A column as float64, nan where it is null; ``[questions]``."""
     return table[column].to_numpy().astype(np.float64)
 
 
-def _gold_positions(table: pa.Table) -> Floats:
+def _gold_positions(table: pa.Table) -> FloatArray:
     """Where the first located gold begins, as a share of the context; nan where there is none; ``[questions]``."""
     starts = [
         next((gold["start"] for gold in golds if gold["start"] is not None), math.nan)

@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qa_lightning.scoring.thresholds import Bools, Floats
-
-Integers = NDArray[np.int64]
+from qa_lightning.utils.arrays import BoolArray, FloatArray, Int64Array
 
 OUTCOMES = ("right", "partly right", "wrong", "false null", "false answer", "not scored")
 """What can come of a question; the last where its golds are not known."""
@@ -52,9 +49,9 @@ class Calibration:
             weighted by its answers.
     """
 
-    counts: Integers
-    confidence: Floats
-    accuracy: Floats
+    counts: Int64Array
+    confidence: FloatArray
+    accuracy: FloatArray
     error: float
 
 
@@ -78,7 +75,7 @@ def outcome(exact: float | None, f1: float | None, answerable: bool, answered: b
     return OUTCOMES.index("partly right" if f1 > 0 else "wrong")
 
 
-def by_type(types: Sequence[str], exact: Floats, f1: Floats, most: int = 12) -> list[Group]:
+def by_type(types: Sequence[str], exact: FloatArray, f1: FloatArray, most: int = 12) -> list[Group]:
     """A group for each of the most frequent types, the largest first, and one for all others.
 
     Args:
@@ -94,7 +91,7 @@ def by_type(types: Sequence[str], exact: Floats, f1: Floats, most: int = 12) -> 
     return _groups(np.array([place.get(kind, most) for kind in types], dtype=np.int64), labels, exact, f1)
 
 
-def by_size(sizes: Integers, exact: Floats, f1: Floats, most: int = 8) -> list[Group]:
+def by_size(sizes: Int64Array, exact: FloatArray, f1: FloatArray, most: int = 8) -> list[Group]:
     """Groups of neighbouring sizes that hold about as many questions each; equal sizes stay together.
 
     Args:
@@ -114,7 +111,7 @@ def by_size(sizes: Integers, exact: Floats, f1: Floats, most: int = 8) -> list[G
     return _groups(index, labels, exact, f1)
 
 
-def by_tenth(positions: Floats, exact: Floats, f1: Floats) -> list[Group]:
+def by_tenth(positions: FloatArray, exact: FloatArray, f1: FloatArray) -> list[Group]:
     """Ten groups of questions by where something stands in a text.
 
     Args:
@@ -126,7 +123,7 @@ def by_tenth(positions: Floats, exact: Floats, f1: Floats) -> list[Group]:
     return _groups(index, [f"{10 * tenth}–{10 * tenth + 10} %" for tenth in range(10)], exact, f1)
 
 
-def calibration(confidence: Floats, correct: Bools, bins: int = 10) -> Calibration:
+def calibration(confidence: FloatArray, correct: BoolArray, bins: int = 10) -> Calibration:
     """The reliability diagram's bins and the expected calibration error.
 
     As Guo et al., "On Calibration of Modern Neural Networks" (2017): bin m of M holds the probabilities in
@@ -145,12 +142,12 @@ def calibration(confidence: Floats, correct: Bools, bins: int = 10) -> Calibrati
     return Calibration(counts, mean_confidence, accuracy, error)
 
 
-def _groups(index: Integers, labels: Sequence[str], exact: Floats, f1: Floats) -> list[Group]:
+def _groups(index: Int64Array, labels: Sequence[str], exact: FloatArray, f1: FloatArray) -> list[Group]:
     counts = np.bincount(index, minlength=len(labels))
     columns = (counts.tolist(), _means(index, counts, exact).tolist(), _means(index, counts, f1).tolist())
     return [Group(*group) for group in zip(labels, *columns, strict=True)]
 
 
-def _means(index: Integers, counts: Integers, values: Floats | Bools) -> Floats:
+def _means(index: Int64Array, counts: Int64Array, values: FloatArray | BoolArray) -> FloatArray:
     sums = np.bincount(index, weights=values, minlength=len(counts))
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)

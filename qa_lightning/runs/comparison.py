@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from qa_lightning.runs.questions import scored_by
 from qa_lightning.scoring.figures import HAS_ANSWER, NO_ANSWER
-from qa_lightning.scoring.intervals import Ints, bootstrap_intervals, cluster_sums
+from qa_lightning.scoring.intervals import bootstrap_intervals, cluster_sums
 from qa_lightning.scoring.squad import first_ids
-from qa_lightning.scoring.thresholds import Bools, Floats
+from qa_lightning.utils.arrays import BoolArray, FloatArray, IntArray
 from qa_lightning.utils.errors import UserError
 
 _COMPARED = ["row", "id", "question", "context", "golds", "prediction", "exact_match", "f1"]
@@ -95,7 +95,7 @@ class Comparison:
     changes: list[Change]
 
 
-def score_columns(table: pa.Table) -> dict[str, Floats]:
+def score_columns(table: pa.Table) -> dict[str, FloatArray]:
     """Collects the scores of each question, under the names that their means have in ``metrics.json``.
 
     Args:
@@ -109,7 +109,7 @@ def score_columns(table: pa.Table) -> dict[str, Floats]:
     """
     exact, f1 = (table[name].to_numpy() for name in ("exact_match", "f1"))
     known = ~np.isnan(exact)
-    answerable: Bools = pc.greater(pc.list_value_length(table["golds"]), 0).fill_null(False).to_numpy()
+    answerable: BoolArray = pc.greater(pc.list_value_length(table["golds"]), 0).fill_null(False).to_numpy()
     has_answer, no_answer = known & answerable, known & ~answerable
     columns = {"exact_match": exact, "f1": f1} if known.any() else {}
     if no_answer.any():
@@ -120,7 +120,7 @@ def score_columns(table: pa.Table) -> dict[str, Floats]:
     return columns
 
 
-def clusters(table: pa.Table) -> Ints:
+def clusters(table: pa.Table) -> IntArray:
     """Numbers the contexts of the questions by their places among the distinct ones; ``[questions]``."""
     return table["context"].unify_dictionaries().combine_chunks().indices.to_numpy()
 
@@ -226,13 +226,13 @@ def _golds(table: pa.Table) -> list[tuple[str, ...] | None]:
     return [None if golds is None else tuple(gold["text"] for gold in golds) for golds in rows]
 
 
-def _difference(runs: Floats, count: int) -> Floats:
+def _difference(runs: FloatArray, count: int) -> FloatArray:
     """B minus A for each question, of the means over the first ``count`` runs and over the others."""
     difference = runs[count:].mean(axis=0) - runs[:count].mean(axis=0)
     return np.where(np.abs(difference) < _SAME, 0.0, difference)
 
 
-def _randomize(sums: Floats, shuffles: int, seed: int) -> tuple[list[float], int, bool]:
+def _randomize(sums: FloatArray, shuffles: int, seed: int) -> tuple[list[float], int, bool]:
     """Two-sided p-values of paired approximate randomisation.
 
     Under the null hypothesis A and B could be swapped on any paragraph, which turns the sign of its sum of
@@ -279,7 +279,7 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     return float(result.pvalue)
 
 
-def _changes(tables: Sequence[pa.Table], count: int, exact: Floats, f1: Floats) -> list[Change]:
+def _changes(tables: Sequence[pa.Table], count: int, exact: FloatArray, f1: FloatArray) -> list[Change]:
     rows = np.flatnonzero((np.nan_to_num(exact) != 0) | (np.nan_to_num(f1) != 0))
     rows = rows[np.argsort(tables[0]["row"].to_numpy()[rows], kind="stable")]
     first = tables[0].take(rows)

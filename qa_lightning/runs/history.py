@@ -12,13 +12,13 @@ import numpy as np
 
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.scoring.figures import PROGRESS, is_interval
-from qa_lightning.scoring.thresholds import Floats
+from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.errors import UserError
 
 Scores = dict[str, Any]
 """An evaluation set's figures by plain name, ``f1``; an interval is a list of two, ``f1_ci95``."""
 
-Curves = dict[str, tuple[Floats, Floats]]
+Curves = dict[str, tuple[FloatArray, FloatArray]]
 """Steps and values by name: ``train/loss``, ``val/f1``."""
 
 _STAGES = ("val", "test")
@@ -123,6 +123,6 @@ def _logged(path: Path) -> dict[str, dict[int, float]]:
     return columns
 
 
-def _sorted(values: dict[int, float]) -> tuple[Floats, Floats]:
+def _sorted(values: dict[int, float]) -> tuple[FloatArray, FloatArray]:
     steps = sorted(values)
     return np.array(steps, dtype=np.float64), np.array([values[step] for step in steps])

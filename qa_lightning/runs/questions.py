@@ -89,7 +89,7 @@ def tabulate(predictions: Iterable[Prediction], rule: str | None) -> pa.Table:
 
     Args:
         predictions: What the model says, in any order.
-        rule: The rule to score by, as `scoring.rules.rule_of` names it; None: they are not scored.
+        rule: The rule to score by, as `scoring.rules.rule_name` names it; None: they are not scored.
     """
     ordered = sorted(predictions, key=lambda prediction: prediction.question.row)
     score = None if rule is None else scorer(rule)

@@ -1,4 +1,4 @@
-"""The grammar of ``metrics.json``: how a figure, its interval and its null threshold are named, and read again.
+"""Names and parses the figures in ``metrics.json``: scores, their intervals and their null thresholds.
 
 A name is ``STAGE/SET/FIGURE``, without ``SET/`` where there is one evaluation set only: ``val/f1``,
 ``test/en/HasAns_exact``. Beside a figure may stand its 95 % interval, ``val/f1_ci95``, and the null threshold that
@@ -17,11 +17,11 @@ from qa_lightning.scoring.thresholds import is_best_threshold
 HAS_ANSWER = "HasAns_"
 NO_ANSWER = "NoAns_"
 BEST = "best_"
-"""What names of figures over the answerable or the unanswerable questions, or at the best threshold, begin with."""
+"""Prefixes of figures over the answerable or the unanswerable questions, or at the best threshold."""
 
 INTERVAL = "_ci95"
 THRESHOLD = "_thresh"
-"""What the names of a figure's interval and of its threshold end with."""
+"""Suffixes of the interval and of the threshold of a figure."""
 
 THRESHOLD_IN_USE = "null_score_diff_threshold"
 PROGRESS = ("epoch", "step")
@@ -32,7 +32,7 @@ _WITHOUT_THRESHOLD = (*_COUNTS, "loss")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure with what stands beside it.
+    """A figure with its interval and threshold.
 
     Attributes:
         name: Its name, with or without stage and evaluation set.
@@ -54,15 +54,15 @@ class Figure:
         return is_count(self.name)
 
     def text(self) -> str:
-        """The value as people read it: ``12,345`` or ``81.25``."""
+        """Formats the value for people: ``12,345`` or ``81.25``."""
         return f"{self.value:,.0f}" if self.is_count else f"{self.value:.2f}"
 
     def interval_text(self) -> str:
-        """The interval as people read it: ``79.10 – 83.40``; empty where there is none."""
+        """Formats the interval for people: ``79.10 – 83.40``; empty where there is none."""
         return "" if self.interval is None else " – ".join(f"{limit:.2f}" for limit in self.interval)
 
 
-def metrics_of(
+def name_metrics(
     stage: str, evaluation_set: str, scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]
 ) -> dict[str, Any]:
     """Names figures and their intervals as ``metrics.json`` has them.
@@ -81,16 +81,16 @@ def read_figures(metrics: Mapping[str, Any]) -> dict[str, Figure]:
     """Reads figures, each with its interval and threshold.
 
     Args:
-        metrics: What `metrics_of` made, or the same by plain names.
+        metrics: What `name_metrics` made, or the same by plain names.
 
     Returns:
         The figures by name, in the order of ``metrics``.
     """
-    return {name: _read(name, metrics) for name in metrics if not is_interval(name) and not is_threshold(name)}
+    return {name: _read_figure(name, metrics) for name in metrics if not is_interval(name) and not is_threshold(name)}
 
 
 def read_thresholds(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The thresholds that are best for a figure, by their names."""
+    """Reads the names and values of the thresholds that are best for a figure."""
     return ((name, value) for name, value in metrics.items() if name.endswith(THRESHOLD))
 
 
@@ -109,7 +109,7 @@ def is_count(name: str) -> bool:
     return name.endswith(_COUNTS)
 
 
-def _read(name: str, metrics: Mapping[str, Any]) -> Figure:
+def _read_figure(name: str, metrics: Mapping[str, Any]) -> Figure:
     prefix, slash, plain = name.rpartition("/")
     of_set = f"{prefix}{slash}"
     limits = metrics.get(name + INTERVAL)

@@ -1,29 +1,26 @@
-"""How far a mean score could be off: bootstrap intervals over whole clusters of questions."""
+"""Bootstrap confidence intervals of mean scores, over clusters of questions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qa_lightning.scoring.thresholds import Floats
-
-Ints = NDArray[np.integer]
+from qa_lightning.utils.arrays import FloatArray, IntArray
 
 # Resamples are drawn as many at a time as hold this many draws: arrays of 2 MB, which a cache holds.
 _DRAWS = 1 << 18
 
 
 def bootstrap_intervals(
-    scores: Mapping[str, Floats],
-    clusters: Ints,
+    scores: Mapping[str, FloatArray],
+    clusters: IntArray,
     *,
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of mean scores, by the cluster bootstrap.
+    """Computes percentile intervals of mean scores by the cluster bootstrap.
 
     Questions on one paragraph are not independent, so whole clusters are drawn, with replacement, as many as
     there are (Field and Welsh, "Bootstrapping clustered data", 2007); the mean of a resample is its sum of
@@ -55,11 +52,11 @@ def bootstrap_intervals(
     return intervals
 
 
-def cluster_sums(columns: Floats, clusters: Ints) -> Floats:
-    """The sum of each column over the questions of each cluster, the lowest number first.
+def cluster_sums(columns: FloatArray, clusters: IntArray) -> FloatArray:
+    """Sums each column over the questions of each cluster, ordered by the clusters' numbers.
 
     Args:
-        columns: ``[columns, questions]``.
+        columns: Scores; ``[columns, questions]``.
         clusters: The cluster of each question; ``[questions]``.
 
     Returns:
@@ -70,7 +67,7 @@ def cluster_sums(columns: Floats, clusters: Ints) -> Floats:
     return np.array(sums, dtype=np.float64).reshape(len(columns), len(numbers))
 
 
-def _resample(per_cluster: Floats, resamples: int, seed: int) -> Floats:
+def _resample(per_cluster: FloatArray, resamples: int, seed: int) -> FloatArray:
     """Sums over clusters drawn with replacement: ``[columns, clusters]`` to ``[columns, resamples]``."""
     generator = np.random.default_rng(seed)
     clusters = per_cluster.shape[1]

@@ -20,7 +20,7 @@ _COLUMNS = 9
 
 
 class ExtractiveQA(Metric):
-    """EM, F1, and the best that a null threshold could make of them, over the questions predicted so far.
+    """EM, F1, and their best values over all null thresholds, for the questions predicted so far.
 
     Each question is one row of float64 numbers. The rows are kept and sent as the int64 that have the same
     bits, which no half precision around the metric rounds, and which devices without float64 hold as well.
@@ -40,7 +40,7 @@ class ExtractiveQA(Metric):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all questions."""
+        """Forgets all questions."""
         super().reset()
         # Processes exchange tensors of one dtype and number of dimensions, also those that saw no question.
         self.rows.append(torch.empty(0, _COLUMNS, dtype=torch.int64, device=self.device))
@@ -51,8 +51,10 @@ class ExtractiveQA(Metric):
         return True
 
     def update(self, predictions: Sequence[Prediction]) -> None:
-        """Score some predictions; those whose golds are not known are left out."""
-        rows = [_row(prediction, self.score) for prediction in predictions if prediction.question.golds is not None]
+        """Scores predictions; those whose golds are not known are left out."""
+        rows = [
+            _state_row(prediction, self.score) for prediction in predictions if prediction.question.golds is not None
+        ]
         if rows:
             scored = torch.from_numpy(np.array(rows, dtype=np.float64).view(np.int64))
             if self.device.type == "cuda":
@@ -60,7 +62,7 @@ class ExtractiveQA(Metric):
             self.rows.append(scored.to(self.device, non_blocking=True))
 
     def compute(self) -> dict[str, float]:
-        """The figures, 0 to 100, over the questions of all processes, each counted once.
+        """Computes the figures, 0 to 100, over the questions of all processes, each counted once.
 
         Returns:
             Nothing where no question was scored; else ``exact_match``, ``f1`` and ``total``. Where there are
@@ -89,7 +91,7 @@ class ExtractiveQA(Metric):
         return {key: float(value) for key, value in figures.items()}
 
 
-def _row(prediction: Prediction, score: Scorer) -> tuple[float, ...]:
+def _state_row(prediction: Prediction, score: Scorer) -> tuple[float, ...]:
     golds = prediction.question.golds or ()
     span = prediction.answers.span
     null_odds = np.nan if prediction.null_odds is None else prediction.null_odds

@@ -53,7 +53,7 @@ _WITHOUT_PUNCTUATION = _WithoutPunctuation()
 
 @lru_cache(maxsize=1 << 17)
 def normalize(text: str, language: str) -> str:
-    """A text in lower case without punctuation, articles and surplus white space; tokens parted by one space.
+    """Normalises a text: lower case, without punctuation, articles and surplus white space.
 
     Args:
         text: Any text.
@@ -68,7 +68,7 @@ def normalize(text: str, language: str) -> str:
 
 
 def score_question(prediction: str, golds: Sequence[str], language: str) -> tuple[float, float]:
-    """EM and F1 of one prediction, each the maximum over its golds.
+    """Computes EM and F1 of one prediction, each the maximum over its golds.
 
     A gold that normalises to nothing is one like any other: EM is 1 where the prediction does too, and F1 is 0,
     since no token is shared.
@@ -82,17 +82,17 @@ def score_question(prediction: str, golds: Sequence[str], language: str) -> tupl
     Returns:
         Exact match, 0.0 or 1.0, and F1 over bags of tokens, 0.0 to 1.0.
     """
-    return squad.score_by(partial(normalize, language=language), prediction, golds)
+    return squad.score_with_normalizer(partial(normalize, language=language), prediction, golds)
 
 
 def check_language(language: str | None) -> None:
-    """Refuses what is no language.
+    """Checks the code of a language.
 
     Args:
         language: A code of ISO 639-1, in any case; None: no language is meant.
 
     Raises:
-        UserError: It is something else.
+        UserError: For anything else.
     """
     if language is not None and language.lower() not in _CODES:
         raise UserError(
@@ -102,5 +102,5 @@ def check_language(language: str | None) -> None:
 
 
 def has_own_rule(language: str | None) -> bool:
-    """Whether a language has a rule made for it; where not, a note to whoever asks for scores is due."""
+    """Whether a language has a rule of its own; where it has not, users are warned."""
     return language is None or language.lower() in LANGUAGES

@@ -1,4 +1,4 @@
-"""Which official script's rule answers are scored by."""
+"""Chooses the official script whose rule answers are scored by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SQUAD_V1 = "SQuAD 1.1"
 SQUAD_V2 = "SQuAD 2.0"
 
 
-def rule_of(language: str | None, *, null_allowed: bool = True) -> str:
+def rule_name(language: str | None, *, null_allowed: bool = True) -> str:
     """The name of the rule for a language.
 
     Args:
@@ -25,10 +25,10 @@ def rule_of(language: str | None, *, null_allowed: bool = True) -> str:
 
 
 def scorer(rule: str) -> squad.Scorer:
-    """The function that scores by a rule.
+    """Returns the function that scores by a rule.
 
     Args:
-        rule: What `rule_of` returned.
+        rule: What `rule_name` returned.
     """
     if rule == SQUAD_V1:
         return squad.score_question_v1
@@ -38,9 +38,9 @@ def scorer(rule: str) -> squad.Scorer:
 
 
 def normalizer(rule: str) -> Callable[[str], str]:
-    """The function by which texts are normalised before they are compared, its words parted by one space.
+    """Returns the function that normalises texts before they are compared; it separates words by one space.
 
     Args:
-        rule: What `rule_of` returned.
+        rule: What `rule_name` returned.
     """
     return squad.normalize if rule in (SQUAD_V1, SQUAD_V2) else partial(mlqa.normalize, language=rule)

@@ -20,13 +20,8 @@ from itertools import chain, repeat
 import numpy as np
 
 from qa_lightning.scoring.figures import BEST, HAS_ANSWER, NO_ANSWER, THRESHOLD
-from qa_lightning.scoring.thresholds import (
-    Bools,
-    Floats,
-    apply_threshold,
-    average_precision,
-    official_best_threshold,
-)
+from qa_lightning.scoring.thresholds import apply_threshold, average_precision, official_best_threshold
+from qa_lightning.utils.arrays import BoolArray, FloatArray
 from qa_lightning.utils.errors import UserError
 
 Scorer = Callable[[str, Sequence[str]], tuple[float, float]]
@@ -39,14 +34,14 @@ _PUNCTUATION = string.punctuation.encode()
 # The golds come back at every epoch, and most predictions do: each text is normalised once.
 @lru_cache(maxsize=1 << 17)
 def normalize(text: str) -> str:
-    """A text in lower case without ASCII punctuation, English articles and surplus whitespace."""
+    """Normalises a text: lower case, without ASCII punctuation, English articles and surplus white space."""
     # As UTF-8, whose longer characters hold no ASCII byte: bytes lose theirs several times as fast as text.
     encoded = text.lower().encode("utf-8", "surrogatepass").translate(None, _PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", encoded.decode("utf-8", "surrogatepass")).split())
 
 
 def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
-    """EM and F1 of one prediction, the maximum over its golds.
+    """Computes EM and F1 of one prediction, each the maximum over its golds.
 
     Golds that normalise to nothing do not count; where none is left, as for an unanswerable question, a
     prediction that normalises to nothing is right and every other one is wrong.
@@ -66,18 +61,20 @@ def score_question(prediction: str, golds: Sequence[str]) -> tuple[float, float]
 
 
 def score_question_v1(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
-    """Scores one prediction as the script for SQuAD 1.1 (``evaluate-v1.1.py``) does; see `score_by`."""
-    return score_by(normalize, prediction, golds)
+    """Scores one prediction as the script for SQuAD 1.1 (``evaluate-v1.1.py``) does; see `score_with_normalizer`."""
+    return score_with_normalizer(normalize, prediction, golds)
 
 
-def score_by(normalize: Callable[[str], str], prediction: str, golds: Sequence[str]) -> tuple[float, float]:
-    """EM and F1 where a gold that normalises to nothing is one like any other, as for SQuAD 1.1 and MLQA.
+def score_with_normalizer(
+    normalize: Callable[[str], str], prediction: str, golds: Sequence[str]
+) -> tuple[float, float]:
+    """Computes EM and F1 as for SQuAD 1.1 and MLQA: a gold that normalises to nothing is like any other.
 
     With such a gold, EM is 1 where the prediction normalises to nothing too, and F1 is 0, since no token is
     shared. The scripts know no unanswerable questions, which are scored as `score_question` does.
 
     Args:
-        normalize: What is done to texts before they are compared; parts tokens by white space.
+        normalize: Normalises texts before they are compared, with tokens separated by white space.
         prediction: The predicted text; empty for "no answer".
         golds: The published answers; empty for an unanswerable question.
 
@@ -92,7 +89,7 @@ def score_by(normalize: Callable[[str], str], prediction: str, golds: Sequence[s
 
 
 def token_f1(predicted: list[str], gold: list[str]) -> float:
-    """F1, 0 to 1, over two bags of tokens; 0 where either is empty."""
+    """Computes F1, 0 to 1, over two bags of tokens; 0 where either is empty."""
     rest = gold.copy()
     for token in predicted:
         if token in rest:
@@ -105,8 +102,8 @@ def token_f1(predicted: list[str], gold: list[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def summarize(exact: Floats, f1: Floats, has_answer: Bools) -> dict[str, float]:
-    """Mean scores over all questions, and over the answerable and the unanswerable ones.
+def summarize(exact: FloatArray, f1: FloatArray, has_answer: BoolArray) -> dict[str, float]:
+    """Computes mean scores over all questions, and over the answerable and the unanswerable ones.
 
     Args:
         exact: EM of each question, 0 to 1; ``[questions]``, at least one.
@@ -133,7 +130,7 @@ def evaluate(
     na_threshold: float = 1.0,
     score: Scorer = score_question,
 ) -> dict[str, float]:
-    """Every figure that the official script prints.
+    """Computes every figure that the official script prints.
 
     A question without a prediction scores 0, answerable or not, whatever the threshold, and counts in every
     total. (The script leaves such questions out of some totals and fails at others.)
@@ -159,7 +156,7 @@ def evaluate(
         raise UserError("there is no question to score")
     predicted = [key for key in golds if key in predictions]
     if na_scores is not None:
-        predicted = _by_na_score(predicted, na_scores)
+        predicted = _sort_by_na_score(predicted, na_scores)
     missing = [key for key in golds if key not in predictions]
     keys = predicted + missing
     pairs = chain((score(predictions[key], golds[key]) for key in predicted), repeat((0.0, 0.0), len(missing)))
@@ -190,8 +187,8 @@ def evaluate(
     return figures | counted
 
 
-def _by_na_score(keys: list[str], na_scores: Mapping[str, float]) -> list[str]:
-    """The keys, the lowest no-answer score first; of equal scores, the one that comes first in `na_scores`."""
+def _sort_by_na_score(keys: list[str], na_scores: Mapping[str, float]) -> list[str]:
+    """Sorts keys, the lowest no-answer score first; of equal scores, the one that comes first in `na_scores`."""
     lacking = [key for key in keys if key not in na_scores]
     if lacking:
         raise UserError(
@@ -202,5 +199,5 @@ def _by_na_score(keys: list[str], na_scores: Mapping[str, float]) -> list[str]:
 
 
 def first_ids(ids: Sequence[str]) -> str:
-    """The first three of some ids, as messages name them."""
+    """Formats the first three ids of a list for messages."""
     return ", ".join([*(f"{name!r:.80}" for name in ids[:3]), *(["…"] if len(ids) > 3 else [])])

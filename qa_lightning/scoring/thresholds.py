@@ -1,4 +1,4 @@
-"""What a threshold on no-answer scores makes of scores: the curve over all of them, the best one, and precision.
+"""Thresholds on no-answer scores: the curve of scores over all of them, the best one, and precision and recall.
 
 A *no-answer score* is any number that is higher the surer a model is that a question has no answer; a threshold on it
 answers a question where ``score <= threshold``.
@@ -10,10 +10,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from qa_lightning.utils.arrays import BoolArray, FloatArray
 
 
 class ThresholdCurve(NamedTuple):
@@ -25,8 +23,8 @@ class ThresholdCurve(NamedTuple):
         scores: The mean score from each threshold up to the next, on the scale of the scores given; likewise.
     """
 
-    thresholds: Floats
-    scores: Floats
+    thresholds: FloatArray
+    scores: FloatArray
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -37,16 +35,25 @@ class PrecisionRecallCurve(NamedTuple):
         precision: Each holds from the recall before it to its own; likewise.
     """
 
-    recall: Floats
-    precision: Floats
+    recall: FloatArray
+    precision: FloatArray
 
 
-def apply_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats, threshold: float) -> Floats:
-    """Scores when the questions above a threshold are left unanswered; all ``[questions]``."""
+def apply_threshold(
+    if_answered: FloatArray, if_null: FloatArray, na_scores: FloatArray, threshold: float
+) -> FloatArray:
+    """Replaces the scores of the questions above a threshold by those of leaving them unanswered.
+
+    Args:
+        if_answered: Score of each question where it is answered; ``[questions]``.
+        if_null: Score of each question where it is left unanswered; ``[questions]``.
+        na_scores: The no-answer scores; ``[questions]``.
+        threshold: The threshold.
+    """
     return np.where(na_scores > threshold, if_null, if_answered)
 
 
-def threshold_curve(if_answered: Floats, if_null: Floats, na_scores: Floats) -> ThresholdCurve:
+def threshold_curve(if_answered: FloatArray, if_null: FloatArray, na_scores: FloatArray) -> ThresholdCurve:
     """Computes the mean score at every threshold.
 
     Args:
@@ -58,7 +65,7 @@ def threshold_curve(if_answered: Floats, if_null: Floats, na_scores: Floats) -> 
     return ThresholdCurve(thresholds, totals / len(na_scores))
 
 
-def best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[float, float]:
+def best_threshold(if_answered: FloatArray, if_null: FloatArray, na_scores: FloatArray) -> tuple[float, float]:
     """Finds the best mean score that a threshold reaches, and that threshold.
 
     Candidates lie between distinct no-answer scores, so that applying the threshold gives exactly the score
@@ -85,7 +92,7 @@ def best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> t
     return 100 * float(totals[best]) / len(na_scores), min(threshold, math.nextafter(above, -math.inf))
 
 
-def official_best_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[float, float]:
+def official_best_threshold(if_answered: FloatArray, if_null: FloatArray, na_scores: FloatArray) -> tuple[float, float]:
     """Finds the best mean score that a threshold could reach, as the official script's ``find_best_thresh`` does.
 
     The script walks through the questions in the order of their no-answer scores, and takes the first of
@@ -114,7 +121,7 @@ def is_best_threshold(threshold: float, best: float) -> bool:
     return math.isclose(threshold, best, abs_tol=1e-4)
 
 
-def precision_recall_curve(scores: Floats, has_answer: Bools, na_scores: Floats) -> PrecisionRecallCurve:
+def precision_recall_curve(scores: FloatArray, has_answer: BoolArray, na_scores: FloatArray) -> PrecisionRecallCurve:
     """Computes precision and recall of answering ever more questions, the surest first.
 
     As the official script's ``make_precision_recall_eval``: an answerable question counts as found by its score;
@@ -132,7 +139,7 @@ def precision_recall_curve(scores: Floats, has_answer: Bools, na_scores: Floats)
     return PrecisionRecallCurve((found / has_answer.sum())[cuts], (found / np.arange(1, len(found) + 1))[cuts])
 
 
-def average_precision(scores: Floats, has_answer: Bools, na_scores: Floats) -> float:
+def average_precision(scores: FloatArray, has_answer: BoolArray, na_scores: FloatArray) -> float:
     """Computes the area under the curve of `precision_recall_curve`.
 
     Args:
@@ -147,7 +154,9 @@ def average_precision(scores: Floats, has_answer: Bools, na_scores: Floats) -> f
     return 100 * float((precision * np.diff(recall, prepend=0.0)).sum())
 
 
-def _totals_by_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats) -> tuple[Floats, Floats]:
+def _totals_by_threshold(
+    if_answered: FloatArray, if_null: FloatArray, na_scores: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Minus infinity and the distinct no-answer scores, ascending, and the sum of scores with each as threshold."""
     order = np.argsort(na_scores, kind="stable")
     ordered = na_scores[order]
@@ -156,6 +165,6 @@ def _totals_by_threshold(if_answered: Floats, if_null: Floats, na_scores: Floats
     return np.concatenate(([-np.inf], ordered))[cuts], totals[cuts]
 
 
-def _running_totals(if_answered: Floats, if_null: Floats) -> Floats:
+def _running_totals(if_answered: FloatArray, if_null: FloatArray) -> FloatArray:
     """Sums of the scores when the first 0, 1, … all questions are answered; ``[questions + 1]``."""
     return np.concatenate(([if_null.sum()], if_answered - if_null)).cumsum()

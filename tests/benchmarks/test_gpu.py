@@ -207,9 +207,12 @@ def test_an_epoch_is_derived_from_a_cut_and_says_so() -> None:
 
 def test_every_variant_has_a_line_a_row_of_the_table_and_rows_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     results = {("distilbert", "ours"): trained(6500.0), ("roberta", "ours"): {"failed": "no memory"}}
-    line = gpu_bars.told(("distilbert", "ours"), results["distilbert", "ours"], CARD)
+    line = gpu_bars.format_figures(("distilbert", "ours"), results["distilbert", "ours"], CARD)
     assert line.startswith("distilbert, ours: 6,500 windows/s, 40 % of the matrix rate, 5 % padding, ")
-    assert gpu_bars.told(("roberta", "ours"), results["roberta", "ours"], CARD) == "roberta, ours: failed: no memory"
+    assert (
+        gpu_bars.format_figures(("roberta", "ours"), results["roberta", "ours"], CARD)
+        == "roberta, ours: failed: no memory"
+    )
     gpu_bars.print_figures(results, CARD)
     first, second = (line for line in capsys.readouterr().out.splitlines() if "ours" in line)
     assert "6,500" in first

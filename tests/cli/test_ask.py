@@ -157,7 +157,7 @@ def test_help_is_the_settings_own(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["ask", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "--max_answer_len N Tokens of an answer at most; default: 15" in told
+    assert "--max_answer_len N Most tokens of an answer; default: 15" in told
     assert "--no_handle_impossible_answer the opposite; the default" in told
 
 

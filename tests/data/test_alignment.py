@@ -285,9 +285,9 @@ def test_dirty_data_is_repaired_and_accounted_for(
     assert len(table) == kept
     assert len(report.ids["not_found"]) == counts["not_found"]
     assert report.dropped == len(loaded.table) - kept
-    dictionary, context_of = table["context"].chunk(0).dictionary.to_pylist(), table["context"].chunk(0).indices
+    dictionary, context_index = table["context"].chunk(0).dictionary.to_pylist(), table["context"].chunk(0).indices
     for context, (text,), (span,) in zip(
-        context_of.to_pylist(), table["gold_texts"].to_pylist(), spans(table), strict=True
+        context_index.to_pylist(), table["gold_texts"].to_pylist(), spans(table), strict=True
     ):
         if span is not None:
             assert dictionary[context][slice(*span)].casefold() == text.casefold()

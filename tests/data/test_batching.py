@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qa_lightning.data.batching import FEWEST_POOLS, POOL, EvaluationBatchSampler, TrainingBatchSampler, packed_shape
+from qa_lightning.data.batching import (
+    BATCHES_PER_POOL,
+    MIN_POOLS,
+    EvaluationBatchSampler,
+    TrainingBatchSampler,
+    packed_shape,
+)
 from qa_lightning.data.loaders import GPU_SHAPES
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
@@ -92,7 +98,7 @@ def test_batches_change_their_company_from_epoch_to_epoch() -> None:
 
 
 def test_little_is_padded_and_long_batches_come_at_any_time() -> None:
-    lengths = RANDOM.integers(20, 385, 16 * POOL * FEWEST_POOLS)
+    lengths = RANDOM.integers(20, 385, 16 * BATCHES_PER_POOL * MIN_POOLS)
     (batches,) = per_process(lengths, 16, 1)
     rows = [np.array(batch) for batch in batches]
     shuffled = np.split(RANDOM.permutation(len(lengths)), len(rows))
@@ -104,7 +110,7 @@ def test_little_is_padded_and_long_batches_come_at_any_time() -> None:
 
 
 def test_little_is_padded_where_pools_and_batches_do_not_end_together() -> None:
-    lengths = RANDOM.integers(20, 385, 8 * FEWEST_POOLS * 10 + 13)  # pools of ten batches and a bit
+    lengths = RANDOM.integers(20, 385, 8 * MIN_POOLS * 10 + 13)  # pools of ten batches and a bit
     (batches,) = per_process(lengths, 8, 1)
     assert padding([np.array(batch) for batch in batches], lengths) < 0.08
 
@@ -142,7 +148,7 @@ def test_batches_by_tokens_are_equally_many_in_each_epoch() -> None:
 
 
 def test_processes_work_on_batches_of_like_length() -> None:
-    lengths = RANDOM.integers(20, 385, 16 * POOL * FEWEST_POOLS)
+    lengths = RANDOM.integers(20, 385, 16 * BATCHES_PER_POOL * MIN_POOLS)
     processes = per_process(lengths, 16, 2)
     longest = np.array([[lengths[rows].max() for rows in batches] for batches in processes])
     assert np.abs(longest[0] - longest[1]).mean() < 15
@@ -180,8 +186,8 @@ def test_batches_of_few_shapes(windows: list[int], batch_size: int, count: int, 
     assert len(distinct) == math.ceil(len(lengths) / batch_size)
     assert sum(len(rows) < batch_size for rows in distinct) <= 1
     # A window is rounded up to the next length, or, where it was left over there, to a longer one.
-    to = [shapes.which(lengths[list(rows)].max()) for rows in distinct]
-    longer = sum(int((shapes.which(lengths[list(rows)]) < at).sum()) for rows, at in zip(distinct, to, strict=True))
+    to = [shapes.index_of(lengths[list(rows)].max()) for rows in distinct]
+    longer = sum(int((shapes.index_of(lengths[list(rows)]) < at).sum()) for rows, at in zip(distinct, to, strict=True))
     assert longer <= (batch_size - 1) * (len(shapes.lengths) - 1)
 
 
@@ -363,7 +369,7 @@ def test_an_epoch_of_squads_size_has_few_shapes_and_packed_one() -> None:
     lengths = np.minimum(np.random.default_rng(3).lognormal(4.9, 0.35, 88_000).astype(np.int64) + 24, 384)
     shapes = Shapes.of(lengths, GPU_SHAPES, lambda _: 32)
     padded = drawn(TrainingBatchSampler(lengths, np.arange(88_000) // 5, 32, shapes=shapes, seed=0))
-    places = np.array([shapes.which(lengths[rows].max()) for rows in padded])
+    places = np.array([shapes.index_of(lengths[rows].max()) for rows in padded])
     assert len(set(places.tolist())) == GPU_SHAPES == 12
     assert {len(rows) for rows in padded[1:]} <= {32, 88_000 % 32 or 32}
     assert 1 - lengths.sum() / (shapes.lengths[places] * 32).sum() <= 0.08

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lightning.data.cells import read_printed
+from qa_lightning.data.cells import parse_printed
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from qa_lightning.data.cells import read_printed
     ],
 )
 def test_printed_values(cell: str, value: Any) -> None:
-    assert read_printed(cell) == value
+    assert parse_printed(cell) == value
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_printed_values(cell: str, value: Any) -> None:
 )
 def test_what_is_no_printed_value(cell: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_printed(cell)
+        parse_printed(cell)
 
 
 values = st.recursive(
@@ -73,11 +73,11 @@ values = st.recursive(
 
 @given(values)
 def test_what_python_prints_is_read_back(value: Any) -> None:
-    assert read_printed(repr(value)) == value
+    assert parse_printed(repr(value)) == value
 
 
 @given(st.lists(st.text(min_size=1), max_size=20).filter(lambda texts: not any("\0" in text for text in texts)))
 def test_what_numpy_prints_is_read_back(texts: list[str]) -> None:
     array = np.array(texts, dtype=object)
-    assert read_printed(str(array)) == texts
-    assert read_printed(repr(array)) == texts
+    assert parse_printed(str(array)) == texts
+    assert parse_printed(repr(array)) == texts

@@ -397,7 +397,7 @@ def test_masks_and_offsets_equal_the_tokenizers(family: str, language: str, shar
     assert dataset.questions is not None
     backend = plain_backend(tokenizer)
     # The first question of each context.
-    _, firsts = np.unique(dataset.encoded.context_of, return_index=True)
+    _, firsts = np.unique(dataset.encoded.context_index, return_index=True)
     for row in firsts:
         question, batch = dataset.questions[row], dataset[np.array([row])]
         assert batch.offsets is not None

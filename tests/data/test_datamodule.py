@@ -174,13 +174,13 @@ def test_how_tables_are_written_is_plain_data_in_a_checkpoint(folder: Path) -> N
     ],
 )
 def test_a_set_is_not_called_as_another_folder_of_the_run(folder: Path, name: str, split: str) -> None:
-    with pytest.raises(UserError, match=rf"^{split}_file: no set can be called '{name[:100]}'"):
+    with pytest.raises(UserError, match=rf"^{split}_file: '{name[:100]}' cannot be the name of a set"):
         module(folder, **{f"{split}_file": {"fine": "dev.json", name: "dev.json"}})
 
 
 def test_sets_are_not_called_alike(folder: Path) -> None:
     """Some file systems hold one folder for both."""
-    with pytest.raises(UserError, match="no set can be called 'VI'"):
+    with pytest.raises(UserError, match="'VI' cannot be the name of a set"):
         module(folder, test_file={"VI": "dev.json", "vi": "dev.json"})
 
 

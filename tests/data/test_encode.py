@@ -13,7 +13,7 @@ from tokenizers import Regex, decoders, pre_tokenizers, processors
 
 from qa_lightning.data import encode as encode_module
 from qa_lightning.data.alignment import ALIGNED
-from qa_lightning.data.encode import AnswerChoice, chosen_spans, encode
+from qa_lightning.data.encode import AnswerChoice, encode, select_gold_spans
 from qa_lightning.data.sources import rows_to_examples
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.utils.errors import UserError
@@ -88,7 +88,7 @@ def test_golds_that_share_their_tokens_are_one(tmp_path: Path) -> None:
 
 
 def test_chosen_spans_are_characters() -> None:
-    starts, ends, bounds = chosen_spans(SEVERAL, "all")
+    starts, ends, bounds = select_gold_spans(SEVERAL, "all")
     assert starts.tolist() == [8, 0, 18, 8, 18, 18, 8, 0, 0, 0, 0, 4, 14, 18]
     assert ends.tolist() == [13, 3, 21, 13, 21, 21, 13, 3, 7, 3, 3, 7, 17, 21]
     assert bounds.tolist() == [0, 3, 5, 7, 10, 14, 14, 14, 14]
@@ -117,7 +117,7 @@ def test_chosen_spans_are_those_of_a_loop(examples: Any, answers: AnswerChoice) 
     expected = [slowly_chosen(*example, answers) for example in zip(texts, starts, strict=True)]
     # As a table of its own, and as some rows of another.
     for part in (table, pa.concat_tables([SEVERAL, table]).combine_chunks()[len(SEVERAL) :]):
-        firsts, lasts, bounds = chosen_spans(part, answers)
+        firsts, lasts, bounds = select_gold_spans(part, answers)
         assert bounds.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
         for column, wanted in ((firsts, starts), (lasts, ends)):
             assert column.dtype == np.int64
@@ -146,7 +146,7 @@ def test_an_answer_that_the_tokenizer_drops_gives_no_label(tmp_path: Path) -> No
 
 def test_few_pairs_of_long_contexts_are_tokenised_to_check_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[int] = []
-    holds = encode_module._holds
+    layout_matches = encode_module._layout_matches
 
     def counted(layout: Any, backend: Any, questions: Any, contexts: Any) -> bool:
         class Backend:
@@ -154,9 +154,9 @@ def test_few_pairs_of_long_contexts_are_tokenised_to_check_the_layout(monkeypatc
                 checked.append(len(pairs))
                 return backend.encode_batch(pairs)
 
-        return holds(layout, Backend(), questions, contexts)
+        return layout_matches(layout, Backend(), questions, contexts)
 
-    monkeypatch.setattr(encode_module, "_holds", counted)
+    monkeypatch.setattr(encode_module, "_layout_matches", counted)
     loaded = rows("ada and grace in london", *[("ada",)] * 40, question="who ?")
     for characters_at_most in (1 << 20, 50, 3):
         monkeypatch.setattr(encode_module, "_CHECKED_CHARACTERS", characters_at_most)
@@ -168,7 +168,7 @@ def test_each_distinct_text_once(tmp_path: Path) -> None:
     encoded = encode(SEVERAL, word_level(WORDS), max_question_length=9, cache_dir=tmp_path)
     assert encoded.questions.ids.tolist() == [4, 7]
     assert encoded.contexts.ids.tolist() == [8, 10, 9, 10, 8]
-    assert encoded.question_of.tolist() == encoded.context_of.tolist() == [0] * 8
+    assert encoded.question_index.tolist() == encoded.context_index.tolist() == [0] * 8
 
 
 def test_questions_lose_the_white_space_in_front(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_texts_that_depend_on_each_other_are_kept_pair_by_pair(
     monkeypatch.setattr(encode_module, "plain_backend", lambda used: Neighbourly(plain_backend(used)))
     loaded = rows("ada and grace and ada " * 9 + "in london", ("london",), ("ada",), question="  who wrote it ?")
     dataset = prepare(loaded, tokenizer, max_length=20, doc_stride=4, max_question_length=9).dataset
-    assert dataset.encoded.question_of.tolist() == [0, 1]
+    assert dataset.encoded.question_index.tolist() == [0, 1]
     context, question = loaded.table["context"][0].as_py(), "who wrote it ?"
     first, second, strategy = (question, context, "only_second")
     if padding_side == "left":

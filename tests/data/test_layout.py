@@ -104,11 +104,11 @@ def test_the_context_is_first_only_with_left_padding_and_a_classification_token(
 
 @pytest.mark.parametrize("pair", ["$B [SEP] $A", "$A [SEP] $B [SEP] $A"])
 def test_a_tokenizer_that_mixes_the_texts_is_refused(pair: str) -> None:
-    with pytest.raises(UserError, match="does not put question and context one behind the other"):
+    with pytest.raises(UserError, match="does not join question and context one after the other"):
         read(with_pair(pair))
 
 
 @pytest.mark.parametrize("texts", [("", "ada"), ("who", " \n"), ("", "")])
 def test_a_text_without_tokens_is_refused(texts: tuple[str, str]) -> None:
-    with pytest.raises(UserError, match="makes no token of one of the texts"):
+    with pytest.raises(UserError, match="produces no tokens for one of the texts"):
         read(word_level(WORDS), *texts)

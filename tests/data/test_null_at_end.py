@@ -11,8 +11,8 @@ import pytest
 from qa_lightning.data.layout import Layout, read_layout, with_null_at_end
 from qa_lightning.data.tokens import plain_backend
 from qa_lightning.reader.inputs import Pair
+from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.settings import Settings
-from qa_lightning.reader.windows import make_windows
 from tests.data.tokenizers import build, word_level
 
 WORDS = "who where sang wrote Mara Ivo Oslo in . ?".split()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_lightning.data.offsets import add_marks, trim
+from qa_lightning.data.offsets import include_combining_marks, trim_whitespace
 from tests.data.prepared import covered
 
 # Trimming
@@ -33,7 +33,7 @@ def test_trim_is_strip(case: tuple[list[str], list[list[tuple[int, int]]]]) -> N
     flat = np.array([pair for of_text in offsets for pair in of_text], dtype=np.int32).reshape(-1, 2)
     given = flat.copy()
     bounds = np.cumsum([0, *map(len, offsets)])
-    trimmed = trim(flat, bounds, texts)
+    trimmed = trim_whitespace(flat, bounds, texts)
     assert trimmed.dtype == np.int32
     assert np.array_equal(flat, given)
     rows = iter(trimmed.tolist())
@@ -59,7 +59,7 @@ def test_marks_by_hand() -> None:
     given = [[0, 1], [4, 5], [0, 1], [2, 2], [2, 3], [0, 1], [1, 2]]
     wanted = [[0, 3], [4, 6], [0, 2], [2, 2], [2, 3], [0, 1], [1, 2]]
     texts.insert(1, texts[0])
-    found = add_marks(np.array(given, np.int32), np.array([0, 2, 5, 6, 7]), texts)
+    found = include_combining_marks(np.array(given, np.int32), np.array([0, 2, 5, 6, 7]), texts)
     assert found.tolist() == wanted
     assert found.dtype == np.int32
 
@@ -69,6 +69,6 @@ def test_marks_one_by_one(case: tuple[list[str], list[list[tuple[int, int]]]]) -
     texts, offsets = case
     flat = np.array([pair for of_text in offsets for pair in of_text], dtype=np.int32).reshape(-1, 2)
     bounds = np.cumsum([0, *map(len, offsets)])
-    found = add_marks(trim(flat, bounds, texts), bounds, texts).tolist()
+    found = include_combining_marks(trim_whitespace(flat, bounds, texts), bounds, texts).tolist()
     expected = [span for text, of_text in zip(texts, offsets, strict=True) for span in covered(text, of_text)]
     assert [(start, end) if start < end else None for start, end in found] == expected

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from qa_lightning.data.prefetch import DEPTH, PrefetchLoader, ahead
+from qa_lightning.data.prefetch import DEPTH, PrefetchLoader, prefetch
 
 
 def test_items_come_in_their_order() -> None:
-    assert list(ahead(range(50))) == list(range(50))
-    assert list(ahead([])) == []
+    assert list(prefetch(range(50))) == list(range(50))
+    assert list(prefetch([])) == []
     assert list(PrefetchLoader([[1], [2]], batch_size=None)) == [[1], [2]]
 
 
@@ -19,7 +19,7 @@ def test_what_making_one_raises_is_raised_in_its_place() -> None:
         yield 1
         raise ValueError("the second one")
 
-    items = ahead(failing())
+    items = prefetch(failing())
     assert next(items) == 1
     with pytest.raises(ValueError, match="the second one"):
         next(items)
@@ -35,7 +35,7 @@ def test_another_thread_makes_no_more_than_are_wanted() -> None:
             ready.release()
             yield number
 
-    wanted = ahead(items())
+    wanted = prefetch(items())
     assert next(wanted) == 0
     # One was taken, DEPTH are ready, and one waits for its place.
     for _ in range(DEPTH + 2):

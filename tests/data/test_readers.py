@@ -333,21 +333,21 @@ def test_an_encoding_that_is_named(tmp_path: Path) -> None:
     rows = [{"id": "é", "question": "Où?", "context": "à Orléans", "answers": "Orléans"}]
     for name, text in (("x.json", json.dumps(rows, ensure_ascii=False)), ("x.csv", "id;question;context;answers\n")):
         path = encoded(tmp_path / name, text + ("" if name == "x.json" else "é;Où?;à Orléans;Orléans\n"), "cp1252")
-        loaded = read(path, form=TextFormat(encoding="cp1252"))
+        loaded = read(path, text_format=TextFormat(encoding="cp1252"))
         assert contents(loaded) == [("é", "Où?", "à Orléans", ["Orléans"], [None])]
         assert "not UTF-8 at byte" in error(path)
-        assert error(path, form=TextFormat(encoding="ascii")).endswith(
+        assert error(path, text_format=TextFormat(encoding="ascii")).endswith(
             "; name the file's own `encoding`, or save it as UTF-8"
         )
     # What a file shows itself is certain.
     path = write(tmp_path / "y.json", "\ufeff" + json.dumps(rows, ensure_ascii=False))
-    assert contents(read(path, form=TextFormat(encoding="latin-1")))[0][0] == "é"
+    assert contents(read(path, text_format=TextFormat(encoding="latin-1")))[0][0] == "é"
 
 
 def test_a_delimiter_that_is_named_or_cannot_be_found(tmp_path: Path) -> None:
     text = "id~question~context~answers\n1~q?~a, b~b\n"
     path = write(tmp_path / "x.csv", text)
-    assert contents(read(path, form=TextFormat(delimiter="~"))) == [("1", "q?", "a, b", ["b"], [None])]
+    assert contents(read(path, text_format=TextFormat(delimiter="~"))) == [("1", "q?", "a, b", ["b"], [None])]
     # Columns that are wanted under other names show it, too.
     path = write(tmp_path / "y.csv", "a;b, c;d\nq?;x, y;y\n")
     assert contents(read(path, columns={"question": "a", "context": "b, c", "answers": "d"}))[0][1:] == (
@@ -360,7 +360,7 @@ def test_a_delimiter_that_is_named_or_cannot_be_found(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^csv\.delimiter must be one ASCII character"):
             TextFormat(delimiter=delimiter)
     for encoding in ("utf-9", "base64", "a\0b"):
-        with pytest.raises(UserError, match=r"^encoding: Python knows no text encoding"):
+        with pytest.raises(UserError, match=r"^encoding: Python has no text encoding"):
             TextFormat(encoding=encoding)
 
 

@@ -134,7 +134,7 @@ def test_every_form_of_answers(answers: Any, texts: list[str], starts: list[int 
 )
 def test_answers_of_a_wrong_shape(answers: Any, reason: str, path: Path) -> None:
     file = write(path, [row(), row("b", answers=answers)])
-    assert error(file) == f"{path}, row 2 (id 'b'): answers must be {FORMS}; here is {reason}"
+    assert error(file) == f"{path}, row 2 (id 'b'): answers must be {FORMS}; found {reason}"
 
 
 def test_impossible_questions_have_no_golds(path: Path) -> None:
@@ -235,7 +235,7 @@ def test_an_offset_in_a_column_of_its_own(answers: Any, start: Any, texts: Any, 
 )
 def test_an_offset_of_a_wrong_shape(answers: Any, start: Any, reason: str, path: Path) -> None:
     file = write(path, [row(answers=answers) | {"answer_start": start}])
-    assert error(file) == f"{path}, row 1 (id 'a'): answers must be {FORMS}; here is {reason}"
+    assert error(file) == f"{path}, row 1 (id 'a'): answers must be {FORMS}; found {reason}"
 
 
 def test_a_column_of_offsets_that_is_named_must_be_there(path: Path) -> None:
@@ -319,7 +319,7 @@ def test_empty_texts_are_dropped_and_counted_in_training(path: Path) -> None:
     assert error(file, training=False, select="test[1:]").startswith(f"{path}, row 2 (id 'b'): the question is empty")
     assert len(read(file, training=False, select="test[2:3]").table) == 1
     file = write(path, rows[:2])
-    assert error(file) == f"{path} (train): no question is left, the context or question of each is empty"
+    assert error(file) == f"{path} (train): no question is left: the context or question of each is empty"
 
 
 def test_each_distinct_context_is_kept_once(path: Path) -> None:
@@ -471,7 +471,7 @@ def test_concatenated_real_files_with_shared_ids(shared: Path) -> None:
 )
 def test_a_slice_that_cannot_be_taken(select: str, reason: str, path: Path) -> None:
     message = error(write(path, [row()]), select=select)
-    assert message.startswith(f"the split {select!r} cannot be taken: {reason}")
+    assert message.startswith(f"the split {select!r} cannot be selected: {reason}")
     assert message.endswith("slices are written as in train[:5%] or train[10:20]")
 
 
@@ -484,8 +484,8 @@ def test_a_question_cannot_be_selected_twice(path: Path) -> None:
 
 def test_an_empty_split(path: Path) -> None:
     file = write(path, [row()])
-    assert error(file, select="train[5:]") == f"{path} (train[5:]): there are no questions in it"
-    assert error(file, select="train[1:0]") == f"{path} (train[1:0]): there are no questions in it"
+    assert error(file, select="train[5:]") == f"{path} (train[5:]): it contains no questions"
+    assert error(file, select="train[1:0]") == f"{path} (train[1:0]): it contains no questions"
     for name, content in (
         ("x.json", "[]"),
         ("x.json", '{"data": []}'),
@@ -495,7 +495,7 @@ def test_an_empty_split(path: Path) -> None:
     ):
         empty = path.with_name(name)
         empty.write_text(content)
-        assert error(str(empty)) == f"{empty} (train): there are no questions in it"
+        assert error(str(empty)) == f"{empty} (train): it contains no questions"
     assert column(read([file, write(path.with_name("y.jsonl"), [])]), "id") == ["a"]
 
 
@@ -516,5 +516,5 @@ def test_rows_of_a_program_are_checked_alike() -> None:
     assert column(loaded, "gold_texts") == [["context"], []]
     with pytest.raises(UserError, match=r"^the maker, row 1 \(id 'a'\): question is null or missing, not a text$"):
         rows_to_examples([row(question=None)], source="the maker")
-    with pytest.raises(UserError, match=r"^the maker: there are no questions in it$"):
+    with pytest.raises(UserError, match=r"^the maker: it contains no questions$"):
         rows_to_examples([], source="the maker")

@@ -27,9 +27,9 @@ from qa_lightning.data.token_cache import CHECKSUMS, remove_leftovers
 from qa_lightning.data.tokens import (
     TokenIds,
     Tokens,
-    blocks,
     default_cache_dir,
     plain_backend,
+    split_into_blocks,
     tokenize,
     tokenize_ids,
     tokenize_pairs,
@@ -105,7 +105,7 @@ def test_ids_alone(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 9), max_size=9), st.integers(1, 12))
 def test_blocks_are_consecutive_and_no_larger_than_need_be(sizes: list[int], limit: int) -> None:
-    found = list(blocks(np.array(sizes, dtype=np.int32), limit))
+    found = list(split_into_blocks(np.array(sizes, dtype=np.int32), limit))
     assert [item for begin, end in found for item in range(begin, end)] == list(range(len(sizes)))
     assert all(begin < end for begin, end in found)
     assert all(sum(sizes[begin + 1 : end]) < limit for begin, end in found)

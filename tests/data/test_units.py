@@ -19,7 +19,7 @@ from qa_lightning.data import units
 from qa_lightning.data.alignment import align
 from qa_lightning.data.sources import RawSplit, read_examples
 from qa_lightning.data.splits import Split
-from qa_lightning.data.units import in_characters
+from qa_lightning.data.units import offsets_in_characters
 from tests.data.prepared import prepare
 from tests.data.tokenizers import characters
 
@@ -75,7 +75,7 @@ def test_every_unit_is_found_and_every_gold_is_where_it_was(unit: str) -> None:
     counted: list[int | None] = [UNITS[unit](texts[number], at) for at, number in zip(starts, of.tolist(), strict=True)]
     assert counted != starts
     counted[5] = None
-    found = in_characters(words, counted, of, texts)
+    found = offsets_in_characters(words, counted, of, texts)
     assert found.note == f"read as {unit}"
     assert found.starts == [*starts[:5], None, *starts[6:]]
 
@@ -83,10 +83,14 @@ def test_every_unit_is_found_and_every_gold_is_where_it_was(unit: str) -> None:
 def test_characters_stay_as_they_are() -> None:
     texts = contexts()
     words, starts, of = golds_of(texts)
-    assert in_characters(words, list(starts), of, texts) == units.Offsets(list(starts), "")
+    assert offsets_in_characters(words, list(starts), of, texts) == units.Offsets(list(starts), "")
     nothing = np.zeros(0, dtype=np.int64)
-    assert in_characters([], [], nothing, []) == in_characters([], [], nothing, ["text"]) == units.Offsets([], "")
-    assert in_characters(["cat"], [None], np.zeros(1, np.int64), ["cat"]) == units.Offsets([None], "")
+    assert (
+        offsets_in_characters([], [], nothing, [])
+        == offsets_in_characters([], [], nothing, ["text"])
+        == units.Offsets([], "")
+    )
+    assert offsets_in_characters(["cat"], [None], np.zeros(1, np.int64), ["cat"]) == units.Offsets([None], "")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
@@ -96,7 +100,7 @@ def test_careless_offsets_are_no_unit(share: float) -> None:
     words, starts, of = golds_of(texts)
     draw = random.Random(1)
     moved: list[int | None] = [at + draw.choice([-3, -2, -1, 1, 2, 3]) * (draw.random() < share) for at in starts]
-    assert in_characters(words, list(moved), of, texts) == units.Offsets(moved, "")
+    assert offsets_in_characters(words, list(moved), of, texts) == units.Offsets(moved, "")
 
 
 def test_offsets_that_are_nearly_all_wrong_are_told_of() -> None:
@@ -104,23 +108,25 @@ def test_offsets_that_are_nearly_all_wrong_are_told_of() -> None:
     words, starts, of = golds_of(texts)
     draw = random.Random(1)
     moved: list[int | None] = [at + draw.randrange(2, 40) for at in starts]
-    found = in_characters(words, moved, of, texts)
+    found = offsets_in_characters(words, moved, of, texts)
     assert found.starts == moved
-    assert found.note.startswith("are in no unit that is known: 9")
+    assert found.note.startswith("are in no known unit: 9")
     assert found.note.endswith("% of the golds stand elsewhere than they say")
     # Golds that stand nowhere are another matter.
-    assert in_characters(["bird"] * len(words), moved, of, texts).note == ""
+    assert offsets_in_characters(["bird"] * len(words), moved, of, texts).note == ""
 
 
 def test_one_gold_shows_no_unit() -> None:
     of = np.zeros(1, dtype=np.int64)
-    assert in_characters(["ox"], [4], of, ["né ox"]) == units.Offsets([4], "")
-    assert in_characters(["ox", "ox"], [4, 7], np.zeros(2, np.int64), ["né ox ox"]).note == "read as UTF-8 bytes"
+    assert offsets_in_characters(["ox"], [4], of, ["né ox"]) == units.Offsets([4], "")
+    assert (
+        offsets_in_characters(["ox", "ox"], [4, 7], np.zeros(2, np.int64), ["né ox ox"]).note == "read as UTF-8 bytes"
+    )
     # Two units that fit alike and have other places for a gold.
     starts: list[int | None] = [7, 7]
     text = "né né " + "ox"
-    assert in_characters(["ox"] * 2, [8, 8], np.zeros(2, np.int64), [text]).note == "read as UTF-8 bytes"
-    assert in_characters(["ox"] * 2, starts, np.zeros(2, np.int64), [text]).note == ""
+    assert offsets_in_characters(["ox"] * 2, [8, 8], np.zeros(2, np.int64), [text]).note == "read as UTF-8 bytes"
+    assert offsets_in_characters(["ox"] * 2, starts, np.zeros(2, np.int64), [text]).note == ""
 
 
 def test_a_few_golds_that_were_written_otherwise_keep_their_places() -> None:
@@ -130,7 +136,7 @@ def test_a_few_golds_that_were_written_otherwise_keep_their_places() -> None:
         UNITS["UTF-8 bytes"](texts[number], at) for at, number in zip(starts, of.tolist(), strict=True)
     ]
     counted[::50] = starts[::50]
-    found = in_characters(words, counted, of, texts)
+    found = offsets_in_characters(words, counted, of, texts)
     assert found.note == "read as UTF-8 bytes"
     for word, start, number in zip(words, found.starts, of.tolist(), strict=True):
         assert start is not None
@@ -151,7 +157,7 @@ def test_widths_are_the_obvious_count(texts: list[str], block: int) -> None:
             if name not in UNITS:
                 continue
             counts = np.array([UNITS[name](texts[number], at) for number, at in places])
-            found, begins = units._by_widths((widths, ones), counts, of, texts)
+            found, begins = units._widths_to_characters((widths, ones), counts, of, texts)
             for (number, at), place, fine in zip(places, found.tolist(), begins.tolist(), strict=True):
                 text = texts[number]
                 word = at < len(text) and not text[at].isspace()
@@ -239,5 +245,5 @@ def test_a_suspicious_file_is_told_of(shared: Path, tmp_path: Path) -> None:
     document = recounted(shared / "data/xquad.en.json", lambda text, at: max(0, at + draw.randrange(-30, 30)))
     loaded = read(write(tmp_path / "x.json", document))
     split = prepare(loaded, characters(), training=True)
-    assert "; offsets of x.json are in no unit that is known: 9" in split.summary
+    assert "; offsets of x.json are in no known unit: 9" in split.summary
     assert list(split.report["offsets"]) == [str(tmp_path / "x.json")]

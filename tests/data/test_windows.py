@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from qa_lightning.data import windows as windows_module
 from qa_lightning.data.tokens import Tokens, plain_backend
 from qa_lightning.data.windows import (
-    Golds,
+    GoldSpans,
     Windows,
-    cut,
-    held,
-    hold_more,
-    locate,
-    ranges,
+    add_gold_windows,
+    concatenated_ranges,
+    cut_windows,
+    has_whole_gold,
+    locate_golds,
     window_gold_pairs,
 )
 from qa_lightning.records import WindowConfig
@@ -34,7 +34,7 @@ def as_tuples(windows: Windows) -> list[tuple[int, int, int]]:
 
 def test_cut_by_hand() -> None:
     # Room for 10 - 3 - 2 = 5 and 10 - 3 - 4 = 3 context tokens, steps of 4 and 2.
-    windows = cut(np.array([5, 6, 0, 9, 4]), np.array([2, 2, 2, 2, 4]), max_length=10, doc_stride=1, special=3)
+    windows = cut_windows(np.array([5, 6, 0, 9, 4]), np.array([2, 2, 2, 2, 4]), max_length=10, doc_stride=1, special=3)
     assert as_tuples(windows) == [
         (0, 0, 5),
         (1, 0, 5),
@@ -52,7 +52,7 @@ def test_cut_by_hand() -> None:
 
 def test_cut_of_nothing() -> None:
     none = np.zeros(0, dtype=np.int64)
-    assert len(cut(none, none, max_length=10, doc_stride=1, special=3)) == 0
+    assert len(cut_windows(none, none, max_length=10, doc_stride=1, special=3)) == 0
 
 
 def slow_cut(context: int, room: int, stride: int) -> list[tuple[int, int]]:
@@ -73,7 +73,7 @@ def test_cut_is_the_loop(examples: list[tuple[int, int]], special: int, stride: 
     contexts = np.array([context for context, _ in examples], dtype=np.int64)
     questions = np.array([min(question, longest) for _, question in examples], dtype=np.int64)
     WindowConfig(max_length, stride, longest).check(special)
-    windows = cut(contexts, questions, max_length=max_length, doc_stride=stride, special=special)
+    windows = cut_windows(contexts, questions, max_length=max_length, doc_stride=stride, special=special)
     assert as_tuples(windows) == [
         (row, *span)
         for row, (context, question) in enumerate(zip(contexts.tolist(), questions.tolist(), strict=True))
@@ -92,7 +92,9 @@ def test_cut_is_the_tokenizers_truncation(context: int, question: int, stride: i
         [start for (start, _), of in zip(one.offsets, one.sequence_ids, strict=True) if of == 1]
         for one in (encoding, *encoding.overflowing)
     ]
-    windows = cut(np.array([context]), np.array([question]), max_length=max_length, doc_stride=stride, special=3)
+    windows = cut_windows(
+        np.array([context]), np.array([question]), max_length=max_length, doc_stride=stride, special=3
+    )
     assert [list(range(2 * first, 2 * last, 2)) for _, first, last in as_tuples(windows)] == expected
 
 
@@ -116,7 +118,7 @@ def tokens_of(*contexts: list[tuple[int, int]]) -> Tokens:
     return Tokens(np.zeros(len(offsets), np.int32), bounds, np.array(offsets, np.int32).reshape(-1, 2))
 
 
-def found(golds: Golds) -> list[list[tuple[int, int]]]:
+def found(golds: GoldSpans) -> list[list[tuple[int, int]]]:
     """The golds of each example."""
     spans = list(zip(golds.first.tolist(), golds.last.tolist(), strict=True))
     return [spans[a:b] for a, b in itertools.pairwise(golds.bounds.tolist())]
@@ -125,7 +127,7 @@ def found(golds: Golds) -> list[list[tuple[int, int]]]:
 def locate_all(golds: list[list[tuple[int, int]]], contexts: list[int], tokens: Tokens, sizes: list[int]) -> Any:
     flat = np.array([gold for of_example in golds for gold in of_example], dtype=np.int64).reshape(-1, 2)
     counts = [len(of_example) for of_example in golds]
-    return locate(
+    return locate_golds(
         flat[:, 0],
         flat[:, 1],
         np.repeat(np.array(contexts, dtype=np.int64), counts),
@@ -201,7 +203,7 @@ def test_locate_is_a_search_through_all_tokens(case: Any, block: int) -> None:
 
 def test_holds_by_hand() -> None:
     windows = Windows(*(np.array(column, np.int32) for column in ([0, 0, 1, 2], [0, 3, 0, 0], [5, 8, 5, 5])))
-    golds = Golds(np.array([4, 3, 0], np.int32), np.array([4, 6, 5], np.int32), np.array([0, 2, 2, 3]))
+    golds = GoldSpans(np.array([4, 3, 0], np.int32), np.array([4, 6, 5], np.int32), np.array([0, 2, 2, 3]))
     window, gold, whole = window_gold_pairs(windows, golds)
     assert window.tolist() == [0, 0, 1, 1, 3]
     assert gold.tolist() == [0, 1, 0, 1, 2]
@@ -217,7 +219,7 @@ def test_holds_is_a_double_loop(golds: list[list[tuple[int, int]]], data: st.Dat
     flat = [gold for of_example in golds for gold in of_example]
     columns = window_gold_pairs(
         Windows(*np.array([(row, a, b) for row, (a, b) in windows], np.int32).reshape(-1, 3).T),
-        Golds(*np.array(flat, np.int32).reshape(-1, 2).T, np.cumsum([0, *map(len, golds)])),
+        GoldSpans(*np.array(flat, np.int32).reshape(-1, 2).T, np.cumsum([0, *map(len, golds)])),
     )
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
         (number, sum(map(len, golds[:row])) + i, a <= first and last < b)
@@ -242,15 +244,15 @@ def test_a_gold_that_fits_is_held_after_all(examples: Any, stride: int, more: in
         for length, golds in examples
     ]
     flat = [span for of_example in spans for span in of_example]
-    golds = Golds(*np.array(flat, np.int32).reshape(-1, 2).T, np.cumsum([0, *map(len, spans)]))
+    golds = GoldSpans(*np.array(flat, np.int32).reshape(-1, 2).T, np.cumsum([0, *map(len, spans)]))
     none = np.zeros(len(lengths), dtype=np.int64)
-    regular = cut(lengths, none, max_length=room, doc_stride=stride, special=0)
-    windows, added = hold_more(regular, golds, lengths, none + room)
+    regular = cut_windows(lengths, none, max_length=room, doc_stride=stride, special=0)
+    windows, added = add_gold_windows(regular, golds, lengths, none + room)
 
     fits = [any(b - a < room for a, b in of_example) for of_example in spans]
-    assert held(windows, golds).tolist() == fits
+    assert has_whole_gold(windows, golds).tolist() == fits
     assert added.tolist() == [
-        row for row, (fit, was) in enumerate(zip(fits, held(regular, golds), strict=True)) if fit > was
+        row for row, (fit, was) in enumerate(zip(fits, has_whole_gold(regular, golds), strict=True)) if fit > was
     ]
     assert as_tuples(windows) == sorted(as_tuples(windows))
     assert all(last - first <= room and last <= lengths[row] for row, first, last in as_tuples(windows))
@@ -265,5 +267,5 @@ def test_a_gold_that_fits_is_held_after_all(examples: Any, stride: int, more: in
 
 
 def test_ranges() -> None:
-    assert ranges(np.array([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
-    assert ranges(np.zeros(0, dtype=np.int64)).tolist() == []
+    assert concatenated_ranges(np.array([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
+    assert concatenated_ranges(np.zeros(0, dtype=np.int64)).tolist() == []

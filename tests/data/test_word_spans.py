@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from qa_lightning.data.tokens import Tokens, plain_backend, tokenize
-from qa_lightning.data.word_spans import tokenizer_words, whole_words
+from qa_lightning.data.word_spans import tokenizer_word_spans, unicode_word_spans
 from tests.data.tokenizers import build
 
 
@@ -22,7 +22,7 @@ def by_character(*texts: str) -> Tokens:
 
 def words_of(text: str, most_tokens: int = 100) -> list[str]:
     """The distinct words of a text's characters, in their order."""
-    spans = whole_words([text], by_character(text), most_tokens).tolist()
+    spans = unicode_word_spans([text], by_character(text), most_tokens).tolist()
     return list(dict.fromkeys(text[start:end] for start, end in spans if start < end))
 
 
@@ -56,12 +56,12 @@ def test_a_word_of_too_many_tokens_is_left_in_pieces() -> None:
 
 def test_a_token_across_words_takes_the_first_and_the_last_whole() -> None:
     tokens = Tokens(np.zeros(3, np.int32), np.array([0, 3]), np.array([[1, 5], [5, 5], [6, 9]], np.int32))
-    assert whole_words(["one two three"], tokens, 10).tolist() == [[0, 7], [5, 5], [4, 13]]
+    assert unicode_word_spans(["one two three"], tokens, 10).tolist() == [[0, 7], [5, 5], [4, 13]]
 
 
 def test_texts_are_told_apart() -> None:
     texts = ["ab c", "", "d ef"]
-    spans = whole_words(texts, by_character(*texts), 10).tolist()
+    spans = unicode_word_spans(texts, by_character(*texts), 10).tolist()
     assert spans == [[0, 2], [0, 2], [2, 2], [3, 4], [0, 1], [1, 1], [2, 4], [2, 4]]
 
 
@@ -71,7 +71,7 @@ def test_the_tokenizer_splits_in_its_own_way(family: str, shared: Path) -> None:
     backend = plain_backend(tokenizer)
     texts = ["The unfathomable Spanish didn't pay.", "東京タワー です"]
     tokens = tokenize(pa.array(texts), backend)
-    found = tokenizer_words(backend, texts, tokens)
+    found = tokenizer_word_spans(backend, texts, tokens)
     for number, text in enumerate(texts):
         encoding = backend.encode(text, add_special_tokens=False)
         own = slice(*tokens.bounds[number : number + 2])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_lightning.decoding.answers import AnswerCollector, as_rows, window_answers
+from qa_lightning.decoding.answers import AnswerCollector, to_answer_rows, window_answers
 from qa_lightning.records import Answer, Answers, Prediction, Question
 from tests.decoding.slowly import Window, answer_slowly
 
@@ -33,7 +33,7 @@ def add(collector: AnswerCollector, rows: list[tuple[Question, Window]], n: int 
     nulls = torch.tensor([window.null for _, window in rows], dtype=torch.float32).unbind(-1)
     questions = [question for question, _ in rows]
     windows = window_answers(starts.long(), ends.long(), start_logits.float(), end_logits.float(), *nulls)
-    return collector.add(questions, as_rows(windows))
+    return collector.add(questions, to_answer_rows(windows))
 
 
 def answer(*windows: Window, n: int = 20, null: bool = True, threshold: float = 0.0) -> Prediction:

@@ -11,8 +11,8 @@ import pytest
 
 from qa_lightning import Reader
 from qa_lightning.reader.inputs import Pair
+from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.settings import Settings
-from qa_lightning.reader.windows import make_windows
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import build, word_level
 

@@ -15,7 +15,7 @@ from qa_lightning.exporting import folders, onnx
 from qa_lightning.exporting.check import checked_difference, largest_difference, sample_batches
 from qa_lightning.exporting.folders import export
 from qa_lightning.pretrained import load_settings, load_tokenizer
-from qa_lightning.reader.loading import load_answering
+from qa_lightning.reader.loading import load_trained_network
 from qa_lightning.reader.onnx_runner import OnnxRunner
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.runners import TorchRunner
@@ -78,7 +78,7 @@ def test_a_reader_runs_it_with_the_settings_and_answers_of_the_model(model: Path
 
 def test_safetensors_are_float32_and_the_same(model: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
-    load_answering(str(model), None).to(torch.bfloat16).save_pretrained(half)
+    load_trained_network(str(model), None).to(torch.bfloat16).save_pretrained(half)
     load_tokenizer(str(model)).save_pretrained(half)
     assert export(str(half), tmp_path / "plain", "safetensors") is None
     assert names(tmp_path / "plain") == [
@@ -147,7 +147,7 @@ def test_a_model_that_differs_is_refused_and_leaves_nothing(
 
 
 def test_padding_does_not_count_and_nan_is_refused(model: Path) -> None:
-    network, tokenizer = load_answering(str(model), None), load_tokenizer(str(model))
+    network, tokenizer = load_trained_network(str(model), None), load_tokenizer(str(model))
     runner = TorchRunner(network)
     batches = sample_batches(runner, tokenizer, Settings.of_model(OURS))
     shapes = [tuple(batch.inputs["input_ids"].shape) for batch in batches]

@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qa_lightning.data.encode import TokenizedSplit
-from qa_lightning.data.offsets import add_marks, trim
+from qa_lightning.data.offsets import include_combining_marks, trim_whitespace
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.tokens import TokenIds, Tokens
-from qa_lightning.data.windows import Golds, cut, locate
+from qa_lightning.data.windows import GoldSpans, cut_windows, locate_golds
 from qa_lightning.inspection.ceiling import Reach, reachable
 from qa_lightning.inspection.statistics import inspect_split
 from qa_lightning.scoring.rules import SQUAD_V1, SQUAD_V2, scorer
@@ -42,7 +42,7 @@ def tokens(case: Case) -> Tokens:
     """The tokens as the package keeps them."""
     bounds = np.array([0, len(case.offsets)])
     offsets = np.array(case.offsets, dtype=np.int32).reshape(-1, 2)
-    offsets = add_marks(trim(offsets, bounds, [case.context]), bounds, [case.context])
+    offsets = include_combining_marks(trim_whitespace(offsets, bounds, [case.context]), bounds, [case.context])
     return Tokens(np.zeros(len(offsets), np.int32), bounds, offsets)
 
 
@@ -67,17 +67,17 @@ def reach_of(case: Case) -> Reach:
     at = [(case.context.find(gold), len(gold)) for gold in case.golds if gold and gold in case.context]
     bounds, context = np.array([0, len(at)]), np.zeros(len(at), dtype=np.int64)
     starts, lengths = np.array(at, dtype=np.int64).reshape(-1, 2).T
-    spans = locate(starts, starts + lengths, context, bounds, made, np.array([len(case.context)]))
+    spans = locate_golds(starts, starts + lengths, context, bounds, made, np.array([len(case.context)]))
     zero, one = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
     encoded = TokenizedSplit(
-        cast(Any, None), TokenIds(made.ids, made.bounds), zero, zero, made, zero, Golds.none(1), one
+        cast(Any, None), TokenIds(made.ids, made.bounds), zero, zero, made, zero, GoldSpans.none(1), one
     )
     return reachable(
         [case.context],
         [0],
         [case.golds],
         encoded,
-        cut(made.lengths, zero, max_length=case.room, doc_stride=case.shared, special=0),
+        cut_windows(made.lengths, zero, max_length=case.room, doc_stride=case.shared, special=0),
         spans,
         max_answer_length=case.max_answer_length,
         null_allowed=case.null_allowed,

@@ -11,7 +11,7 @@ from tokenizers import normalizers
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.inspection.statistics import AROUND, Inspection, inspect_split, sample_examples
-from qa_lightning.scoring.rules import rule_of
+from qa_lightning.scoring.rules import rule_name
 from tests.data.prepared import prepare, read, rows
 from tests.data.tokenizers import build, characters, word_level
 
@@ -31,7 +31,7 @@ def inspect(split: Split, longest: int = 30, **settings: Any) -> Inspection:
         }
         | values
     )
-    rule = rule_of(None, null_allowed=config.version_2_with_negative)
+    rule = rule_name(None, null_allowed=config.version_2_with_negative)
     return inspect_split(split, config, max_answer_length=longest, rule=rule)
 
 

@@ -11,7 +11,12 @@ from torch import Tensor
 from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.modeling import dropout
-from qa_lightning.modeling.attention import ATTENTION, attend, use_fast_dropout, use_our_attention
+from qa_lightning.modeling.attention import (
+    ATTENTION_NAME,
+    attention_with_fast_dropout,
+    use_fast_dropout,
+    use_our_attention,
+)
 from qa_lightning.modeling.dropout import FastDropout
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder
@@ -38,7 +43,7 @@ def test_attention_is_torchs(mask: Tensor | None, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(dropout, "dropout_mask", lambda shape, _: torch.ones(shape, dtype=torch.bool))
     monkeypatch.setattr(dropout, "_masked", lambda values, kept, _: values * kept)
     inputs = [[one.clone().requires_grad_() for one in (QUERY, KEY, VALUE)] for _ in range(2)]
-    ours = attend(*inputs[0], mask, 0.3, 0.1)
+    ours = attention_with_fast_dropout(*inputs[0], mask, 0.3, 0.1)
     theirs = torch.nn.functional.scaled_dot_product_attention(*inputs[1], attn_mask=mask, scale=0.3)
     torch.testing.assert_close(ours, theirs)
     for result in (ours, theirs):
@@ -51,7 +56,9 @@ def test_attention_drops_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = torch.rand(2, 4, 7, 7, generator=torch.Generator().manual_seed(3)) < 0.5
     monkeypatch.setattr(dropout, "dropout_mask", lambda *_: kept)
     weights = (QUERY @ KEY.transpose(2, 3) * 0.3).masked_fill(~MASK, float("-inf")).softmax(-1)
-    torch.testing.assert_close(attend(QUERY, KEY, VALUE, MASK, 0.3, 0.5), (weights * kept * 2) @ VALUE)
+    torch.testing.assert_close(
+        attention_with_fast_dropout(QUERY, KEY, VALUE, MASK, 0.3, 0.5), (weights * kept * 2) @ VALUE
+    )
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -68,7 +75,7 @@ def test_every_family_trains_with_it_and_evaluates_as_before(family: str) -> Non
     loss = network.train()(**inputs).start_logits.square().mean()
     loss.backward()
     assert torch.isfinite(loss)
-    assert ATTENTION not in str(network.config.to_dict())
+    assert ATTENTION_NAME not in str(network.config.to_dict())
 
 
 @pytest.mark.parametrize("kernel", [None, "sdpa", "eager"])
@@ -96,5 +103,5 @@ def test_training_takes_it_and_saves_a_plain_model(tmp_path: Path) -> None:
     make_trainer(tmp_path).fit(module, make_data(folder, train=write_long(tmp_path / "squad.json")))
     assert any(isinstance(layer, FastDropout) for layer in module.modules())
     module.save_pretrained(tmp_path / "saved")
-    assert ATTENTION not in (tmp_path / "saved/config.json").read_text()
+    assert ATTENTION_NAME not in (tmp_path / "saved/config.json").read_text()
     AutoModelForQuestionAnswering.from_pretrained(tmp_path / "saved")

@@ -725,8 +725,8 @@ def test_answers_that_come_a_batch_later_are_the_same(
         def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
             self.of_batch.append([(found.question.id, found.text) for found in outputs])
 
-    def evaluated(verb: str, later: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
-        monkeypatch.setattr(evaluation_hooks, "_answers_later", lambda _: later)
+    def evaluated(verb: str, defer: bool) -> tuple[list[list[tuple[str, str]]], dict[str, Any]]:
+        monkeypatch.setattr(evaluation_hooks, "_waits_for_answers", lambda _: defer)
         sets = {"a": str(squad), "b": str(squad)}
         data = make_data(folder, validation_file=sets, predict_file=sets, eval_batch_size=3)
         pl.seed_everything(5, verbose=False)
@@ -736,12 +736,12 @@ def test_answers_that_come_a_batch_later_are_the_same(
         return answers.of_batch, module.scores
 
     for verb in ("validate", "predict"):
-        (at_once, scores), (later, later_scores) = evaluated(verb, False), evaluated(verb, True)
+        (at_once, scores), (defer, later_scores) = evaluated(verb, False), evaluated(verb, True)
         assert scores == later_scores
-        assert len(at_once) == len(later)
-        assert list(chain.from_iterable(at_once)) == list(chain.from_iterable(later))
-        assert at_once != later
-        assert not later[0]
+        assert len(at_once) == len(defer)
+        assert list(chain.from_iterable(at_once)) == list(chain.from_iterable(defer))
+        assert at_once != defer
+        assert not defer[0]
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -786,7 +786,7 @@ def test_batches_weigh_alike_again_where_they_are_no_longer_packed(folder: Path,
     data = make_data(folder, train=squad, batch_size=7)
     weights = []
     for packing in (True, False):
-        watch = Watch(lambda trainer, _: trainer.train_dataloader.dataset.usual_batch)
+        watch = Watch(lambda trainer, _: trainer.train_dataloader.dataset.mean_batch_size)
         make_trainer(tmp_path, watch, max_steps=1).fit(make_module(folder, packing=packing), data)
         weights += watch.seen
     assert weights[0] is not None
@@ -839,7 +839,7 @@ def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypat
 
 
 def test_a_training_is_compiled_where_it_is_repaid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "compiler_is_missing", lambda: missing)
+    monkeypatch.setattr(acceleration, "missing_compiler", lambda: missing)
     missing = None
     cuda = torch.device("cuda")
     assert acceleration.compiling_pays(cuda, packed=True, processes=1, batches=5000)

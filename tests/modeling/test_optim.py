@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from qa_lightning.modeling.optim import Schedule, adamw, parameter_groups, schedule
+from qa_lightning.modeling.optim import Schedule, adamw, make_schedule, parameter_groups
 from qa_lightning.utils.errors import UserError
 
 SCHEDULES: tuple[Schedule, ...] = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup")
@@ -81,18 +81,18 @@ def test_adamw_is_not_fused_where_there_is_no_kernel() -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("warmup_steps", [0, 3])
 def test_schedules_are_those_of_transformers(name: Schedule, warmup_steps: int) -> None:
-    ours = schedule(optimizer(), name, steps=12, warmup_ratio=0.0, warmup_steps=warmup_steps)
+    ours = make_schedule(optimizer(), name, steps=12, warmup_ratio=0.0, warmup_steps=warmup_steps)
     theirs = get_scheduler(name, optimizer(), warmup_steps, 12)
     assert rates(ours, 12) == rates(theirs, 12)
 
 
 def test_linear_by_hand() -> None:
-    scheduler = schedule(optimizer(0.4), "linear", steps=6, warmup_ratio=0.0, warmup_steps=2)
+    scheduler = make_schedule(optimizer(0.4), "linear", steps=6, warmup_ratio=0.0, warmup_steps=2)
     assert rates(scheduler, 7) == pytest.approx([0.0, 0.2, 0.4, 0.3, 0.2, 0.1, 0.0])
 
 
 def test_cosine_ends_at_zero_by_half_a_wave() -> None:
-    scheduler = schedule(optimizer(), "cosine", steps=4, warmup_ratio=0.0, warmup_steps=0)
+    scheduler = make_schedule(optimizer(), "cosine", steps=4, warmup_ratio=0.0, warmup_steps=0)
     assert rates(scheduler, 5) == pytest.approx([(1 + math.cos(math.pi * i / 4)) / 2 for i in range(5)])
 
 
@@ -101,12 +101,12 @@ def test_cosine_ends_at_zero_by_half_a_wave() -> None:
     [(0.1, 100, 10), (0.1, 101, 11), (0.1, 5, 1), (0.06, 20, 2), (0.25, 8, 2), (0.0, 100, 0), (1.0, 7, 7)],
 )
 def test_a_share_of_the_steps_is_rounded_up(ratio: float, steps: int, warmup: int) -> None:
-    by_ratio = schedule(optimizer(), "linear", steps=steps, warmup_ratio=ratio, warmup_steps=0)
+    by_ratio = make_schedule(optimizer(), "linear", steps=steps, warmup_ratio=ratio, warmup_steps=0)
     assert rates(by_ratio, steps) == rates(get_scheduler("linear", optimizer(), warmup, steps), steps)
 
 
 def test_a_number_of_steps_goes_before_a_share() -> None:
-    both = schedule(optimizer(), "linear", steps=20, warmup_ratio=0.5, warmup_steps=3)
+    both = make_schedule(optimizer(), "linear", steps=20, warmup_ratio=0.5, warmup_steps=3)
     assert rates(both, 20) == rates(get_scheduler("linear", optimizer(), 3, 20), 20)
 
 
@@ -116,13 +116,13 @@ def test_a_number_of_steps_goes_before_a_share() -> None:
 )
 def test_training_without_an_end_has_no_schedule_that_needs_one(name: Schedule, ratio: float) -> None:
     with pytest.raises(UserError, match=r"trainer\.max_epochs or trainer\.max_steps"):
-        schedule(optimizer(), name, steps=math.inf, warmup_ratio=ratio, warmup_steps=0)
+        make_schedule(optimizer(), name, steps=math.inf, warmup_ratio=ratio, warmup_steps=0)
 
 
 def test_training_without_an_end_can_have_a_constant_rate() -> None:
-    constant = schedule(optimizer(), "constant", steps=math.inf, warmup_ratio=0.0, warmup_steps=0)
+    constant = make_schedule(optimizer(), "constant", steps=math.inf, warmup_ratio=0.0, warmup_steps=0)
     assert rates(constant, 5) == [1.0] * 5
-    warm = schedule(optimizer(), "constant_with_warmup", steps=math.inf, warmup_ratio=0.0, warmup_steps=2)
+    warm = make_schedule(optimizer(), "constant_with_warmup", steps=math.inf, warmup_ratio=0.0, warmup_steps=2)
     assert rates(warm, 4) == [0.0, 0.5, 1.0, 1.0]
-    both = schedule(optimizer(), "constant_with_warmup", steps=math.inf, warmup_ratio=0.3, warmup_steps=2)
+    both = make_schedule(optimizer(), "constant_with_warmup", steps=math.inf, warmup_ratio=0.3, warmup_steps=2)
     assert rates(both, 4) == [0.0, 0.5, 1.0, 1.0]

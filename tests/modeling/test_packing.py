@@ -16,7 +16,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from qa_lightning.modeling import attention
 from qa_lightning.modeling import packing as packing_module
-from qa_lightning.modeling.attention import PackedWindows, attend_unequal, has_kernel
+from qa_lightning.modeling.attention import PackedWindows, has_flash_kernel, varlen_attention
 from qa_lightning.modeling.network import accepted_inputs
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
 from qa_lightning.utils.errors import UserError
@@ -71,7 +71,7 @@ def test_no_time_is_spent_on_padding() -> None:
 @pytest.mark.parametrize("family", sorted(set(CONFIGS) - set(PACKED)))
 def test_others_are_refused(family: str) -> None:
     network = AutoModelForQuestionAnswering.from_config(config(family)).train()
-    with pytest.raises(UserError, match=r"model with this attention kernel cannot keep windows apart .* packing"):
+    with pytest.raises(UserError, match=r"model with this attention kernel cannot separate the windows .* packing"):
         Packing(network)
     assert network.training
 
@@ -139,7 +139,7 @@ def test_windows_padded_at_the_left_and_rows_that_are_none() -> None:
 
 
 def test_nothing_in_a_packed_step_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_may_look", lambda _: False)
+    monkeypatch.setattr(attention, "_is_on_host", lambda _: False)
     network = AutoModelForQuestionAnswering.from_config(config("bert")).train()
     packing = Packing(network)
     inputs = {"input_ids": torch.randint(5, 50, (4, 16)), "attention_mask": REAL.long()}
@@ -154,9 +154,9 @@ def test_nothing_in_a_packed_step_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatc
 def test_the_kernel_of_a_gpu_is_called_as_torch_has_it() -> None:
     # On the meta device, which computes shapes only, forwards and backwards.
     query = torch.empty(48, 2, 8, device="meta", dtype=torch.bfloat16, requires_grad=True)
-    assert has_kernel(query)
+    assert has_flash_kernel(query)
     packed = PackedWindows.of(torch.tensor([20, 0, 13], device="meta"), 20, 48)
-    result = attend_unequal(query, query, query, packed, 0.3, 0.1, reach=5)
+    result = varlen_attention(query, query, query, packed, 0.3, 0.1, reach=5)
     assert (result.shape, result.dtype) == (query.shape, query.dtype)
     result.sum().backward()
     assert query.grad is not None
@@ -181,10 +181,10 @@ def test_a_kernel_is_compared_before_it_is_used(monkeypatch: pytest.MonkeyPatch)
             ]
         )
 
-    monkeypatch.setattr(packing_module, "has_kernel", lambda _: True)
-    monkeypatch.setattr(packing_module, "attend_unequal", kernel)
+    monkeypatch.setattr(packing_module, "has_flash_kernel", lambda _: True)
+    monkeypatch.setattr(packing_module, "varlen_attention", kernel)
     assert kernel_is_exact(cpu, torch.float32, 8)
-    monkeypatch.setattr(packing_module, "attend_unequal", lambda *given: kernel(*given) * 1.2)
+    monkeypatch.setattr(packing_module, "varlen_attention", lambda *given: kernel(*given) * 1.2)
     assert not kernel_is_exact(cpu, torch.float32, 8)
 
 

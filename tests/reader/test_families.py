@@ -13,7 +13,7 @@ from transformers import AutoModelForQuestionAnswering
 from qa_lightning import Reader
 from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.modeling.network import quiet_transformers, sees_only_before
+from qa_lightning.modeling.network import is_causal_network, quiet_transformers
 from tests.data.tokenizers import build
 from tests.modeling.families import CONFIGS, config
 from tests.training import trains
@@ -173,4 +173,4 @@ def test_where_null_says_the_same_of_every_question_that_is_said_once(shared: Pa
 def test_causal_decoders_are_known_by_what_they_see(family: str) -> None:
     with quiet_transformers():
         network = AutoModelForQuestionAnswering.from_config(config(family))
-    assert sees_only_before(network) is (family in ("llama", "qwen3"))
+    assert is_causal_network(network) is (family in ("llama", "qwen3"))

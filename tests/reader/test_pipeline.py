@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qa_lightning import Reader, pipeline
-from qa_lightning.reader.former import LOADING, RENAMED, SET_ASIDE
+from qa_lightning.reader.former_arguments import IGNORED_ARGUMENTS, LOADING_ARGUMENTS, RENAMED_ARGUMENTS
 from qa_lightning.utils.errors import UserError
 from tests.tiny import tiny_folder
 
@@ -53,7 +53,7 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
     folder: Path, reader: Reader
 ) -> None:
     given: dict[str, Any] = {
-        **dict.fromkeys(SET_ASIDE, 8),
+        **dict.fromkeys(IGNORED_ARGUMENTS, 8),
         "padding": "longest",
         "framework": "tf",
         "use_fast": False,
@@ -66,24 +66,26 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
     assert len(told) == 1
     assert "\n" not in told[0]
     assert told[0].startswith("pipeline: ")
-    for name in (*SET_ASIDE, "low_cpu_mem_usage of model_kwargs"):
-        assert f"{name} is set aside" in told[0]
+    for name in (*IGNORED_ARGUMENTS, "low_cpu_mem_usage of model_kwargs"):
+        assert f"{name} is ignored" in told[0]
     for name in ("auto", "revision", "trust", "attn_implementation", "use_cache"):
         assert name not in told[0]
     assert made.runner.network.config._attn_implementation == "eager"
     answer, told = warned(lambda: made(**ASKED, batch_size=8, num_workers=2))
     assert answer == {**reader(**ASKED), "score": pytest.approx(reader(**ASKED)["score"])}
     assert told == [
-        "pipeline: batch_size is set aside (tokens_per_batch says how much the model is given at once); "
-        "num_workers is set aside"
+        "pipeline: batch_size is ignored (tokens_per_batch says how much the model is given at once); "
+        "num_workers is ignored"
     ]
     # It is said once of each.
     assert warned(lambda: made(**ASKED, batch_size=8, num_workers=2))[1] == []
-    assert warned(lambda: made(**ASKED, batch_size=8, padding=True))[1] == ["pipeline: padding is set aside"]
+    assert warned(lambda: made(**ASKED, batch_size=8, padding=True))[1] == ["pipeline: padding is ignored"]
 
 
 def test_what_asks_for_nothing_else_than_is_done_is_no_news(folder: Path, made: Any, reader: Reader) -> None:
-    nothing = dict.fromkeys([*SET_ASIDE, *LOADING, *RENAMED, "top_k", "max_seq_len", "align_to_words"])
+    nothing = dict.fromkeys(
+        [*IGNORED_ARGUMENTS, *LOADING_ARGUMENTS, *RENAMED_ARGUMENTS, "top_k", "max_seq_len", "align_to_words"]
+    )
     usual = {"framework": "pt", "use_fast": True, "token": False, "trust_remote_code": False, "device": "cpu"}
     assert warned(lambda: pipeline(None, str(folder), **nothing | usual, **SETTINGS)(**ASKED, **nothing))[1] == []
     assert made(**ASKED, **nothing) == reader(**ASKED)
@@ -132,7 +134,7 @@ def test_types_and_devices(folder: Path, reader: Reader) -> None:
 
 
 def test_a_configuration_in_the_third_place_is_set_aside(folder: Path, reader: Reader) -> None:
-    with pytest.warns(UserWarning, match=r"^pipeline: config is set aside \(a model's own is taken\)$"):
+    with pytest.warns(UserWarning, match=r"^pipeline: config is ignored \(a model's own is taken\)$"):
         made = pipeline("question-answering", str(folder), str(folder), str(folder), **SETTINGS)
     assert made(ASKED) == reader(ASKED)
 
@@ -140,13 +142,13 @@ def test_a_configuration_in_the_third_place_is_set_aside(folder: Path, reader: R
 @pytest.mark.parametrize(
     ("positional", "named", "message"),
     [
-        ((QUESTION, CONTEXT, CONTEXT), {}, "3 inputs that are no question with its context: give question=… and con"),
-        ((QUESTION, ASKED), {}, "2 inputs that are no question with its context"),
-        ((QUESTION,), {}, "str is nothing that questions can be read from"),
+        ((QUESTION, CONTEXT, CONTEXT), {}, "3 inputs that are not a question and its context: give question=… and con"),
+        ((QUESTION, ASKED), {}, "2 inputs that are not a question and its context"),
+        ((QUESTION,), {}, "questions cannot be read from str"),
         ((QUESTION, CONTEXT), {"context": CONTEXT}, "context is given twice, once by position"),
         ((ASKED,), {"inputs": ASKED}, "inputs is given twice, once by position"),
-        ((), {"data": ASKED, "X": ASKED}, "inputs is given twice, the other time as X"),
-        ((), {"topk": 2, "top_k": 3, **ASKED}, "top_k is given twice, the other time as topk"),
+        ((), {"data": ASKED, "X": ASKED}, "inputs is given twice, also as X"),
+        ((), {"topk": 2, "top_k": 3, **ASKED}, "top_k is given twice, also as topk"),
         ((ASKED,), {"trust_remote_code": True}, "code that comes with a model is never run here"),
         ((ASKED,), {"max_length": 3}, "unknown argument 'max_length'; there are top_k, doc_stride"),
         ((ASKED,), {"max_answer_length": 3}, "unknown argument 'max_answer_length'; did you mean 'max_answer_len'?"),
@@ -180,12 +182,12 @@ def test_pipelines_that_cannot_be(given: dict[str, Any], message: str, folder: P
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(SET_ASIDE | LOADING | {"X", "data"}))
+@pytest.mark.parametrize("name", sorted(IGNORED_ARGUMENTS | LOADING_ARGUMENTS | {"X", "data"}))
 def test_a_reader_takes_none_of_it_and_suggests_nothing_that_changes_scores(name: str, reader: Reader) -> None:
     with pytest.raises(UserError) as error:
         reader(**ASKED, **{name: 8})
     assert "did you mean" not in str(error.value)
-    if name not in RENAMED:
+    if name not in RENAMED_ARGUMENTS:
         assert "leave it out here" in str(error.value)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from qa_lightning.scoring.figures import Figure, metrics_of, read_figures, read_thresholds
+from qa_lightning.scoring.figures import Figure, name_metrics, read_figures, read_thresholds
 
 
 def test_what_is_written_is_read_again() -> None:
     scores = {"f1": 70.0, "best_f1": 72.0, "best_f1_thresh": -1.25, "total": 240.0, "null_score_diff_threshold": 3.0}
-    written = metrics_of("val", "en", scores, {"f1": (65.125, 74.5)})
+    written = name_metrics("val", "en", scores, {"f1": (65.125, 74.5)})
     assert written == {
         "val/en/f1": 70.0,
         "val/en/best_f1": 72.0,
@@ -27,7 +27,7 @@ def test_what_is_written_is_read_again() -> None:
 
 
 def test_one_set_has_no_name_and_sets_keep_their_own_thresholds() -> None:
-    written = metrics_of("val", "", {"f1": 1.0}, {}) | {"val/en/f1": 2.0, "val/en/null_score_diff_threshold": 0.5}
+    written = name_metrics("val", "", {"f1": 1.0}, {}) | {"val/en/f1": 2.0, "val/en/null_score_diff_threshold": 0.5}
     assert [(figure.name, figure.threshold) for figure in read_figures(written).values()] == [
         ("val/f1", None),
         ("val/en/f1", 0.5),

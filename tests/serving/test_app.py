@@ -112,7 +112,7 @@ def test_settings_may_come_with_a_request(app: FastAPI, reader: Reader) -> None:
         ({"question": QUESTION, "context": ""}, "its context is empty"),
         ({"question": ["a", "b"], "context": ["c"]}, "2 questions and 1 contexts"),
         ({"question": QUESTION, "context": CONTEXT, "inputs": []}, "given twice"),
-        ({"inputs": "text"}, "str is nothing that questions can be read from"),
+        ({"inputs": "text"}, "questions cannot be read from str"),
         ({"inputs": [1]}, "question 1 is int, not a record"),
         ({"inputs": {"question": QUESTION}}, "no 'context'; it has 'question'"),
         ({"question": QUESTION, "context": CONTEXT, "topk": 2}, "unknown key 'topk'; there are question, context"),

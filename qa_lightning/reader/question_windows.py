@@ -1,4 +1,4 @@
-"""The windows of questions that a Reader is asked."""
+"""Makes the windows of the questions that a Reader is asked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pyarrow as pa
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import FindWords, encode_pairs
 from qa_lightning.data.tokens import plain_backend
-from qa_lightning.data.windows import Ints
-from qa_lightning.data.word_spans import tokenizer_words, whole_words
+from qa_lightning.data.word_spans import tokenizer_word_spans, unicode_word_spans
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import Question
+from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
 ANY_LENGTH = (1 << 31) - 1
-"""Tokens of a question at most, where it is not cut."""
+"""Most tokens of a question that is not truncated."""
 
 
 def make_windows(
@@ -46,13 +46,13 @@ def make_windows(
         max_question_length=ANY_LENGTH if plan.legacy else plan.max_question_len,
         raw=plan.legacy,
         null_at_end=null_at_end and not plan.legacy,
-        words=_words(plan, tokenizer),
-        spare=("who", "somebody"),
+        words=_word_finder(plan, tokenizer),
+        fallback_pair=("who", "somebody"),
     )
     if plan.handle_impossible_answer:
         encoded.layout.require_null(tokenizer, "set handle_impossible_answer=False")
     max_length, doc_stride = plan.lengths(longest, tokenizer, encoded.layout.special_tokens)
-    lengths = encoded.contexts.lengths[encoded.context_of], encoded.question_lengths
+    lengths = encoded.contexts.lengths[encoded.context_index], encoded.question_lengths
     if plan.legacy:
         _check_room(questions, *lengths, max_length - encoded.layout.special_tokens, doc_stride)
     windows = encoded.cut(max_length, doc_stride)
@@ -64,8 +64,8 @@ def make_windows(
     return WindowDataset(encoded, windows, [question.id for question in asked], asked)
 
 
-def _check_room(questions: Sequence[str], contexts: Ints, lengths: Ints, tokens: int, doc_stride: int) -> None:
-    """Refuses questions that are so long that their contexts cannot be cut, as their tokenizers did."""
+def _check_room(questions: Sequence[str], contexts: IntArray, lengths: IntArray, tokens: int, doc_stride: int) -> None:
+    """Checks that questions leave room for their contexts, as the tokenizers of the former pipeline did."""
     room = tokens - lengths
     wrong = np.flatnonzero((contexts > room) & (room <= doc_stride))
     if len(wrong):
@@ -77,9 +77,9 @@ def _check_room(questions: Sequence[str], contexts: Ints, lengths: Ints, tokens:
         )
 
 
-def _words(plan: Settings, tokenizer: Any) -> FindWords | None:
+def _word_finder(plan: Settings, tokenizer: Any) -> FindWords | None:
     if not plan.align_to_words:
         return None
     if plan.legacy:
-        return partial(tokenizer_words, plain_backend(tokenizer))
-    return partial(whole_words, most_tokens=plan.max_answer_len)
+        return partial(tokenizer_word_spans, plain_backend(tokenizer))
+    return partial(unicode_word_spans, most_tokens=plan.max_answer_len)

@@ -1,4 +1,4 @@
-"""Adds answers to questions whose best answers have too few different texts."""
+"""Adds answers to questions whose best answers have too few distinct texts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from qa_lightning.decoding.decoder import answer_logits
-from qa_lightning.decoding.distinct import TextNumbers, best_texts, top_k_distinct
-from qa_lightning.decoding.ranking import Rows
+from qa_lightning.decoding.distinct import TextHashes, best_distinct_texts, top_k_distinct
+from qa_lightning.decoding.token_probabilities import ScoredBatch
 from qa_lightning.reader.settings import Settings
-from qa_lightning.reader.tokens import Scored
-from qa_lightning.records import Answers, Prediction
+from qa_lightning.records import AnswerRows, Answers, Prediction
 
 
 def add_distinct_answers(
-    predictions: Collection[Prediction], scored: Iterable[Scored], plan: Settings
+    predictions: Collection[Prediction], scored: Iterable[ScoredBatch], plan: Settings
 ) -> dict[int, Prediction]:
     """Adds further answers behind those of predictions: the best of each of the ``top_k`` best texts.
 
@@ -27,8 +26,8 @@ def add_distinct_answers(
     Returns:
         The predictions by their questions' rows.
     """
-    found: dict[int, Rows] = {}
-    numbers: dict[str, TextNumbers] = {}
+    found: dict[int, AnswerRows] = {}
+    hashes: dict[str, TextHashes] = {}
     asked = {prediction.question.row for prediction in predictions}
     for batch, *logits in scored:
         places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
@@ -41,20 +40,25 @@ def add_distinct_answers(
         for place in places:
             assert batch.questions is not None
             question = batch.questions[place]
-            if question.context not in numbers:
-                numbers[question.context] = TextNumbers(question.context)
-            of_context = numbers[question.context]
+            if question.context not in hashes:
+                hashes[question.context] = TextHashes(question.context)
+            context_hashes = hashes[question.context]
             start_logits, end_logits = (of_windows[place] for of_windows in windows)
-            more = best_texts(start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, of_context)
+            more = best_distinct_texts(
+                start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, context_hashes
+            )
             before = found.get(question.row, more[:0])
             found[question.row] = top_k_distinct(
-                np.concatenate([before, more], dtype=more.dtype), plan.top_k, of_context
+                np.concatenate([before, more], dtype=more.dtype), plan.top_k, context_hashes
             )
-    return {prediction.question.row: _joined(prediction, found[prediction.question.row]) for prediction in predictions}
+    return {
+        prediction.question.row: _append_answers(prediction, found[prediction.question.row])
+        for prediction in predictions
+    }
 
 
-def _joined(prediction: Prediction, more: Rows) -> Prediction:
-    """A prediction with further answers, whose probabilities are on the scale of its own."""
+def _append_answers(prediction: Prediction, more: AnswerRows) -> Prediction:
+    """Appends answers to those of a prediction, with probabilities on the same scale."""
     own = prediction.answers.rows
     scores = [rows["start_logit"].astype(np.float64) + rows["end_logit"] for rows in (own, more)]
     best = int(np.argmax(own["probability"]))

@@ -1,4 +1,4 @@
-"""How likely each token of a context begins an answer, and ends it."""
+"""Computes the probability that an answer starts, and ends, at each token of a context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qa_lightning.records import Batch
 
 
 class TokenProbabilities(NamedTuple):
-    """The tokens of one context, in its order.
+    """Start and end probabilities of the tokens of one context, in its order.
 
     Attributes:
         spans: Characters of each, end exclusive; int64 ``[tokens, 2]``.
@@ -28,8 +28,8 @@ class TokenProbabilities(NamedTuple):
     ends: NDArray[np.float64]
 
 
-class Scored(NamedTuple):
-    """Windows, and what a model gave for them.
+class ScoredBatch(NamedTuple):
+    """A batch of windows with the logits of a model.
 
     Attributes:
         batch: The windows.
@@ -42,10 +42,10 @@ class Scored(NamedTuple):
     end_logits: Tensor
 
 
-def token_probabilities(scored: Iterable[Scored], *, null_allowed: bool) -> TokenProbabilities:
-    """The softmax of logits over the tokens of one context.
+def token_probabilities(scored: Iterable[ScoredBatch], *, null_allowed: bool) -> TokenProbabilities:
+    """Computes the softmax of start and end logits over the tokens of one context.
 
-    Of a token that several windows hold, the highest logits count.
+    For a token in several windows, the highest logits count.
 
     Args:
         scored: All windows of one question.
@@ -53,16 +53,16 @@ def token_probabilities(scored: Iterable[Scored], *, null_allowed: bool) -> Toke
             its logits have the lowest sum.
     """
     rows, nulls = [], []
-    for batch, *both in scored:
+    for batch, *start_and_end in scored:
         assert batch.offsets is not None
-        logits = torch.stack(both, dim=-1).double()
+        logits = torch.stack(start_and_end, dim=-1).double()
         rows.append(torch.cat([batch.offsets.double(), logits], dim=-1)[batch.context_mask].cpu())
         known = batch.null_position >= 0
         nulls.append(logits[known, batch.null_position[known]].cpu())
     tokens, null = torch.cat(rows).numpy(), torch.cat(nulls).numpy()
-    spans, of = np.unique(tokens[:, :2].astype(np.int64), axis=0, return_inverse=True)
+    spans, token = np.unique(tokens[:, :2].astype(np.int64), axis=0, return_inverse=True)
     highest = np.full((len(spans) + 1, 2), -np.inf)
-    np.maximum.at(highest, of, tokens[:, 2:])
+    np.maximum.at(highest, token, tokens[:, 2:])
     if null_allowed and len(null):
         highest[-1] = null[null.sum(axis=1).argmin()]
     weights = np.exp(highest - highest.max(axis=0, initial=np.finfo(np.float64).min))

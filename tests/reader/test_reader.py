@@ -433,7 +433,7 @@ def test_token_probabilities_over_windows() -> None:
         ({"question": "who ?", "context": CONTEXT, "zzz": 0}, "unknown argument 'zzz'; there are top_k"),
         ({"inputs": ["who ?"]}, "question 1 is str, not a record"),
         ({"inputs": "who ?"}, "questions cannot be read from str"),
-        ({"inputs": 3}, "int is nothing"),
+        ({"inputs": 3}, "questions cannot be read from int"),
         ({"inputs": [], "question": "who ?"}, "given twice"),
         ({"question": "who ?", "context": "\ud800"}, "half a surrogate pair"),
         ({"question": "who ?", "context": CONTEXT, "top_k": 0}, "top_k must be at least 1, not 0"),

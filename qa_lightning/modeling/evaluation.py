@@ -169,7 +169,7 @@ class MeanLoss(Metric):
     def compute(self) -> Tensor:
         """The mean over all processes, which is not a number where no window has a label."""
         if self.left_out > 0:
-            rank_zero_warn(f"{int(self.left_out)} losses are not numbers, and are left out of their mean")
+            rank_zero_warn("losses of an evaluation that are not numbers are left out of their mean")
         return self.total / self.number
 
 

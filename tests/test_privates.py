@@ -34,7 +34,10 @@ PRIVATES = {
 }
 """Classes of other packages, and their private names that subclasses in this package use, set or override."""
 
-IMPORTED = {"lightning.pytorch.trainer.connectors.signal_connector._SignalConnector"}
+IMPORTED = {
+    "lightning.pytorch.trainer.connectors.signal_connector._SignalConnector",
+    "torch._dynamo.config",
+}
 """Private names, and names in private modules, that are imported from other packages."""
 
 OF_PYTHON = {"_abc_impl", "_backward_cls"}

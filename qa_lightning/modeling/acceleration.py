@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -181,9 +182,7 @@ def accumulates(trainer: pl.Trainer) -> bool:
 
 def missing_compiler() -> str | None:
     """What ``torch.compile`` needs to compile for a GPU and is not installed; None: nothing."""
-    from torch.utils._triton import has_triton
-
-    if not has_triton():
+    if find_spec("triton") is None:
         return "triton"
     return None if any(map(shutil.which, ("cc", "gcc", "clang"))) else "a C compiler"
 

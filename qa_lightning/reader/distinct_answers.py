@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from qa_lightning.decoding.decoder import answer_logits
-from qa_lightning.decoding.distinct import TextHashes, best_distinct_texts, top_k_distinct
+from qa_lightning.decoding.distinct import best_distinct_texts, fold_case, top_k_distinct
 from qa_lightning.decoding.token_probabilities import ScoredBatch
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import AnswerRows, Answers, Prediction
@@ -27,7 +27,7 @@ def add_distinct_answers(
         The predictions by their questions' rows.
     """
     found: dict[int, AnswerRows] = {}
-    hashes: dict[str, TextHashes] = {}
+    folded: dict[str, str] = {}
     asked = {prediction.question.row for prediction in predictions}
     for batch, *logits in scored:
         places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
@@ -40,17 +40,15 @@ def add_distinct_answers(
         for place in places:
             assert batch.questions is not None
             question = batch.questions[place]
-            if question.context not in hashes:
-                hashes[question.context] = TextHashes(question.context)
-            context_hashes = hashes[question.context]
+            if question.context not in folded:
+                folded[question.context] = fold_case(question.context)
+            context = folded[question.context]
             start_logits, end_logits = (of_windows[place] for of_windows in windows)
             more = best_distinct_texts(
-                start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, context_hashes
+                start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, context
             )
             before = found.get(question.row, more[:0])
-            found[question.row] = top_k_distinct(
-                np.concatenate([before, more], dtype=more.dtype), plan.top_k, context_hashes
-            )
+            found[question.row] = top_k_distinct(np.concatenate([before, more], dtype=more.dtype), plan.top_k, context)
     return {
         prediction.question.row: _append_answers(prediction, found[prediction.question.row])
         for prediction in predictions

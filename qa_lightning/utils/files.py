@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -224,6 +225,12 @@ def _flush(path: Path) -> None:
 
 def _open_to_readers(file: str | Path) -> None:
     """Gives a file that may have been made private the permissions that a new one would have."""
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(file, 0o666 & ~umask)
+    # Asking the system for the umask would set it for a moment, in all threads: a new file shows it.
+    probe = f"{file}.mode"
+    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+        os.unlink(probe)
+    os.chmod(file, mode)

@@ -309,13 +309,13 @@ def test_ours_is_given_nothing_that_is_not_the_variants(folder: Path, monkeypatc
     assert given == [lengths, lengths | {"packing": False, "torch_compile": False}, lengths, lengths]
 
 
-def test_a_packed_batch_has_no_padding(folder: Path) -> None:
+def test_a_packed_batch_has_less_filler_than_a_padded_one_has_padding(folder: Path) -> None:
     given = []
     for name in ("ours-plain", "ours-packed"):
         task = gpu_variants.Task(VARIANTS[name], gpu_plan.MODELS["distilbert"], "dry", folder, 0.0)
         with models.quiet():
             given.append(task.train()["padding"])
-    assert given[0] > given[1] == 0
+    assert given[0] > given[1] >= 0
 
 
 @pytest.mark.slow

@@ -755,7 +755,7 @@ def test_no_step_of_an_evaluation_waits_for_a_gpu(
             return step(self, *args)
 
     monkeypatch.setattr(QALightningModule, "validation_step", watched)
-    monkeypatch.setattr(attention, "_may_look", lambda _: False)
+    monkeypatch.setattr(attention, "_is_on_host", lambda _: False)
     module = make_module(folder, packing=packing)
     make_trainer(tmp_path).validate(module, make_data(folder, validation_file=str(squad)))
     assert module.scores[""]["loss"] > 0
@@ -798,7 +798,7 @@ def test_a_new_training_forgets_the_losses_of_one_that_was_interrupted(
 ) -> None:
     module, data = make_module(folder), make_data(folder, train=squad)
     with pytest.raises(UserError, match="loss is nan"):
-        module._loss_check.see(tensor(float("nan")), 3, ["before"], later=True)
+        module._loss_check.add(tensor(float("nan")), 3, ["before"], defer=True)
     before = module.model.qa_outputs.weight.clone()
     make_trainer(tmp_path, max_steps=1).fit(module, data)
     assert not torch.equal(module.model.qa_outputs.weight, before)

@@ -48,7 +48,7 @@ print(time.perf_counter() - start, time.perf_counter() - ready)
 """
 
 
-class Asked(NamedTuple):
+class QuestionAndContext(NamedTuple):
     """A question and its context."""
 
     question: str
@@ -69,7 +69,7 @@ class Windows(NamedTuple):
     owner: list[int]
 
 
-def cut(tokenizer: Any, asked: list[Asked]) -> Windows:
+def cut(tokenizer: Any, asked: list[QuestionAndContext]) -> Windows:
     """Cuts windows as transformers' question-answering example does, without padding."""
     encoded = tokenizer(
         [pair.question for pair in asked],
@@ -104,7 +104,7 @@ def best_span(start: Any, end: Any, offsets: list[tuple[int, int] | None]) -> tu
 
 
 @torch.inference_mode()
-def one_call_per_question(network: Any, tokenizer: Any, asked: list[Asked], *, padded: bool) -> list[str]:
+def one_call_per_question(network: Any, tokenizer: Any, asked: list[QuestionAndContext], *, padded: bool) -> list[str]:
     """Peer (a)."""
     answers = []
     for pair in asked:
@@ -121,7 +121,7 @@ def one_call_per_question(network: Any, tokenizer: Any, asked: list[Asked], *, p
 
 
 @torch.inference_mode()
-def batches_by_hand(network: Any, tokenizer: Any, asked: list[Asked]) -> list[str]:
+def batches_by_hand(network: Any, tokenizer: Any, asked: list[QuestionAndContext]) -> list[str]:
     """Peer (b)."""
     windows = cut(tokenizer, asked)
     spans: list[tuple[float, int, int]] = [(-1.0, 0, 0)] * len(asked)
@@ -140,7 +140,7 @@ def measure(questions: int, repeats: int) -> Iterator[Row]:
     """Runs the benchmark with a number of questions."""
     from qa_lightning import Reader
 
-    asked = [Asked(record["question"], record["context"]) for record in squad_shaped(questions)]
+    asked = [QuestionAndContext(record["question"], record["context"]) for record in squad_shaped(questions)]
     records = [pair._asdict() for pair in asked]
     with tempfile.TemporaryDirectory() as temporary:
         source = write_model(MINILM, Path(temporary, "shape"))

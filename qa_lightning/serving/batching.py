@@ -38,7 +38,7 @@ class _Request:
         self.missing = len(pairs)
         self.done: Future[list[Any]] = Future()
 
-    def keep(self, number: int, answer: Any) -> None:
+    def store_answer(self, number: int, answer: Any) -> None:
         self.answers[number] = answer
         self.missing -= 1
         if not self.missing:
@@ -139,4 +139,4 @@ class Batcher:
                 self._answer(plan, [part])
         else:
             for (request, number), answer in zip(parts, answers, strict=True):
-                request.keep(number, answer)
+                request.store_answer(number, answer)

@@ -79,11 +79,10 @@ class TrainingBatchSampler(_DistributedBatchSampler):
             (np.ones_like(lengths), batch_size) if tokens_per_batch is None else (lengths, tokens_per_batch)
         )
         self._shapes = shapes
-        padded = shapes is not None and shapes.row_tokens is None
         self.batches = (
-            _count_batches_by_shape(shapes, lengths)
-            if shapes and padded
-            else number_of_batches(lengths, batch_size, tokens_per_batch)
+            number_of_batches(lengths, batch_size, tokens_per_batch)
+            if shapes is None or shapes.is_packed
+            else _count_batches_by_shape(shapes, lengths)
         )
         self.world_size = world_size
         self._trained = (0, 0)
@@ -127,9 +126,9 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         shuffled = random.permutation(len(self.lengths))
         contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts]
         order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
-        if self._shapes is not None and self._shapes.row_tokens is not None:
-            return _balanced_batches(order, self.lengths, self.batches, random)
         if self._shapes is not None:
+            if self._shapes.is_packed:
+                return _balanced_batches(order, self.lengths, self.batches, random)
             return _batches_by_shape(order, self.lengths, self._shapes)
         pool = np.arange(len(order)) % max(MIN_POOLS, self.batches // BATCHES_PER_POOL)
         # Up and down by turns, so that also a batch that is cut across two pools has windows of like length.
@@ -248,15 +247,14 @@ class EvaluationBatchSampler(_DistributedBatchSampler):
         examples = int(windows.example.max(initial=-1)) + 1
         longest = np.zeros(examples, dtype=np.int64)
         np.maximum.at(longest, windows.example, lengths)
-        packed = shapes is not None and shapes.row_tokens is not None
-        if shapes is not None and not packed:
+        if shapes is not None and not shapes.is_packed:
             longest = shapes.lengths[shapes.index_of(longest)]
         place = np.empty(examples, dtype=np.int64)
         place[np.lexsort((-np.bincount(windows.example, minlength=examples), -longest))] = np.arange(examples)
         order = np.argsort(place[windows.example], kind="stable")
         owner = place[windows.example[order]] % world_size
         parts = [order[owner == process] for process in range(world_size)]
-        if shapes is not None and packed:
+        if shapes is not None and shapes.is_packed:
             dealt = [_fill_packed_batches(part, lengths, tokens, int(shapes.windows[0])) for part in parts]
         else:
             dealt = [_fill_padded_batches(part, longest[windows.example], tokens) for part in parts]

@@ -32,7 +32,7 @@ class Placement:
         device: The device that batches are built on.
         rank: The rank of the process.
         world_size: The number of processes.
-        packs: Whether the model is given the windows of a batch in one row.
+        packs_windows: Whether the model is given the windows of a batch in one row.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

@@ -54,6 +54,11 @@ class Shapes:
         multiple = MULTIPLE * -(-row_tokens // MULTIPLE)
         return cls(np.array([lengths.max()]), np.array([windows]), multiple)
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the windows of a batch stand in one row."""
+        return self.row_tokens is not None
+
     def index_of(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """The index of the shortest shape that holds each of these lengths; int64, of the same size as ``lengths``."""
         return np.searchsorted(self.lengths, lengths)

@@ -80,7 +80,7 @@ class Acceleration:
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
         self.packing = choose_packing(
-            self._packing_choice, self._network, self._attn_implementation, device, trainer.precision
+            self._packing_choice, self._network, self._attn_implementation, device, trainer.precision, self.packing
         )
         if self._compile_choice is True:
             compile_network(self._network, device, accumulates=accumulates(trainer))
@@ -116,7 +116,12 @@ class Acceleration:
 
 
 def choose_packing(
-    choice: AutoOrBool, network: Any, attn_implementation: str | None, device: torch.device, precision: str | None
+    choice: AutoOrBool,
+    network: Any,
+    attn_implementation: str | None,
+    device: torch.device,
+    precision: str | None,
+    packing: Packing | None = None,
 ) -> Packing | None:
     """Decides whether a network is given its batches packed.
 
@@ -127,6 +132,7 @@ def choose_packing(
         attn_implementation: The attention kernel that it was loaded with; None: the network's own choice.
         device: The device that it will be on.
         precision: The trainer's precision, by Lightning's name.
+        packing: The network's packing, where it was made before.
 
     Returns:
         The packing; None: batches are padded.
@@ -141,7 +147,8 @@ def choose_packing(
     if choice == "auto" and not has_kernel:
         return None
     try:
-        packing = Packing(network, attn_implementation)  # first, since other networks need not have attention heads
+        # First, since other networks need not have attention heads.
+        packing = packing or Packing(network, attn_implementation)
         if has_kernel and dtype is not None and not kernel_is_exact(device, dtype, _head_size(network.config)):
             raise UserError("torch's flash attention does not run on this GPU with this model; set packing to false")
     except UserError:
@@ -173,10 +180,9 @@ def compiling_pays(device: torch.device, *, packed: bool, processes: int, batche
     )
 
 
-def accumulates(trainer: pl.Trainer) -> bool:
+def accumulates(trainer: Any) -> bool:
     """Whether several batches make a step of the optimizer, from the start or, by a schedule, in a later epoch."""
-    callbacks: list[pl.Callback] = vars(trainer)["callbacks"]
-    scheduled = any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks)
+    scheduled = any(isinstance(callback, GradientAccumulationScheduler) for callback in trainer.callbacks)
     return scheduled or trainer.accumulate_grad_batches > 1
 
 

@@ -48,6 +48,7 @@ class Evaluation:
         self.null_score_diff_threshold = 0.0
         self._decoders: dict[str, Decoder] = {}
         self._pending: deque[tuple[Decoder, PendingAnswers]] = deque()
+        self._metrics: dict[str, tuple[MeanLoss, ExtractiveQA]] = {}
         for code in {language} if isinstance(language, str | None) else set(language.values()):
             check_language(code)
             if not has_own_rule(code):
@@ -55,7 +56,6 @@ class Evaluation:
                     f"MLQA has no rule for the language {code!r}: answers are compared without case, punctuation and "
                     "surplus white space only"
                 )
-        self._metrics: dict[str, tuple[MeanLoss, ExtractiveQA]] = {}
 
     def begin(self, null_score_diff_threshold: float) -> None:
         """Starts a pass, and forgets everything of earlier ones.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qa_lightning.modeling.checkpointing import CheckpointMixin
 from qa_lightning.modeling.evaluation import Evaluation, is_last_batch
+from qa_lightning.modeling.loss import span_loss
 from qa_lightning.records import Batch, Prediction
 
 
@@ -27,7 +28,8 @@ class EvaluationMixin(CheckpointMixin):
 
     def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Computes the loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
-        raise NotImplementedError
+        attention_mask = batch.inputs["attention_mask"][: len(batch)]
+        return span_loss(start_logits, end_logits, attention_mask, batch.starts, batch.ends)
 
     def on_validation_epoch_start(self) -> None:
         """Starts an evaluation at the null threshold of this training."""

@@ -18,7 +18,6 @@ from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
-from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
     accepted_inputs,
@@ -272,9 +271,3 @@ class QALightningModule(EvaluationMixin):
         """Stops training where a loss was not finite, and starts an evaluation."""
         self._loss_check.finish()
         super().on_validation_epoch_start()
-
-    def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the loss of each window, float32 ``[batch]``, and whether it has a label, bool ``[batch]``."""
-        return span_loss(
-            start_logits, end_logits, batch.inputs["attention_mask"][: len(batch)], batch.starts, batch.ends
-        )

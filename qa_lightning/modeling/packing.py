@@ -68,9 +68,8 @@ class Packing:
         # From 10 on: RoBERTa counts the positions of ids that are not the padding's.
         length = _probe_length(network.config)
         device = network.device
-        ids = (10 + torch.arange(2 * length, device=device).view(2, -1)) % network.get_input_embeddings().weight.shape[
-            0
-        ]
+        vocabulary_size = network.get_input_embeddings().weight.shape[0]
+        ids = (10 + torch.arange(2 * length, device=device).view(2, -1)) % vocabulary_size
         mask = (torch.arange(length, device=device) < torch.tensor([[length], [length - 3]], device=device)).long()
         accepted = accepted_inputs(network)
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}

@@ -53,17 +53,17 @@ def test_the_last_line_holds_the_figures(output: str, code: int, figures: dict[s
 
 
 def test_a_process_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
-    told = tmp_path / "pid"
+    pid_file = tmp_path / "pid"
     program = f"""
 import pathlib, subprocess, sys
 other = subprocess.Popen([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"])
-pathlib.Path({str(told)!r}).write_text(str(other.pid))
+pathlib.Path({str(pid_file)!r}).write_text(str(other.pid))
 other.wait()
 """
     start = time.monotonic()
     assert gpu.in_time([sys.executable, "-c", program], os.environ, 3) == {"failed": "no figures within 3 s"}
     assert time.monotonic() - start < 60
-    state = Path(f"/proc/{told.read_text()}/stat")
+    state = Path(f"/proc/{pid_file.read_text()}/stat")
     for _ in range(100):  # a process that was killed may wait for what looks after orphans
         if not state.is_file() or state.read_text().rpartition(")")[2].split()[0] in "ZX":
             return

@@ -156,9 +156,9 @@ def test_mistakes_are_told(model: Path, file: Path, tmp_path: Path, capsys: pyte
 def test_help_is_the_settings_own(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["ask", "--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert "--max_answer_len N Most tokens of an answer; default: 15" in told
-    assert "--no_handle_impossible_answer the opposite; the default" in told
+    help_text = " ".join(capsys.readouterr().out.split())
+    assert "--max_answer_len N Most tokens of an answer; default: 15" in help_text
+    assert "--no_handle_impossible_answer the opposite; the default" in help_text
 
 
 @pytest.mark.filterwarnings("default")

@@ -15,6 +15,7 @@ import pytest
 from qa_lightning.cli.main import main
 from qa_lightning.scoring.mlqa import LANGUAGES
 from tests.conftest import ROOT
+from tests.scoring.reference import SQUAD_PREDICTIONS
 
 MADE = {"q1": ["red car"], "q2": ["blue", "navy"], "q3": [], "q4": []}
 PREDICTIONS = {"q1": "car", "q2": "the blue", "q3": "", "q4": "green"}
@@ -50,15 +51,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("xquad.en.bert-ensemble", "xquad.en"),
-        ("xquad.en.v2.dev", "xquad.en.v2.dev"),
-        ("policyqa.dev", "policyqa.dev"),
-        ("policyqa.v2.dev", "policyqa.v2.dev"),
-    ],
-)
+@pytest.mark.parametrize(("name", "data"), SQUAD_PREDICTIONS)
 def test_squad_figures(shared: Path, capsys: pytest.CaptureFixture[str], name: str, data: str) -> None:
     golden = shared / "golden"
     official = json.loads((golden / f"{name}.official.json").read_text())

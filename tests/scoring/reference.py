@@ -17,6 +17,14 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+SQUAD_PREDICTIONS = (
+    ("xquad.en.bert-ensemble", "xquad.en"),
+    ("xquad.en.v2.dev", "xquad.en.v2.dev"),
+    ("policyqa.dev", "policyqa.dev"),
+    ("policyqa.v2.dev", "policyqa.v2.dev"),
+)
+"""The predictions in the shared folder that the official SQuAD script has scored, and their data."""
+
 Rule = Callable[[str, Sequence[str]], tuple[float, float]]
 
 MLQA_ARTICLES = {

@@ -15,7 +15,7 @@ from qa_lightning.scoring.squad import (
 )
 from qa_lightning.utils.errors import UserError
 from tests.scoring import reference
-from tests.scoring.reference import DataSet, data_sets, read_golds, texts
+from tests.scoring.reference import SQUAD_PREDICTIONS, DataSet, data_sets, read_golds, texts
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,7 @@ def test_score_question(prediction: str, golds: Sequence[str], em: float, f1: fl
     assert score_question(prediction, golds) == (em, pytest.approx(f1, abs=1e-15))
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("xquad.en.bert-ensemble", "xquad.en"),
-        ("xquad.en.v2.dev", "xquad.en.v2.dev"),
-        ("policyqa.dev", "policyqa.dev"),
-        ("policyqa.v2.dev", "policyqa.v2.dev"),
-    ],
-)
+@pytest.mark.parametrize(("name", "data"), SQUAD_PREDICTIONS)
 def test_figures_equal_those_of_the_official_script(shared: Path, name: str, data: str) -> None:
     golds = read_golds(shared / f"data/{data}.json")
     predictions = json.loads((shared / f"golden/{name}.predictions.json").read_text())

@@ -97,8 +97,6 @@ class Task:
         """Trains ours as a user does: a module, a data module and ``fit``."""
         module, data = self.module(), self.training_data()
         recorder = Recorder(self.accelerator, self.began, self.plan.timed)
-        if self.variant.options.get("torch_compile") is False:
-            recorder.watch(module.model.get_input_embeddings())
         self.trainer(Watch(recorder), max_epochs=2).fit(module, datamodule=data)
         return recorder.figures(module.model, _lengths(data, "train"))
 

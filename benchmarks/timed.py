@@ -92,18 +92,7 @@ class Recorder:
         self.epoch = -1
         self.windows: tuple[list[int], list[int]] = ([], [])
         self.tokens = 0
-        self._watched = False
         self._started = self.warm_up = 0.0
-
-    def watch(self, embeddings: nn.Module) -> None:
-        """Counts the tokens that these are given, for what packs a batch on its way; not where they are compiled."""
-
-        def count(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-            if self.epoch == 0:
-                self.tokens += next(iter((*given, *named.values()))).numel()
-
-        embeddings.register_forward_pre_hook(count, with_kwargs=True)
-        self._watched = True
 
     def begin_epoch(self) -> None:
         """Goes on to the timed epoch, or begins to warm up."""
@@ -119,10 +108,10 @@ class Recorder:
             self._started = time.perf_counter()
 
     def end_step(self, windows: int, tokens: int) -> bool:
-        """Records a step's windows, and the tokens of its batch; returns whether the time is over."""
+        """Records a step's windows and positions, padding included; returns whether the time is over."""
         self.windows[self.epoch].append(windows)
         if not self.epoch:
-            self.tokens += 0 if self._watched else tokens
+            self.tokens += tokens
             return False
         self.clock.look()
         return time.perf_counter() - self._started > self.longest
@@ -163,7 +152,7 @@ class Watch(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Reports the end of a step, and stops when the time is over."""
-        trainer.should_stop = self.recorder.end_step(len(batch), batch.inputs["input_ids"].numel())
+        trainer.should_stop = self.recorder.end_step(len(batch), batch.positions)
 
 
 class Span(pl.Callback):

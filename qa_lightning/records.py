@@ -233,6 +233,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.null_position)
 
+    @property
+    def positions(self) -> int:
+        """Number of positions that the model computes: tokens, and padding or what fills a packed row."""
+        return self.row_tokens or self.inputs["input_ids"].numel()
+
     def _map(self, function: Any) -> Batch:
         changed: dict[str, Any] = {"inputs": {k: function(v) for k, v in self.inputs.items()}}
         for field in fields(self):

@@ -84,7 +84,7 @@ class TimeReport(pl.Callback):
         """Counts a batch's tokens, where they are."""
         mask = batch.inputs["attention_mask"]
         self._tokens = self._tokens + torch.count_nonzero(mask[: len(batch)])
-        self._positions += batch.row_tokens or mask.numel()
+        self._positions += batch.positions
 
     def show(self) -> None:
         """Prints the table; nothing where no step was made or another profiler was at work."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qa_lightning.runs.analysis import Calibration, Group
+from qa_lightning.runs.comparison import Difference
 from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.html import PALETTE
 
@@ -104,6 +105,29 @@ def bar_chart(groups: Sequence[Group]) -> Figure:
         figure.legend(
             *_in_order(axes, "EM", "F1", _INTERVAL), loc="outside upper left", ncols=3, handlelength=1.0, borderpad=0
         )
+    return figure
+
+
+def difference_chart(differences: Mapping[str, Difference]) -> Figure:
+    """A dot for how much each score differs, on its interval, beside an upright line where nothing does."""
+    with _style():
+        figure = Figure(figsize=(_WIDTH, 0.7 + 0.3 * len(differences)), layout="constrained")
+        axes = figure.subplots()
+        rows = np.arange(len(differences))
+        means = np.array([difference.difference for difference in differences.values()])
+        low, high = np.array([difference.interval for difference in differences.values()]).T
+        reach = np.maximum([means - low, high - means], 0)
+        axes.axvline(0, color=MUTED, linewidth=1)
+        axes.errorbar(means, rows, xerr=reach, fmt="o", color=ACCENT, ecolor=ACCENT, capsize=3)
+        axes.set_yticks(rows, list(differences), color=INK)
+        axes.set_ylim(len(differences) - 0.5, -0.5)
+        axes.set_xlabel("worse in B  ←  B − A  →  better in B")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(length=0)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.locator_params(axis="x", nbins=5)
+        reach_of_axis = max(abs(low).max(), abs(high).max(), 0.5) * 1.08
+        axes.set_xlim(-reach_of_axis, reach_of_axis)
     return figure
 
 

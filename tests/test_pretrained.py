@@ -14,17 +14,9 @@ import torch
 from tokenizers import processors
 from transformers import BertConfig, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from qa_lightning.pretrained import (
-    CHECKPOINT_KEY,
-    SETTINGS_FILE,
-    is_checkpoint,
-    load_config,
-    load_settings,
-    load_tokenizer,
-    read_checkpoint,
-    readable_errors,
-    tokenizer_files,
-)
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.loading import load_config, load_settings, load_tokenizer, readable_errors, tokenizer_files
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.utils.errors import UserError
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder, tiny_tokenizer

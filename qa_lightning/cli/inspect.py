@@ -30,7 +30,7 @@ from qa_lightning.inspection.tables import (
     window_title,
 )
 from qa_lightning.inspection.window_view import WindowView, sample_windows
-from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.runs.resume import earlier_settings
 from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_name
@@ -144,11 +144,8 @@ def run(arguments: list[str]) -> None:
 
 def _stages(data: QADataModule) -> list[str]:
     """The stages to set up for all the splits that are named."""
-    if data.dataset_name is not None or data.synthetic is not None or data.files["train"] is not None:
-        stages = ["fit"]
-    else:
-        stages = [] if data.files["validation"] is None else ["validate"]
-    if data.files["test"] is not None:
+    stages = ["fit"] if data.sources.has("train") else ["validate"] if data.sources.has("validation") else []
+    if data.sources.files["test"] is not None:
         stages.append("test")
     return stages or ["fit"]  # which says what is missing
 

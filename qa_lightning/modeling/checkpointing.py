@@ -12,7 +12,9 @@ from torch import Tensor
 
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.modeling.weights import network_weights, same_weights
-from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, tokenizer_files
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
+from qa_lightning.pretrained.loading import tokenizer_files
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.utils.files import whole_folder, write_json
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_lightning.pretrained import BEST_MODEL, CONFIG_FILE
+from qa_lightning.pretrained.loading import BEST_MODEL, CONFIG_FILE
 from qa_lightning.utils.errors import UserError
 
 CONFIG = "config.yaml"
@@ -132,14 +132,14 @@ class RunFolder:
         return self.parts / f"{number}-{rank}.parquet"
 
     def owner(self) -> tuple[RunFolder, str]:
-        """The run that this folder belongs to, and the evaluation set whose folder it is.
+        """The run that this folder belongs to, and what the names of its figures begin with.
 
         Returns:
-            This folder and an empty name, unless it is that of a named evaluation set: then the run's and its name.
+            This folder and an empty text, unless it is that of a named evaluation set: then the run's and ``name/``.
         """
         folder = RunFolder(self.path.resolve())
         above = RunFolder(folder.path.parent)
-        return (above, folder.path.name) if not folder.is_run and above.is_run else (folder, "")
+        return (above, f"{folder.path.name}/") if not folder.is_run and above.is_run else (folder, "")
 
     def run_of_best_model(self) -> RunFolder | None:
         """The run that this is the folder of, or whose best model it is; None where it is neither."""

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from qa_lightning.pretrained import checkpoint_config
+from qa_lightning.pretrained.checkpoint_file import checkpoint_config
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.processes import is_first

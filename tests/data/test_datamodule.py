@@ -162,7 +162,7 @@ def test_how_tables_are_written_is_plain_data_in_a_checkpoint(folder: Path) -> N
     data = module(folder, csv=CSVFormat(delimiter=";"), encoding="cp1252")
     assert data.hparams["csv"] == {"delimiter": ";"}
     again = QADataModule(**data.hparams)
-    assert again.text_format == data.text_format == TextFormat("cp1252", ";")
+    assert again.sources.text_format == data.sources.text_format == TextFormat("cp1252", ";")
 
 
 @pytest.mark.parametrize("split", ["validation", "test", "predict"])

@@ -21,15 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import T5TokenizerFast
 
-from qa_lightning.data import token_cache
-from qa_lightning.data import tokens as tokens_module
+from qa_lightning.data import text_chunks, token_cache
+from qa_lightning.data.text_chunks import split_into_blocks
 from qa_lightning.data.token_cache import CHECKSUMS, remove_leftovers
 from qa_lightning.data.tokens import (
     TokenIds,
     Tokens,
     default_cache_dir,
     plain_backend,
-    split_into_blocks,
     tokenize,
     tokenize_ids,
     tokenize_pairs,
@@ -123,7 +122,7 @@ def test_what_is_encoded_at_a_time_changes_nothing(
     def made(size: int) -> list[TokenIds]:
         cache = tmp_path_factory.mktemp("cache")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tokens_module, "CHUNK", size)
+            patch.setattr(text_chunks, "CHUNK", size)
             pairs = tokenize_pairs(column(*texts), column(*reversed(texts)), True, backend, cache)
             return [tokenize(column(*texts), backend, cache), tokenize_ids(column(*texts), backend, cache), *pairs]
 
@@ -131,7 +130,7 @@ def test_what_is_encoded_at_a_time_changes_nothing(
 
 
 def test_texts_are_encoded_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens_module, "CHUNK", 100)
+    monkeypatch.setattr(text_chunks, "CHUNK", 100)
     texts = ["ada wrote " * (i % 3) + f"{i}" for i in range(2345)]
     sizes: list[int] = []
     spy = Spy(plain_backend(words()))
@@ -300,7 +299,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens_module, "CHUNK", 1)
+    monkeypatch.setattr(text_chunks, "CHUNK", 1)
     spy = Spy(plain_backend(words()))
 
     def interrupt() -> None:
@@ -367,7 +366,7 @@ def test_no_folder_can_be_made_below_a_file(tmp_path: Path, caplog: pytest.LogCa
 LEAVE = """
 import os, pathlib, signal, sys
 from contextlib import ExitStack
-from qa_lightning.data import token_cache
+from qa_lightning.data import text_chunks, token_cache
 def chunks():
     print(*os.listdir(sys.argv[1]), flush=True)
     sys.stdin.read()

@@ -14,7 +14,7 @@ import torch
 from qa_lightning.exporting import folders, onnx
 from qa_lightning.exporting.check import checked_difference, largest_difference, sample_batches
 from qa_lightning.exporting.folders import export
-from qa_lightning.pretrained import load_settings, load_tokenizer
+from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.reader.loading import load_trained_network
 from qa_lightning.reader.onnx_runner import OnnxRunner
 from qa_lightning.reader.reader import Reader

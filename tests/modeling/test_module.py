@@ -31,7 +31,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, FNetConfi
 from qa_lightning.modeling import acceleration, attention, evaluation_hooks
 from qa_lightning.modeling.evaluation import MeanLoss
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.pretrained import SETTINGS_FILE
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.utils.errors import UserError
 from tests.conftest import ROOT

@@ -15,7 +15,7 @@ import torch
 
 import qa_lightning
 from qa_lightning import Reader, pipeline
-from qa_lightning.reader.reader import BLOCK
+from qa_lightning.reader.inputs import BLOCK
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import build, word_level
 from tests.reader.stand_ins import Told, told

@@ -33,7 +33,7 @@ def test_which_folders_are_runs(tmp_path: Path, files: list[str], is_run: bool) 
 
 def test_a_named_evaluation_set_belongs_to_the_run_above(tmp_path: Path) -> None:
     run = made(tmp_path / "run", "config.yaml")
-    assert RunFolder(made(run / "en", "per_question.parquet")).owner() == (RunFolder(run), "en")
+    assert RunFolder(made(run / "en", "per_question.parquet")).owner() == (RunFolder(run), "en/")
     assert RunFolder(made(run / "test", "config.yaml")).owner() == (RunFolder(run / "test"), "")
     assert RunFolder(run).owner() == (RunFolder(run), "")
 

@@ -15,7 +15,7 @@ import fsspec
 import pytest
 import torch
 
-from qa_lightning.pretrained import tokenizer_files
+from qa_lightning.pretrained.loading import tokenizer_files
 from qa_lightning.utils.checkpoint_io import DurableCheckpointIO
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import remove_unfinished, whole_file, whole_folder

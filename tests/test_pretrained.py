@@ -137,7 +137,7 @@ def test_a_checkpoint_without_a_tokenizer(tmp_path: Path) -> None:
     assert path in error(load_tokenizer, path)
 
 
-def test_a_tokenizer_that_adds_nothing_is_told(tmp_path: Path) -> None:
+def test_a_tokenizer_that_adds_nothing_is_warned_of(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
     tokenizer.save_pretrained(tmp_path)
@@ -246,7 +246,7 @@ def test_settings_without_an_end(broken: Path) -> None:
     ("name", "expected"),
     [("a/last.ckpt", True), ("last", False), ("a/b", False), ("x.ckpt/model", False), (None, False)],
 )
-def test_a_checkpoint_is_told_by_its_ending(name: str | None, expected: bool) -> None:
+def test_a_checkpoint_is_known_by_its_ending(name: str | None, expected: bool) -> None:
     assert is_checkpoint(name) == expected
 
 

@@ -214,7 +214,7 @@ def test_a_reader_answers_what_the_run_predicts(run: Path, files: dict[str, str]
     assert len(set(predicted.values())) > 1
     for model in (run, run / "best_model", run / "checkpoints/best.ckpt"):
         answers = Reader.from_pretrained(model)(list(asked.values()))
-        assert {name: one["answer"] for name, one in zip(asked, answers, strict=True)} == predicted
+        assert {name: answer["answer"] for name, answer in zip(asked, answers, strict=True)} == predicted
 
 
 def _spans(text: str) -> list[str]:
@@ -451,7 +451,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_lists_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([verb, "--help"])
     assert f"python -m qa_lightning {verb}" in capsys.readouterr().out

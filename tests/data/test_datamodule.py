@@ -60,7 +60,7 @@ def test_every_window_is_trained_on_once_an_epoch(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("settings", "windows"), [({}, 4), ({"eval_batch_size": 3}, 3)])
-def test_evaluation_takes_twice_the_batch_unless_told(folder: Path, settings: dict[str, Any], windows: int) -> None:
+def test_evaluation_takes_twice_the_batch_unless_set(folder: Path, settings: dict[str, Any], windows: int) -> None:
     dev = str(folder / "dev.json")
     data = module(folder, validation_file=dev, version_2_with_negative=True, **settings | {"batch_size": 2})
     data.setup("validate")

@@ -78,9 +78,9 @@ class Spy:
         return self.backend.encode_batch_fast(texts, **options)
 
 
-def same(one: TokenIds, other: TokenIds) -> bool:
-    assert vars(one).keys() == vars(other).keys()
-    return all(np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
+def same(first: TokenIds, second: TokenIds) -> bool:
+    assert vars(first).keys() == vars(second).keys()
+    return all(np.array_equal(value, getattr(second, name)) for name, value in vars(first).items())
 
 
 # What is made
@@ -109,7 +109,7 @@ def test_blocks_are_consecutive_and_no_larger_than_need_be(sizes: list[int], lim
     assert all(begin < end for begin, end in found)
     assert all(sum(sizes[begin + 1 : end]) < limit for begin, end in found)
     # Two next to each other are not both small.
-    assert all(sum(sizes[one:end]) >= limit for (one, _), (_, end) in itertools.pairwise(found))
+    assert all(sum(sizes[begin:end]) >= limit for (begin, _), (_, end) in itertools.pairwise(found))
 
 
 @settings(max_examples=30, deadline=None)
@@ -177,8 +177,8 @@ def test_ways_to_split_that_are_equally_likely_are_decided_as_the_tokenizer_does
     pieces, texts = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", 0.0)], []
     for number in range(500):
         a, b, c = (chr(0x4E00 + 3 * number + i) for i in range(3))
-        one, two, three = (-random.uniform(1, 10, 3)).tolist()
-        pieces += [(a + b, one), (c, two), (a, three), (b + c, one + two - three)]
+        first, second, third = (-random.uniform(1, 10, 3)).tolist()
+        pieces += [(a + b, first), (c, second), (a, third), (b + c, first + second - third)]
         texts.append(a + b + c)
     tokenizer = T5TokenizerFast(vocab=pieces, extra_ids=0)
     tokens = tokenize(column(*texts), plain_backend(tokenizer), tmp_path)

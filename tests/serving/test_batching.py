@@ -35,7 +35,7 @@ class Echo:
         assert self.may_go_on.wait(SECONDS)
         if "bad" in self.calls[-1]:
             raise UserError("cannot be answered")
-        return [f"{one} {its}" for one, its in zip(question, context, strict=True)]
+        return [f"{asked} {about}" for asked, about in zip(question, context, strict=True)]
 
 
 class Busy:
@@ -56,8 +56,8 @@ class Busy:
 
 @pytest.fixture
 def busy() -> Iterator[Busy]:
-    with running() as one:
-        yield one
+    with running() as started:
+        yield started
 
 
 @contextmanager
@@ -92,9 +92,9 @@ def test_a_question_that_fails_fails_alone(busy: Busy) -> None:
     busy.release()
     assert good.result(SECONDS) == ["good c"]
     assert other.result(SECONDS) == ["other c"]
-    for one in (bad, partly):
+    for future in (bad, partly):
         with pytest.raises(UserError, match="cannot be answered"):
-            one.result(SECONDS)
+            future.result(SECONDS)
     assert busy.ask("after").result(SECONDS) == ["after c"]
 
 
@@ -159,9 +159,9 @@ def test_many_threads_get_their_own_answers() -> None:
     with running() as busy:
         busy.release()
         threads = [threading.Thread(target=ask, args=(busy, str(name))) for name in range(8)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert answers == {name: [f"{name} {name.partition('-')[0]}"] for name in answers}
     assert len(answers) == 400

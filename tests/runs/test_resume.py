@@ -71,8 +71,8 @@ def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
 
 def assert_same(run: Path, whole: Path) -> None:
     """The weights, scores and answers of two runs are the same."""
-    one, other = weights(run), weights(whole)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    found, expected = weights(run), weights(whole)
+    assert all(torch.equal(found[name], expected[name]) for name in found)
     for name in ("metrics.json", "predictions.json", "nbest_predictions.json"):
         assert json.loads((run / name).read_text()) == json.loads((whole / name).read_text())
     assert (run / "best_model/model.safetensors").read_bytes() == (whole / "best_model/model.safetensors").read_bytes()

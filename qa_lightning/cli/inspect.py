@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from qa_lightning.cli.lightning import QACLI
 from qa_lightning.cli.parser import check_configs, named_places
+from qa_lightning.cli.shared_values import check_shared_values
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.inspection.page import notes, render
 from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
@@ -78,6 +80,7 @@ class DataCLI(QACLI):
         """Parses the arguments over the settings of the run or checkpoint that they name."""
         places = named_places(args)
         check_configs(places.config)
+        check_shared_values(args, os.environ if parser.default_env else None)
         self.config = parser.parse_args([*earlier_settings("inspect", places.run_dir, places.ckpt_path), *args])
         self.title = Path(places.config[-1] if places.config else "data").stem
         self.config.seed_everything = False  # --seed rules all that is drawn here

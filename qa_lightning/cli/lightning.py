@@ -31,6 +31,7 @@ from qa_lightning.callbacks.save_config import SaveConfig
 from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.cli.overview import DESCRIPTION, PROGRAM
 from qa_lightning.cli.parser import Parser, check_configs, named_places
+from qa_lightning.cli.shared_values import SHARED_VALUES, check_shared_values, full_key
 from qa_lightning.cli.trainer import Trainer
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.exporting.upload import check_name
@@ -45,19 +46,6 @@ from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.processes import lost_process, one_run, stop_main_process
 from qa_lightning.utils.refusals import Progress
 from qa_lightning.utils.signals import end_by_exception
-
-SHARED_VALUES = {
-    "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
-    "model.init_args.config_name": "data.init_args.config_name",
-    "data.init_args.tokenizer_name": "model.init_args.tokenizer_name",
-    "data.init_args.version_2_with_negative": "model.init_args.version_2_with_negative",
-    "data.init_args.max_length": "model.init_args.max_length",
-    "data.init_args.doc_stride": "model.init_args.doc_stride",
-    "data.init_args.max_question_length": "model.init_args.max_question_length",
-    "checkpoint.init_args.monitor": "results.init_args.monitor",
-    "checkpoint.init_args.mode": "results.init_args.mode",
-}
-"""Values that two sides need: stated at the first, handed to the second."""
 
 # So that a config can hold one, such as the default of stochastic weight averaging.
 register_type(torch.device, str, torch.device)
@@ -143,12 +131,13 @@ class QACLI(LightningCLI):
             {key: {"class_path": f"{cls.__module__}.{cls.__qualname__}"} for key, cls in classes.items()}
         )
         for source, target in SHARED_VALUES.items():
-            parser.link_arguments(source, target)
+            parser.link_arguments(full_key(source), full_key(target))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
         places = named_places(args)
         check_configs(places.config)
+        check_shared_values(args, os.environ if parser.default_env else None)
         if args and not args[0].startswith("-"):
             args = [args[0], *earlier_settings(args[0], places.run_dir, places.ckpt_path), *args[1:]]
         self.config = parser.parse_args(args)

@@ -29,6 +29,7 @@ from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.save_config import SaveConfig
 from qa_lightning.callbacks.time_report import TimeReport
+from qa_lightning.cli.loggers import place_loggers
 from qa_lightning.cli.overview import DESCRIPTION, PROGRAM
 from qa_lightning.cli.parser import Parser, check_configs, named_places
 from qa_lightning.cli.shared_values import SHARED_VALUES, check_shared_values, full_key
@@ -189,7 +190,7 @@ class QACLI(LightningCLI):
             config.verbose = False  # the results' own table says it all
         if subcommand == "predict" and config.return_predictions is None:
             config.return_predictions = False
-        self._place_loggers(config.trainer, str(folder))
+        place_loggers(config.trainer, str(folder))
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer; an error has what a class raised as its cause."""
@@ -266,15 +267,6 @@ class QACLI(LightningCLI):
                 self._push_to_hub.finish()
 
     after_fit = after_validate = after_test = after_predict = _show_results
-
-    @staticmethod
-    def _place_loggers(trainer: Any, folder: str) -> None:
-        """Puts the files of loggers that were given no folder into the run's."""
-        loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-        for logger in loggers:
-            arguments = getattr(logger, "init_args", None)
-            if arguments is not None and arguments.get("save_dir", folder) in (None, "."):
-                arguments.save_dir = folder
 
 
 def _name_lost_process(trainer: pl.Trainer, kind: Any, error: BaseException | None, trace: Any) -> None:

@@ -30,8 +30,10 @@ from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.save_config import SaveConfig
 from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.cli.loggers import place_loggers
+from qa_lightning.cli.options import RUN_OPTIONS
 from qa_lightning.cli.overview import DESCRIPTION, PROGRAM
 from qa_lightning.cli.parser import Parser, check_configs, named_places
+from qa_lightning.cli.section_help import TRAINER_DEFAULTS
 from qa_lightning.cli.shared_values import SHARED_VALUES, check_shared_values, full_key
 from qa_lightning.cli.trainer import Trainer
 from qa_lightning.data.datamodule import QADataModule
@@ -88,43 +90,18 @@ class QACLI(LightningCLI):
             save_config_callback=SaveConfig,
             parser_class=Parser,
             parser_kwargs={"prog": PROGRAM, "description": DESCRIPTION},
-            trainer_defaults={"use_distributed_sampler": False, "max_epochs": 3},
+            trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
             args=arguments,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's folder, its own callbacks and the values that two sides share."""
-        parser.add_argument(
-            "--run_dir",
-            type=str | None,
-            default=None,
-            help="Folder of the run; default: a new one below trainer.default_root_dir, or else below runs/.",
-        )
-        parser.add_argument(
-            "--early_stopping_patience",
-            type=int | None,  # jsonargparse's own type would get into checkpoints, which hold plain data only
-            default=None,
-            help="Stop after so many validations without a better score.",
-        )
-        parser.add_argument(
-            "--push_to_hub",
-            type=str | None,
-            default=None,
-            help="Model on the Hub, USER/NAME, that gets each new best model while `fit` goes on.",
-        )
-        parser.add_argument(
-            "--hub_private_repo",
-            type=bool,
-            default=True,
-            help="Whether that model, if new there, is private.",
-        )
-        parser.add_argument(
-            "--ema_decay",
-            type=float | None,
-            default=None,
-            help="Validate and save an exponential moving average of the weights, with this decay, such as 0.999.",
-        )
+        # Not jsonargparse's own numbers: they would get into checkpoints, which hold plain data only.
+        kinds = {"early_stopping_patience": int | None, "hub_private_repo": bool, "ema_decay": float | None}
+        for name, text in RUN_OPTIONS.items():
+            default = True if name == "hub_private_repo" else None
+            parser.add_argument(f"--{name}", type=kinds.get(name, str | None), default=default, help=text)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint", subclass_mode=True)
         parser.add_lightning_class_args(Results, "results", subclass_mode=True)
         classes = {"model": QALightningModule, "data": QADataModule, "checkpoint": RunCheckpoint, "results": Results}

@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> None:
     """
     section = arguments[-1].removeprefix("--").removesuffix(".help")
     usage = f"{PROGRAM} {arguments[0]} [--{section}.OPTION VALUE] ..."
-    parser = LightningArgumentParser(prog=PROGRAM, usage=usage, description=None, add_help=False)
+    parser = LightningArgumentParser(prog=PROGRAM, usage=usage, description="", add_help=False)
     cls = SECTIONS[section]
     parser.add_class_arguments(cls, section, fail_untyped=False, skip=linked_arguments(section))
     if section == "trainer":

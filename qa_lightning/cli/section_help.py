@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> None:
     """Prints what there is to say of the section that the last argument names.
 
     Args:
-        arguments: A verb, and at the end one of `qa_lightning.cli.overview.SECTION_HELP`.
+        arguments: A verb, and one of `qa_lightning.cli.overview.SECTION_HELP`.
     """
     section = arguments[-1].removeprefix("--").removesuffix(".help")
     usage = f"{PROGRAM} {arguments[0]} [--{section}.OPTION VALUE] ..."

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,10 @@ import yaml
 
 from qa_lightning import Reader
 from qa_lightning.cli.main import main
-from qa_lightning.cli.overview import VERBS
+from qa_lightning.cli.overview import TRAINER_VERBS, VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.runs.questions import read_questions
-from tests.conftest import ROOT
 from tests.tiny import SQUAD, fit_arguments, tiny_folder, write_squad
 
 
@@ -436,22 +433,11 @@ def test_lightnings_profilers_can_be_used(here: Path, model: str, files: dict[st
     assert "Where the time went" not in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    code = (
-        "import sys\nfrom qa_lightning.cli.main import main\n"
-        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
-        # torchmetrics, which Lightning imports, looks for transformers: its first, light part is there.
-        "assert not {'transformers.modeling_utils', 'datasets', 'wandb'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    for command in ("fit", "validate", "test", "predict", *VERBS):
-        assert command in done.stdout or arguments == ["fit", "--help"]
-
-
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*TRAINER_VERBS, *VERBS])
 def test_every_verb_lists_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main([verb, "--help"])
+    try:
+        status = main([verb, "--help"])
+    except SystemExit as stopped:  # as argparse does
+        status = int(stopped.code or 0)
+    assert status == 0
     assert f"python -m qa_lightning {verb}" in capsys.readouterr().out

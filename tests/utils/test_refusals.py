@@ -154,7 +154,10 @@ WHILE_IT_IS_BUILT = [
     ("--trainer.callbacks EMAWeightAveraging --trainer.callbacks.decay 7", "EMAWeightAveraging: Invalid decay value 7"),
     ("--trainer.callbacks ModelCheckpoint --trainer.callbacks.save_top_k -7", "Invalid value for save_top_k=-7"),
     ("--trainer.callbacks tests.utils.test_refusals.Picky", "Picky: alpha must be at most 1, not 2.0"),
-    ("--trainer.logger MLFlowLogger", "MLFlowLogger: Requirement 'mlflow>=1.0.0' not met. HINT: Try running `pip"),
+    (
+        "--trainer.logger MLFlowLogger",
+        "MLFlowLogger: it needs a package that is not here: pip install -U 'mlflow",
+    ),
     ("--trainer.strategy fsdp", "The strategy `fsdp` requires a GPU accelerator"),
     ("--trainer.strategy nonsense", "`strategy='nonsense'`"),
     ("--trainer.strategy deepspeed", "pip install -U deepspeed"),

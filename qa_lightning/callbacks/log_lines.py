@@ -1,0 +1,121 @@
+"""The lines about a run's progress that a log has, as text."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from qa_lightning.utils.pace import Pace, duration, share, speed_text
+
+SHOWN = ("loss", "exact_match", "f1")
+"""The figures of an evaluation set that a line has; all of them are in the table of scores and in the logs."""
+
+
+def stamped(text: str) -> str:
+    """A line with the time of day in front."""
+    return f"{time.strftime('%H:%M:%S')}  {text}"
+
+
+def total_steps(trainer: pl.Trainer) -> float:
+    """Steps of the optimizer until a training ends by epochs or steps; infinite where neither ends it."""
+    try:
+        total = float(trainer.estimated_stepping_batches)
+    except MisconfigurationException:  # how many batches a step takes changes on the way
+        total = math.inf
+    return total
+
+
+def training_line(trainer: pl.Trainer, pace: Pace | None, total: float, values: Mapping[str, Any]) -> str:
+    """Where a training is: ``epoch 0/2, step 1,200/6,000 (20%), train/loss 1.234, 3.2 steps/s, 25 min left``.
+
+    Args:
+        trainer: The trainer.
+        pace: Its steps; None before the first one.
+        total: Its last step.
+        values: What was logged, by name; those of the training are shown.
+    """
+    step = trainer.global_step
+    parts = [_epoch(trainer), f"step {share(step, total)}", *figures(values, "train/")]
+    if pace is not None:
+        parts += _speed_and_rest(pace, step, total, "step", _time_left(trainer))
+        pace.restart(step)
+    return ", ".join(parts)
+
+
+def evaluation_line(what: str, pace: Pace, done: int, total: float) -> str:
+    """Where an evaluation is: ``validation: batch 120/800 (15%), 12.3 batches/s, 56 s left``.
+
+    Args:
+        what: What is done: ``validation``, ``test``, ``prediction``.
+        pace: Its batches.
+        done: How many are done.
+        total: Of how many.
+    """
+    parts = [f"{what}: batch {share(done, total)}", *_speed_and_rest(pace, done, total, "batch", None)]
+    pace.restart(done)
+    return ", ".join(parts)
+
+
+def scores_line(trainer: pl.Trainer, values: Mapping[str, Any], *, of_validation: bool = True) -> str:
+    """What a validation in a training, or an epoch without one, came to.
+
+    Args:
+        trainer: The trainer, before its checkpoints know of this validation.
+        values: What was logged, by name.
+        of_validation: Whether there was one; else what is known of it is an earlier one's.
+    """
+    shown = figures(values, "train/")
+    if not of_validation:
+        return f"{_epoch(trainer)}, step {trainer.global_step:,}: {', '.join(shown)}"
+    shown += figures(values, "val/")
+    watched = next((c for c in trainer.callbacks if isinstance(c, ModelCheckpoint) and c.monitor in values), None)
+    beside = ""
+    if watched is not None and watched.monitor is not None:
+        if watched.monitor.rpartition("/")[2] not in SHOWN:
+            shown += figures({watched.monitor: values[watched.monitor]}, "")
+        beside = f" ({_beside_the_best(watched, watched.monitor, float(values[watched.monitor]))})"
+    return f"{_epoch(trainer)}, step {trainer.global_step:,}: {', '.join(shown)}{beside}"
+
+
+def figures(values: Mapping[str, Any], prefix: str) -> list[str]:
+    """``val/f1 81.25`` of each figure with a prefix that is to be shown; of several sets' as ``val/en/f1 81.25``."""
+    if any(name.startswith(prefix) and name.count("/") > 1 for name in values):
+        values = {name: value for name, value in values.items() if name.count("/") > 1}  # the first set's are twice
+    return [
+        f"{name} {float(value):.{3 if name.endswith('loss') else 2}f}"
+        for name, value in values.items()
+        if name.startswith(prefix) and (not prefix or name.rpartition("/")[2] in SHOWN)
+    ]
+
+
+def _epoch(trainer: pl.Trainer) -> str:
+    """The epoch as Lightning and ``metrics.json`` count it: from 0."""
+    last = trainer.max_epochs
+    return f"epoch {trainer.current_epoch}" + (f"/{last - 1}" if last is not None and last > 0 else "")
+
+
+def _beside_the_best(checkpoint: ModelCheckpoint, name: str, value: float) -> str:
+    best = checkpoint.best_model_score
+    if best is None or (value > best if checkpoint.mode == "max" else value < best):
+        return f"the best {name} so far"
+    return f"best {name}: {float(best):.2f}"
+
+
+def _speed_and_rest(pace: Pace, done: float, total: float, unit: str, most: float | None) -> list[str]:
+    """The speed, and the time that is left, which is at most that of ``max_time``; what is known of both."""
+    speed = pace.speed(done)
+    left = [seconds for seconds in (pace.seconds_left(done, total), most) if seconds is not None]
+    parts = [] if speed is None else [speed_text(speed, unit)]
+    return parts + ([f"{duration(min(left))} left"] if left else [])
+
+
+def _time_left(trainer: pl.Trainer) -> float | None:
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
+    left = [seconds for timer in timers if (seconds := timer.time_remaining()) is not None]
+    return max(0.0, min(left)) if left else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -135,15 +136,29 @@ def test_settings_of_a_config_are_those_of_a_run_that_begins(
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_with_its_status_and_training_goes_on(
-    command: list[str], whole: Path, tmp_path: Path, number: int, status: int, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    whole: Path,
+    tmp_path: Path,
+    number: int,
+    status: int,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """By the very command that it ends with."""
     before, run = signal.getsignal(signal.SIGINT), tmp_path / "run"
     stop = ["--trainer.callbacks", "tests.runs.test_resume.Signalled", "--trainer.callbacks.number", str(int(number))]
     try:
         status_of_it = main([*command, "--run_dir", str(run), *stop, "--trainer.callbacks.step", str(STEPS + 1)])
         assert status_of_it == status
         assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == STEPS + 2
-        assert main([*command, "--run_dir", str(run), "--trainer.callbacks", "null"]) == 0
+        said = capfd.readouterr().err
+        assert "graceful shutdown" not in said
+        *_, line, next_command = said.splitlines()
+        assert line == "Go on with:"
+        python, m, package, *arguments = shlex.split(next_command)
+        assert (python, m, package) == ("python", "-m", "qa_lightning")
+        assert arguments[-2:] == ["--ckpt_path", "last"]
+        assert main(arguments) == 0  # the step of the signal is behind it
+        assert "Go on with" not in capfd.readouterr().err
     finally:
         signal.signal(signal.SIGINT, before)
     assert_same(run, whole)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,15 +10,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from qa_lightning.utils.pace import Pace, duration, share, speed_text
+from qa_lightning.utils.pace import Pace, share
 
 SHOWN = ("loss", "exact_match", "f1")
 """The figures of an evaluation set that a line has; all of them are in the table of scores and in the logs."""
-
-
-def stamped(text: str) -> str:
-    """A line with the time of day in front."""
-    return f"{time.strftime('%H:%M:%S')}  {text}"
 
 
 def total_steps(trainer: pl.Trainer) -> float:
@@ -43,8 +37,7 @@ def training_line(trainer: pl.Trainer, pace: Pace | None, total: float, values: 
     step = trainer.global_step
     parts = [_epoch(trainer), f"step {share(step, total)}", *figures(values, "train/")]
     if pace is not None:
-        parts += _speed_and_rest(pace, step, total, "step", _time_left(trainer))
-        pace.restart(step)
+        parts += pace.texts(step, total, "step", _time_left(trainer))
     return ", ".join(parts)
 
 
@@ -57,9 +50,7 @@ def evaluation_line(what: str, pace: Pace, done: int, total: float) -> str:
         done: How many are done.
         total: Of how many.
     """
-    parts = [f"{what}: batch {share(done, total)}", *_speed_and_rest(pace, done, total, "batch", None)]
-    pace.restart(done)
-    return ", ".join(parts)
+    return ", ".join([f"{what}: batch {share(done, total)}", *pace.texts(done, total, "batch")])
 
 
 def scores_line(trainer: pl.Trainer, values: Mapping[str, Any], *, of_validation: bool = True) -> str:
@@ -105,14 +96,6 @@ def _beside_the_best(checkpoint: ModelCheckpoint, name: str, value: float) -> st
     if best is None or (value > best if checkpoint.mode == "max" else value < best):
         return f"the best {name} so far"
     return f"best {name}: {float(best):.2f}"
-
-
-def _speed_and_rest(pace: Pace, done: float, total: float, unit: str, most: float | None) -> list[str]:
-    """The speed, and the time that is left, which is at most that of ``max_time``; what is known of both."""
-    speed = pace.speed(done)
-    left = [seconds for seconds in (pace.seconds_left(done, total), most) if seconds is not None]
-    parts = [] if speed is None else [speed_text(speed, unit)]
-    return parts + ([f"{duration(min(left))} left"] if left else [])
 
 
 def _time_left(trainer: pl.Trainer) -> float | None:

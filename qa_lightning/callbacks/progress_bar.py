@@ -10,9 +10,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
-from qa_lightning.callbacks.log_lines import evaluation_line, scores_line, stamped, total_steps, training_line
+from qa_lightning.callbacks.log_lines import evaluation_line, scores_line, total_steps, training_line
 from qa_lightning.utils.bounds import check_between
-from qa_lightning.utils.pace import SECONDS_BETWEEN_LINES, Interval, Pace
+from qa_lightning.utils.pace import SECONDS_BETWEEN_LINES, Interval, Pace, stamped
 
 SECONDS = 0.5
 """How old the values beside the bar may be: each look at them waits for the device that computes them."""

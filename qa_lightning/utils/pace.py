@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0
 """How often a log has a line about work that goes on, unless it is set otherwise."""
@@ -55,6 +59,20 @@ class Pace:
         speed = _speed(self._begin, done)
         return None if speed is None or math.isinf(total) else max(0.0, total - done) / speed
 
+    def texts(self, done: float, total: float, unit: str, most: float | None = None) -> list[str]:
+        """The speed since the last restart, and the time that is left, as far as they are known; restarts.
+
+        Args:
+            done: How much is done.
+            total: Of how much; infinite where that is not known.
+            unit: What is counted: ``step``, ``batch``.
+            most: Seconds that are left at most; None where there is no limit.
+        """
+        speed = self.speed(done)
+        left = [seconds for seconds in (self.seconds_left(done, total), most) if seconds is not None]
+        self.restart(done)
+        return [speed_text(speed, unit)] * (speed is not None) + [f"{duration(min(left))} left" for _ in left[:1]]
+
 
 def share(done: float, total: float) -> str:
     """``120/800 (15%)``, and ``120`` where the total is not known.
@@ -87,6 +105,33 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02} min" if hours < 48 else f"{hours // 24} d {hours % 24:02} h"
+
+
+def stamped(text: str) -> str:
+    """A line with the time of day in front."""
+    return f"{time.strftime('%H:%M:%S')}  {text}"
+
+
+def with_progress(
+    items: Iterable[Item], what: str, unit: str, count: Callable[[Item], int], total: int
+) -> Iterator[Item]:
+    """Hands on items, and logs now and then how far this is.
+
+    Args:
+        items: The items, which are worked on one by one.
+        what: What is done with them.
+        unit: What is counted.
+        count: How many of these an item has.
+        total: How many there are.
+    """
+    pace, interval, done = Pace(), Interval(), 0
+    for item in items:
+        yield item
+        done += count(item)
+        if interval.is_over():
+            from lightning.pytorch.utilities import rank_zero_info  # slow to import, and seldom needed
+
+            rank_zero_info(stamped(", ".join([f"{what}: {unit} {share(done, total)}", *pace.texts(done, total, unit)])))
 
 
 def _speed(since: tuple[float, float], done: float) -> float | None:

@@ -411,7 +411,11 @@ def test_shared_values_are_stated_once(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_early_stopping_watches_the_score_and_is_said(
-    here: Path, model: str, files: dict[str, str], capfd: pytest.CaptureFixture[str]
+    here: Path,
+    model: str,
+    files: dict[str, str],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     arguments = [*fit_arguments(model, files["v1"], files["v1"]), "--model.learning_rate", "0"]
     assert main([*arguments, "--trainer.max_epochs", "9", "--early_stopping_patience", "2", "--run_dir", "run"]) == 0
@@ -421,7 +425,7 @@ def test_early_stopping_watches_the_score_and_is_said(
     assert "early stopping: val/f1 has not been better than" in said.out
     assert "for 2 validations (patience 2)" in said.out
     for advertisement in ("litlogger", "litmodels", "TPU", "v_num"):
-        assert advertisement not in said.out + said.err
+        assert advertisement not in said.out + said.err + caplog.text
 
 
 def test_the_end_of_a_run_shows_scores_answers_and_place(

@@ -12,10 +12,16 @@ _NO_NEWS = re.compile(
     "Loading `train_dataloader` to estimate|"
     # Why a training ends, we say ourselves, in all cases.
     r"`Trainer\.fit` stopped: `max_|Time limit reached\.|"
-    "Detected KeyboardInterrupt, attempting graceful shutdown)"
+    "Detected KeyboardInterrupt, attempting graceful shutdown|"
+    # Our own checkpoints say that by themselves.
+    "`weights_only` was not set)"
 )
 
-_LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+_LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
 """The loggers by which Lightning talks to the user."""
 
 

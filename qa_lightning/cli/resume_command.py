@@ -57,7 +57,8 @@ def resume_hint(arguments: Sequence[str], run_dir: str) -> str:
     command = resume_command(arguments, run_dir)
     by = next((name for variable, name in _STARTED_BY.items() if variable in os.environ), None)
     hidden = f"; put the secrets in for {HIDDEN}" if HIDDEN in command else ""
-    return f"Go on with{f' (by {by}, as before)' if by else ''}{hidden}:\n  {command}"
+    begin = "Unless Slurm requeues the job, go on with" if by == "srun" else "Go on with"
+    return f"{begin}{f' (by {by}, as before)' if by else ''}{hidden}:\n  {command}"
 
 
 def _program(arguments: Sequence[str]) -> list[str]:

@@ -65,13 +65,18 @@ def scores_line(trainer: pl.Trainer, values: Mapping[str, Any], *, of_validation
     if not of_validation:
         return f"{_epoch(trainer)}, step {trainer.global_step:,}: {', '.join(shown)}"
     shown += figures(values, "val/")
-    watched = next((c for c in trainer.callbacks if isinstance(c, ModelCheckpoint) and c.monitor in values), None)
+    watched = next((c for c in callbacks_of(trainer) if isinstance(c, ModelCheckpoint) and c.monitor in values), None)
     beside = ""
     if watched is not None and watched.monitor is not None:
         if watched.monitor.rpartition("/")[2] not in SHOWN:
             shown += figures({watched.monitor: values[watched.monitor]}, "")
         beside = f" ({_beside_the_best(watched, watched.monitor, float(values[watched.monitor]))})"
     return f"{_epoch(trainer)}, step {trainer.global_step:,}: {', '.join(shown)}{beside}"
+
+
+def callbacks_of(trainer: Any) -> list[pl.Callback]:
+    """A trainer's callbacks, which Lightning's class does not declare."""
+    return trainer.callbacks
 
 
 def figures(values: Mapping[str, Any], prefix: str) -> list[str]:
@@ -99,6 +104,6 @@ def _beside_the_best(checkpoint: ModelCheckpoint, name: str, value: float) -> st
 
 
 def _time_left(trainer: pl.Trainer) -> float | None:
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
+    timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
     left = [seconds for timer in timers if (seconds := timer.time_remaining()) is not None]
     return max(0.0, min(left)) if left else None

@@ -8,6 +8,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
+from qa_lightning.callbacks.log_lines import callbacks_of
+
 
 class StopReason(pl.Callback):
     """Prints why a training ended: its epochs, steps or time are over, or a score no longer got better.
@@ -26,10 +28,9 @@ def stop_reason(trainer: pl.Trainer) -> str:
     reasons = []
     if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
         reasons.append(f"trainer.max_steps {trainer.max_steps:,} is reached")
-    epochs = trainer.fit_loop.epoch_progress.current.processed
-    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
         reasons.append(f"all epochs are trained (trainer.max_epochs {trainer.max_epochs})")
-    for callback in trainer.callbacks:
+    for callback in callbacks_of(trainer):
         if isinstance(callback, EarlyStopping):
             reasons += _of_early_stopping(trainer, callback)
         elif isinstance(callback, Timer) and _is_over(callback):

@@ -71,7 +71,8 @@ class Pace:
         speed = self.speed(done)
         left = [seconds for seconds in (self.seconds_left(done, total), most) if seconds is not None]
         self.restart(done)
-        return [speed_text(speed, unit)] * (speed is not None) + [f"{duration(min(left))} left" for _ in left[:1]]
+        texts = [] if speed is None else [speed_text(speed, unit)]
+        return [*texts, f"{duration(min(left))} left"] if left else texts
 
 
 def share(done: float, total: float) -> str:

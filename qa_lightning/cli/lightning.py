@@ -28,6 +28,7 @@ from qa_lightning.callbacks.progress_bar import ProgressBar
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.save_config import SaveConfig
+from qa_lightning.callbacks.stop_reason import StopReason
 from qa_lightning.callbacks.time_report import TimeReport
 from qa_lightning.cli.loggers import place_loggers
 from qa_lightning.cli.options import RUN_OPTIONS
@@ -149,6 +150,7 @@ class QACLI(LightningCLI):
             new_run_dir(self._run_name, config.trainer.default_root_dir)
         )
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
+        self._progress.trained_in = run_dir if subcommand == "fit" else None
         self._stack.enter_context(without_false_start(folder))
         self._stack.enter_context(sole_run(folder))
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
@@ -211,7 +213,7 @@ class QACLI(LightningCLI):
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
         else:
             callbacks += averaging_callbacks(theirs, self._asked.ema_decay)
-            callbacks += [FoundSettings(self.datamodule, self._write_found), FinalValidation()]
+            callbacks += [FoundSettings(self.datamodule, self._write_found), StopReason(), FinalValidation()]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides the loggers that the config names: the report draws its learning curves from these files.

@@ -30,6 +30,7 @@ from qa_lightning.data.token_cache import (
     remove_leftovers,
     write_entry,
 )
+from qa_lightning.utils.pace import with_progress
 
 FORMAT = "4"
 """Part of every cache key; raised when the stored format changes."""
@@ -206,11 +207,16 @@ def _tokenize_cached(
     With a folder, they are read from the entry of these texts and this tokenizer, made first where there is none or
     a damaged one. Where it cannot be kept, memory holds it.
     """
-    columns = _read_or_write_entry(kind, texts, make, stored, backend, cache_dir) if cache_dir is not None else None
+
+    def made() -> Iterator[TokenColumns]:
+        chunks = with_progress(text_chunks(texts), "tokenising", "text", lambda chunk: len(chunk[0]), len(texts[0]))
+        return (make(*chunk) for chunk in chunks)
+
+    columns = _read_or_write_entry(kind, texts, made, stored, backend, cache_dir) if cache_dir is not None else None
     if columns is None:
-        chunks = [make(*chunk) for chunk in text_chunks(texts)]
+        parts = list(made())
         columns = {
-            name: np.concatenate([np.empty(0, stored[name]), *(chunk[name] for chunk in chunks)]) for name in stored
+            name: np.concatenate([np.empty(0, stored[name]), *(part[name] for part in parts)]) for name in stored
         }
     return columns | {"bounds": _bounds(columns.pop("lengths"))}
 
@@ -218,7 +224,7 @@ def _tokenize_cached(
 def _read_or_write_entry(
     kind: str,
     texts: Sequence[Texts],
-    make: Callable[..., TokenColumns],
+    made: Callable[[], Iterator[TokenColumns]],
     stored: StoredColumns,
     backend: Any,
     cache_dir: Path,
@@ -236,7 +242,7 @@ def _read_or_write_entry(
             except DamagedEntryError as error:
                 _log_once(f"{error}; it is made anew")
                 discard_entry(entry)
-            write_entry(entry, stored, (make(*chunk) for chunk in text_chunks(texts)))
+            write_entry(entry, stored, made())
         return read_entry(entry, stored)
     except (OSError, DamagedEntryError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -29,6 +29,7 @@ class CheckpointMixin(pl.LightningModule):
         threshold_is_given: Whether the user gave one.
         validated_weights: The weights that the validation under way scores, until all is saved; a callback may have put
             them in.
+        loaded_progress: The ``epoch`` and ``step`` of the checkpoint that was loaded last; empty where none was.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class CheckpointMixin(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.validated_weights: dict[str, Tensor] | None = None
+        self.loaded_progress: dict[str, int] = {}
         self._weights_in_training: dict[str, Tensor] | None = None
 
     @classmethod
@@ -87,6 +89,7 @@ class CheckpointMixin(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with."""
+        self.loaded_progress = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._weights_in_training = checkpoint.get("current_model_state")
         if not self.threshold_is_given:

@@ -29,6 +29,7 @@ FILES_AT_START = (CONFIG, DATA_REPORT, "hparams.yaml")
 """The files that a run has before anything was trained or evaluated."""
 
 _STEP_CHECKPOINT = re.compile(r"step-(\d+)\.ckpt")
+_REQUEUE_CHECKPOINT = re.compile(r"hpc_ckpt_(\d+)\.ckpt")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,13 @@ class RunFolder:
         for path in self.checkpoints.iterdir():
             if match := _STEP_CHECKPOINT.fullmatch(path.name):
                 yield int(match[1]), path
+
+    def requeue_checkpoints(self) -> list[Path]:
+        """The checkpoints that Lightning saved when a job of Slurm was requeued, the newest first."""
+        found = [
+            (match, path) for path in self.path.glob("*.ckpt") if (match := _REQUEUE_CHECKPOINT.fullmatch(path.name))
+        ]
+        return [path for _, path in sorted(((int(match[1]), path) for match, path in found), reverse=True)]
 
     def part(self, number: int, rank: int) -> Path:
         """One process's part of the questions of one evaluation set."""

@@ -52,9 +52,11 @@ class Progress:
 
     Attributes:
         started: Whether it has begun with what it is there for: a batch of training or evaluation is done.
+        trained_in: The folder of the run that it trains; None where it trains none.
     """
 
     started: bool = False
+    trained_in: str | None = None
 
 
 @contextmanager

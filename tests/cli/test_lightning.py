@@ -102,9 +102,8 @@ def test_a_run_leaves_what_it_promises(finished: Path, files: dict[str, str]) ->
 def test_validating_the_best_checkpoint_repeats_the_scores_of_its_epoch(run: Path) -> None:
     assert main(["validate", "--run_dir", str(run), "--ckpt_path", "best"]) == 0
     fitted, validated = read(run / "metrics.json"), read(run / "validate/metrics.json")
-    for key in ("epoch", "step"):
-        fitted.pop(key), validated.pop(key)
-    assert validated == fitted
+    assert validated == fitted  # and epoch and step
+    assert validated["step"] > 0
     for name in ("predictions", "nbest_predictions", "null_odds", "na_prob"):
         assert read(run / f"validate/{name}.json") == read(run / f"{name}.json")
     assert read_questions(run / "validate").equals(read_questions(run))
@@ -408,10 +407,22 @@ def test_shared_values_are_stated_once(capsys: pytest.CaptureFixture[str]) -> No
     assert "model_name_or_path" not in printed["data"]["init_args"]
 
 
-def test_early_stopping_watches_the_score(here: Path, model: str, files: dict[str, str]) -> None:
+def test_early_stopping_watches_the_score_and_is_said(
+    here: Path,
+    model: str,
+    files: dict[str, str],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     arguments = [*fit_arguments(model, files["v1"], files["v1"]), "--model.learning_rate", "0"]
     assert main([*arguments, "--trainer.max_epochs", "9", "--early_stopping_patience", "2", "--run_dir", "run"]) == 0
     assert torch.load(here / "run/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+    said = capfd.readouterr()
+    assert said.out.count("Training ends after step") == 1
+    assert "early stopping: val/f1 has not been better than" in said.out
+    assert "for 2 validations (patience 2)" in said.out
+    for advertisement in ("litlogger", "litmodels", "TPU", "v_num"):
+        assert advertisement not in said.out + said.err + caplog.text
 
 
 def test_the_end_of_a_run_shows_scores_answers_and_place(

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -508,3 +509,22 @@ def test_the_order_of_pairs_is_part_of_their_entry(tmp_path: Path) -> None:
     encoded = spy.encoded
     tokenize_pairs(*texts, True, spy, tmp_path)
     assert spy.encoded == encoded
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_tokenising_that_takes_long_says_how_far_it_is(
+    cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds = itertools.count(0, 10)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(tokens_module, "CHUNK", 8)
+    texts = column(*[f"ada {i}" for i in range(20)])
+    with caplog.at_level("INFO"):
+        tokenize(texts, plain_backend(words()), tmp_path if cached else None)
+    said = [message[10:] for message in caplog.messages if "tokenising" in message]
+    assert 2 < len(said) < 20
+    assert all(message.startswith("tokenising: text ") and "/20 (" in message for message in said)
+    assert all(message.endswith("left") for message in said)
+    caplog.clear()
+    tokenize(texts, plain_backend(words()), tmp_path)
+    assert ("tokenising" in caplog.text) is not cached  # what is in the cache is only read

@@ -517,7 +517,7 @@ def test_tokenising_that_takes_long_says_how_far_it_is(
 ) -> None:
     seconds = itertools.count(0, 10)
     monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(tokens_module, "CHUNK", 8)
+    monkeypatch.setattr(text_chunks, "CHUNK", 8)
     texts = column(*[f"ada {i}" for i in range(20)])
     with caplog.at_level("INFO"):
         tokenize(texts, plain_backend(words()), tmp_path if cached else None)

@@ -47,6 +47,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def options_page() -> str:
     """Every option of every verb, as Markdown."""
+    from qa_lightning.cli.options import INSPECT_OPTIONS
+
     lines = [
         "# Every option",
         "",
@@ -57,7 +59,8 @@ def options_page() -> str:
         "earlier ones.",
         "",
     ]
-    of_run = options_of("fit")
+    outside = options_outside_sections()
+    of_run = [option for option in outside if option[0] not in INSPECT_OPTIONS]
     for title, options in [("Run", of_run), *sections()]:
         lines += [f"## {title}", "", *listed(options), ""]
     for verb, what in re.findall(r"^  ([a-z]+) +(.+)$", help_of("--help"), re.MULTILINE):
@@ -66,7 +69,7 @@ def options_page() -> str:
         lines += [f"## {verb}", "", f"{what[0].upper()}{what[1:]}.", ""]
         if verb == "inspect":
             lines += ["It takes the options of `fit`, and:", ""]
-            lines += [*listed([option for option in options_of(verb) if option not in of_run]), ""]
+            lines += [*listed([option for option in outside if option not in of_run]), ""]
         else:
             lines += ["```text", help_of(verb, "--help"), "```", ""]
     return "\n".join(lines)
@@ -102,12 +105,24 @@ def sections() -> Iterator[tuple[str, list[Option]]]:
         yield f"`{section}`", rows
 
 
-def options_of(verb: str) -> list[Option]:
-    """The options of a verb of Lightning's command line that belong to no section, from its own ``--help``."""
-    text = " ".join(help_of(verb, "--help").split())
+def options_outside_sections() -> list[Option]:
+    """The options of ``fit`` and ``inspect`` that belong to no section, from the whole help of their parser."""
+    from qa_lightning.cli.inspect import DataCLI
+
+    found: list[str] = []
+
+    class Help(DataCLI):
+        def parse_arguments(self, parser: Any, args: Any) -> None:
+            found.append(parser.format_help())
+            raise SystemExit
+
+    os.environ["COLUMNS"] = "90"
+    with contextlib.suppress(SystemExit):
+        Help([])
     pattern = (
         r" --([a-z_]+) (?!CONFIG )(?:[A-Z_]+|\{[a-z,]+\}) ((?:(?! --).)+?) ?\(type: (.+?), default: ([^()]*)\)(?= |$)"
     )
+    text = " ".join(found[0].split())
     return [(name, kind, default, what) for name, what, kind, default in re.findall(pattern, text)]
 
 

@@ -14,6 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share the cores, and mode
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_configure() -> None:
+    # Its log handler keeps the stream that it finds, which has to live longer than a single test's.
+    import lightning.pytorch  # noqa: F401
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps the token cache of the tests apart from the user's."""

@@ -151,7 +151,7 @@ def test_an_empty_text_in_evaluation_data(refuse: Refuse, model: str, good: str,
     assert f"the {empty} is empty" in line
 
 
-def test_a_stride_without_room_is_told_before_anything_is_read(refuse: Refuse, model: str) -> None:
+def test_a_stride_without_room_is_refused_before_anything_is_read(refuse: Refuse, model: str) -> None:
     sizes = ["--data.max_length", "40", "--data.max_question_length", "20", "--data.doc_stride", "17"]
     line = refuse(*fit_arguments(model, "absent.json", "absent.json"), *sizes)
     assert "doc_stride (17)" in line
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_checkpoint(refuse: Refuse, good: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("key", "told", "nearest"),
+    ("key", "named", "nearest"),
     [
         ("model.learning_rat", "learning_rat", "learning_rate"),
         ("data.max_lenght", "max_lenght", "max_length"),
@@ -202,8 +202,8 @@ def test_a_file_that_is_no_checkpoint(refuse: Refuse, good: str, tmp_path: Path)
         ("run_dri", "run_dri", "run_dir"),
     ],
 )
-def test_an_unknown_flag_names_the_nearest_key(refuse: Refuse, key: str, told: str, nearest: str) -> None:
-    assert refuse("fit", f"--{key}", "3") == f"error: unknown key '{told}'; did you mean '{nearest}'?"
+def test_an_unknown_flag_names_the_nearest_key(refuse: Refuse, key: str, named: str, nearest: str) -> None:
+    assert refuse("fit", f"--{key}", "3") == f"error: unknown key '{named}'; did you mean '{nearest}'?"
 
 
 def test_nothing_is_suggested_for_a_key_that_is_like_no_other(refuse: Refuse) -> None:
@@ -211,7 +211,7 @@ def test_nothing_is_suggested_for_a_key_that_is_like_no_other(refuse: Refuse) ->
 
 
 @pytest.mark.parametrize(
-    ("yaml", "told", "nearest"),
+    ("yaml", "named", "nearest"),
     [
         ("model:\n  learning_rat: 3\n", "learning_rat", "learning_rate"),
         ("model:\n  init_args:\n    learning_rat: 3\n", "learning_rat", "learning_rate"),
@@ -221,12 +221,12 @@ def test_nothing_is_suggested_for_a_key_that_is_like_no_other(refuse: Refuse) ->
     ],
 )
 def test_an_unknown_key_in_a_config_names_the_nearest(
-    refuse: Refuse, tmp_path: Path, yaml: str, told: str, nearest: str
+    refuse: Refuse, tmp_path: Path, yaml: str, named: str, nearest: str
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml, encoding="utf-8")
     line = refuse("fit", "--config", str(config))
-    assert line == f"error: unknown key '{told}'; did you mean '{nearest}'?"
+    assert line == f"error: unknown key '{named}'; did you mean '{nearest}'?"
 
 
 def test_a_value_of_a_wrong_kind(refuse: Refuse) -> None:

@@ -13,7 +13,9 @@ import torch
 
 from qa_lightning import Reader
 from qa_lightning.cli.main import main
-from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, tokenizer_files
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
+from qa_lightning.pretrained.loading import tokenizer_files
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.utils.errors import UserError
 from tests.cli.mistakes import error_of
 from tests.tiny import SQUAD, tiny_folder, tiny_tokenizer, write_squad

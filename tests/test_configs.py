@@ -208,7 +208,7 @@ def test_the_published_systems_have_their_own_values(
         arguments = config[section].get("init_args", config[section]) if argument else config
         found = arguments[argument or section]
         assert found == value, key
-    callbacks = [one["class_path"].rpartition(".")[2] for one in config["trainer"]["callbacks"] or ()]
+    callbacks = [callback["class_path"].rpartition(".")[2] for callback in config["trainer"]["callbacks"] or ()]
     assert callbacks == (["WandbWatch"] if name.startswith("squad_v2") else [])
 
 

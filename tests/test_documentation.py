@@ -1,8 +1,9 @@
 """Commands that README and docs/ show are run, and print what is shown beside them.
 
-A page is followed as a reader would follow it: each ``bash`` block is run, each ``python`` block executed, each
-``yaml`` block parsed as a config, and each ``text`` block compared with what the block before it printed. An HTML
-comment above a block, which readers do not see, says what is special about it:
+A page is followed as a reader would follow it: each ``bash`` block is run, each ``python`` block executed, and each
+``text`` block compared with what the block before it printed. ``yaml`` blocks are built by
+``tests/test_documented_configs.py``. An HTML comment above a block, which readers do not see, says what is special
+about it:
 
 - ``skip: REASON``: it needs the Hub, a GPU, an account or the like, and is not run;
 - ``add: FLAGS``: flags that the test adds to each ``fit``, to keep it short;
@@ -175,12 +176,6 @@ class Workplace:
             exec(compile(text.replace(SHOWN_RUN, str(self.run_folder)), "block", "exec"), {})
         return printed.getvalue()
 
-    def parse_config(self, text: str) -> None:
-        """Has the parser read a ``yaml`` block as a config."""
-        path = self.folder / "block.yaml"
-        path.write_text(text, encoding="utf-8")
-        output_of(["fit", "--config", str(path), "--print_config"])
-
     def _ask_over_http(self, words: list[str]) -> str:
         """Sends the request of a ``curl`` command to the server that the page has started."""
         path = next(word for word in words if word.startswith("localhost:")).partition("/")[2]
@@ -306,9 +301,7 @@ def follow(page: Path, workplace: Workplace) -> None:
             printed = "".join(workplace.run(words, added) for words in read_commands(block.text))
         elif block.language == "python":
             printed = workplace.execute(block.text)
-        elif block.language == "yaml":
-            workplace.parse_config(block.text)
-        else:
+        elif block.language != "yaml":
             assert block.language == "text", f"{where}: a block without a language"
             source = workplace.quickstart if "fit quickstart" in block.value else printed
             assert source is not None, f"{where}: nothing was printed that it could be"

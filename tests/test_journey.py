@@ -96,22 +96,22 @@ def check(loaded: RawSplit, tokenizer: Any, null_allowed: bool) -> tuple[list[st
         "max_question_length": longest_question,
         "doc_stride": longest_gold,
     }
-    told = []
+    described = []
     for settings in (UNCUT, narrow):
         dataset = prepare(loaded, tokenizer, version_2_with_negative=null_allowed, **settings).dataset
         predictions = predict(dataset, null_allowed, longest_gold)
-        pairs = [((one.question.golds or ("",))[0], one.text) for one in predictions]
+        pairs = [((prediction.question.golds or ("",))[0], prediction.text) for prediction in predictions]
         assert [gold.strip() == text for gold, text in pairs] == right
-        figures = scores(one for one, reached in zip(predictions, right, strict=True) if reached)
+        figures = scores(prediction for prediction, reached in zip(predictions, right, strict=True) if reached)
         assert figures["exact_match"] == figures["f1"] == 100.0
         assert figures["total"] == sum(right)
         if null_allowed:
             assert figures["best_exact"] == figures["best_f1"] == 100.0
         missed = [pair for pair, reached in zip(pairs, right, strict=True) if not reached]
         assert all(gold.strip() in text for gold, text in missed)
-        told.append([f"{gold!r} was answered with {text!r}" for gold, text in missed])
-    assert told[0] == told[1]
-    return told[0], len(dataset)
+        described.append([f"{gold!r} was answered with {text!r}" for gold, text in missed])
+    assert described[0] == described[1]
+    return described[0], len(dataset)
 
 
 def test_by_hand() -> None:
@@ -121,7 +121,7 @@ def test_by_hand() -> None:
     assert check(loaded, word_level(words, padding_side="left"), null_allowed=True) == ([], 5)
 
 
-def test_a_gold_inside_a_token_is_told() -> None:
+def test_a_gold_inside_a_token_is_listed() -> None:
     loaded = rows("ada wrote programs", ("program",), (" wrote ",), ("da",))
     words = "ada wrote programs who ?".split()
     assert check(loaded, word_level(words), null_allowed=False)[0] == [

@@ -14,17 +14,9 @@ import torch
 from tokenizers import processors
 from transformers import BertConfig, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from qa_lightning.pretrained import (
-    CHECKPOINT_KEY,
-    SETTINGS_FILE,
-    is_checkpoint,
-    load_config,
-    load_settings,
-    load_tokenizer,
-    read_checkpoint,
-    readable_errors,
-    tokenizer_files,
-)
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.loading import load_config, load_settings, load_tokenizer, readable_errors, tokenizer_files
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.utils.errors import UserError
 from tests.modeling.families import CONFIGS, config
 from tests.tiny import tiny_folder, tiny_tokenizer
@@ -145,7 +137,7 @@ def test_a_checkpoint_without_a_tokenizer(tmp_path: Path) -> None:
     assert path in error(load_tokenizer, path)
 
 
-def test_a_tokenizer_that_adds_nothing_is_told(tmp_path: Path) -> None:
+def test_a_tokenizer_that_adds_nothing_is_warned_of(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
     tokenizer.save_pretrained(tmp_path)
@@ -254,7 +246,7 @@ def test_settings_without_an_end(broken: Path) -> None:
     ("name", "expected"),
     [("a/last.ckpt", True), ("last", False), ("a/b", False), ("x.ckpt/model", False), (None, False)],
 )
-def test_a_checkpoint_is_told_by_its_ending(name: str | None, expected: bool) -> None:
+def test_a_checkpoint_is_known_by_its_ending(name: str | None, expected: bool) -> None:
     assert is_checkpoint(name) == expected
 
 

@@ -76,7 +76,7 @@ def make_trainer(folder: Path, *callbacks: pl.Callback, **options: Any) -> pl.Tr
 
 
 def script_scores(module: QALightningModule, *f1: float) -> QALightningModule:
-    """Makes each validation's ``f1`` what it is told to be, whatever the model answers."""
+    """Makes each validation's ``f1`` the next of these values, whatever the model answers."""
     values, compute = iter(f1), module.evaluation.compute
 
     def scripted() -> dict[str, dict[str, float]]:

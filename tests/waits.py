@@ -25,8 +25,8 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function._schema.name.split("::")[1]
         by_mask = name.startswith("index") and any(
-            isinstance(one, torch.Tensor) and one.dtype == torch.bool
-            for one in (args[1] if isinstance(args[1], list | tuple) else [])
+            isinstance(index, torch.Tensor) and index.dtype == torch.bool
+            for index in (args[1] if isinstance(args[1], list | tuple) else [])
         )
         if name in _WAITING or by_mask:
             self.seen.append(name)

@@ -14,12 +14,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.final_validation import training_ends
+from qa_lightning.callbacks.loop_state import go_on_after_batch, go_on_before_validation
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import link_or_copy
 from qa_lightning.utils.processes import stop_main_process
-from qa_lightning.utils.signals import DeferredSignals
+from qa_lightning.utils.signals import REQUEUE, DeferredSignals
 
 KEEP_ALL = -1
 """A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
@@ -35,7 +36,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     Ctrl-C and SIGTERM end a training after the optimizer's next step, or a batch of a validation between two steps,
     on all processes at once, so that the state that is saved is a whole one. A second Ctrl-C ends it where it is, and
-    saves nothing.
+    saves nothing. In a job of Slurm, SIGUSR1 ends it likewise, and has Lightning requeue the job.
 
     Args:
         monitor: The score that decides which is the best.
@@ -174,6 +175,9 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_train_end(trainer, pl_module)
         self._end_if_asked(trainer)
         self._signals.end()
+        if trainer.is_global_zero:
+            for path in self._run.requeue_checkpoints():
+                trainer.strategy.remove_checkpoint(path)  # there is nothing left to go on with
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Saves the last state when Ctrl-C or a signal ends training, so that it can go on from there."""
@@ -193,6 +197,19 @@ class RunCheckpoint(ModelCheckpoint):
             go_on_after_batch(checkpoint["loops"]["fit_loop"])
         if self._saving_last and self._saving_before_validation:
             go_on_before_validation(checkpoint["loops"]["fit_loop"])
+
+    def _requeue(self, trainer: pl.Trainer) -> None:
+        """Has Lightning save ``hpc_ckpt_1.ckpt`` and requeue the job, now that the state is a whole one."""
+        older = self._run.requeue_checkpoints()
+        self._saving_last, self._saving_before_validation = True, trainer.validating
+        try:
+            self._signals.requeue()
+        finally:
+            self._saving_last = self._saving_before_validation = False
+        self._step_of_last = trainer.global_step  # time is short: the same state is not saved twice
+        if trainer.is_global_zero:
+            for path in older:
+                trainer.strategy.remove_checkpoint(path)
 
     @property
     def _run(self) -> RunFolder:
@@ -245,42 +262,20 @@ class RunCheckpoint(ModelCheckpoint):
             KeyboardInterrupt: After Ctrl-C.
             SIGTERMException: After SIGTERM.
         """
-        asked = self._signals.signal is not None
+        asked, requeue = self._signals.signal is not None, self._signals.signal == REQUEUE
         if trainer.world_size > 1:
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+            requeue = asked and trainer.strategy.reduce_boolean_decision(requeue, all=False)
         if asked:
             self._all_stop = True
+            if requeue:
+                self._requeue(trainer)
             raise KeyboardInterrupt if self._signals.signal == signal.SIGINT else SIGTERMException
 
 
 def _oldest_first(run: RunFolder, step: int) -> list[Path]:
     """The step checkpoints of a run; first those beyond this step, which training went back from."""
     return [path for _, path in sorted(run.step_checkpoints(), key=lambda kept: (kept[0] <= step, kept[0]))]
-
-
-def go_on_after_batch(fit_loop: dict[str, Any]) -> None:
-    """Makes a saved state of Lightning's loops that of a batch's end, where it is that of the next one's start.
-
-    Args:
-        fit_loop: The state, which is changed.
-    """
-    for counts in map(fit_loop["epoch_loop.batch_progress"].get, ("total", "current")):
-        if counts["ready"] > counts["started"]:
-            counts["ready"] = counts["started"]
-
-
-def go_on_before_validation(fit_loop: dict[str, Any]) -> None:
-    """Makes a saved state of Lightning's loops one from which the validation that it is in begins anew.
-
-    Lightning does that where a validation's batch was begun and not finished; else it skips the rest.
-
-    Args:
-        fit_loop: The state, which is changed.
-    """
-    progress = fit_loop["epoch_loop.val_loop.batch_progress"]
-    progress["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-    progress["current"] |= dict.fromkeys(progress["current"], 0)
-    progress["is_last_batch"] = False
 
 
 def _is_whole(trainer: pl.Trainer) -> bool:

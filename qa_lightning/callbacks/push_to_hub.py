@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from qa_lightning.exporting.background import BackgroundUploads
 from qa_lightning.exporting.upload import create, upload
-from qa_lightning.pretrained import load_settings
+from qa_lightning.pretrained.loading import load_settings
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import link_or_copy

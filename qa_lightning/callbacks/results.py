@@ -159,6 +159,10 @@ class Results(pl.Callback):
         metrics: dict[str, Any] = {}
         if stage is not None:
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+            if trainer.state.fn == TrainerFn.FITTING:
+                metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+            else:
+                metrics = {**pl_module.loaded_progress}
             for name, scores in pl_module.scores.items():
                 metrics |= name_metrics(stage, name, scores, intervals_of(tables[name]))
             write_json(RunFolder(folder).metrics, metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from qa_lightning.cli.lightning import QACLI
+from qa_lightning.cli.options import INSPECT_OPTIONS
 from qa_lightning.cli.parser import check_configs, named_places
+from qa_lightning.cli.shared_values import check_shared_values
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.inspection.page import notes, render
 from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
@@ -30,7 +33,7 @@ from qa_lightning.inspection.tables import (
     window_title,
 )
 from qa_lightning.inspection.window_view import WindowView, sample_windows
-from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.runs.resume import earlier_settings
 from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_name
@@ -65,12 +68,10 @@ class DataCLI(QACLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of ``inspect`` to those of ``fit``."""
-        parser.add_argument("--samples", type=NonNegativeInt, default=10, help="How many examples to show.")
-        parser.add_argument(
-            "--windows", type=NonNegativeInt, default=1, help="Of how many examples to show a window with its tokens."
-        )
-        parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Of the examples.")
-        parser.add_argument("--html", type=str | None, default=None, help="File to write the same to, as a page.")
+        defaults = {"samples": 10, "windows": 1, "seed": 0}
+        for name, text in INSPECT_OPTIONS.items():
+            kind = NonNegativeInt if name in defaults else str | None
+            parser.add_argument(f"--{name}", type=kind, default=defaults.get(name), help=text)
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
 
@@ -78,6 +79,7 @@ class DataCLI(QACLI):
         """Parses the arguments over the settings of the run or checkpoint that they name."""
         places = named_places(args)
         check_configs(places.config)
+        check_shared_values(args, os.environ if parser.default_env else None)
         self.config = parser.parse_args([*earlier_settings("inspect", places.run_dir, places.ckpt_path), *args])
         self.title = Path(places.config[-1] if places.config else "data").stem
         self.config.seed_everything = False  # --seed rules all that is drawn here
@@ -144,11 +146,8 @@ def run(arguments: list[str]) -> None:
 
 def _stages(data: QADataModule) -> list[str]:
     """The stages to set up for all the splits that are named."""
-    if data.dataset_name is not None or data.synthetic is not None or data.files["train"] is not None:
-        stages = ["fit"]
-    else:
-        stages = [] if data.files["validation"] is None else ["validate"]
-    if data.files["test"] is not None:
+    stages = ["fit"] if data.sources.has("train") else ["validate"] if data.sources.has("validation") else []
+    if data.sources.files["test"] is not None:
         stages.append("test")
     return stages or ["fit"]  # which says what is missing
 

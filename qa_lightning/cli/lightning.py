@@ -28,9 +28,14 @@ from qa_lightning.callbacks.progress_bar import ProgressBar
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
 from qa_lightning.callbacks.save_config import SaveConfig
+from qa_lightning.callbacks.stop_reason import StopReason
 from qa_lightning.callbacks.time_report import TimeReport
+from qa_lightning.cli.loggers import place_loggers
+from qa_lightning.cli.options import RUN_OPTIONS
 from qa_lightning.cli.overview import DESCRIPTION, PROGRAM
 from qa_lightning.cli.parser import Parser, check_configs, named_places
+from qa_lightning.cli.section_help import TRAINER_DEFAULTS
+from qa_lightning.cli.shared_values import SHARED_VALUES, check_shared_values, full_key
 from qa_lightning.cli.trainer import Trainer
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.exporting.upload import check_name
@@ -46,19 +51,6 @@ from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.processes import lost_process, one_run, stop_main_process
 from qa_lightning.utils.refusals import Progress
 from qa_lightning.utils.signals import end_by_exception
-
-SHARED_VALUES = {
-    "model.init_args.model_name_or_path": "data.init_args.model_name_or_path",
-    "model.init_args.config_name": "data.init_args.config_name",
-    "data.init_args.tokenizer_name": "model.init_args.tokenizer_name",
-    "data.init_args.version_2_with_negative": "model.init_args.version_2_with_negative",
-    "data.init_args.max_length": "model.init_args.max_length",
-    "data.init_args.doc_stride": "model.init_args.doc_stride",
-    "data.init_args.max_question_length": "model.init_args.max_question_length",
-    "checkpoint.init_args.monitor": "results.init_args.monitor",
-    "checkpoint.init_args.mode": "results.init_args.mode",
-}
-"""Values that two sides need: stated at the first, handed to the second."""
 
 # So that a config can hold one, such as the default of stochastic weight averaging.
 register_type(torch.device, str, torch.device)
@@ -101,43 +93,18 @@ class QACLI(LightningCLI):
             save_config_callback=SaveConfig,
             parser_class=Parser,
             parser_kwargs={"prog": PROGRAM, "description": DESCRIPTION},
-            trainer_defaults={"use_distributed_sampler": False, "max_epochs": 3},
+            trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
             args=arguments,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's folder, its own callbacks and the values that two sides share."""
-        parser.add_argument(
-            "--run_dir",
-            type=str | None,
-            default=None,
-            help="Folder of the run; default: a new one below trainer.default_root_dir, or else below runs/.",
-        )
-        parser.add_argument(
-            "--early_stopping_patience",
-            type=int | None,  # jsonargparse's own type would get into checkpoints, which hold plain data only
-            default=None,
-            help="Stop after so many validations without a better score.",
-        )
-        parser.add_argument(
-            "--push_to_hub",
-            type=str | None,
-            default=None,
-            help="Model on the Hub, USER/NAME, that gets each new best model while `fit` goes on.",
-        )
-        parser.add_argument(
-            "--hub_private_repo",
-            type=bool,
-            default=True,
-            help="Whether that model, if new there, is private.",
-        )
-        parser.add_argument(
-            "--ema_decay",
-            type=float | None,
-            default=None,
-            help="Validate and save an exponential moving average of the weights, with this decay, such as 0.999.",
-        )
+        # Not jsonargparse's own numbers: they would get into checkpoints, which hold plain data only.
+        kinds = {"early_stopping_patience": int | None, "hub_private_repo": bool, "ema_decay": float | None}
+        for name, text in RUN_OPTIONS.items():
+            default = True if name == "hub_private_repo" else None
+            parser.add_argument(f"--{name}", type=kinds.get(name, str | None), default=default, help=text)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint", subclass_mode=True)
         parser.add_lightning_class_args(Results, "results", subclass_mode=True)
         classes = {"model": QALightningModule, "data": QADataModule, "checkpoint": RunCheckpoint, "results": Results}
@@ -145,12 +112,13 @@ class QACLI(LightningCLI):
             {key: {"class_path": f"{cls.__module__}.{cls.__qualname__}"} for key, cls in classes.items()}
         )
         for source, target in SHARED_VALUES.items():
-            parser.link_arguments(source, target)
+            parser.link_arguments(full_key(source), full_key(target))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments over the settings of the run or checkpoint that they name."""
         places = named_places(args)
         check_configs(places.config)
+        check_shared_values(args, os.environ if parser.default_env else None)
         if args and not args[0].startswith("-"):
             args = [args[0], *earlier_settings(args[0], places.run_dir, places.ckpt_path), *args[1:]]
         self.config = parser.parse_args(args)
@@ -184,6 +152,7 @@ class QACLI(LightningCLI):
             new_run_dir(self._run_name, config.trainer.default_root_dir)
         )
         folder = Path(run_dir) if subcommand == "fit" else Path(run_dir, subcommand)
+        self._progress.trained_in = run_dir if subcommand == "fit" else None
         self._stack.enter_context(without_false_start(folder))
         self._stack.enter_context(sole_run(folder))
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
@@ -203,7 +172,7 @@ class QACLI(LightningCLI):
             config.verbose = False  # the results' own table says it all
         if subcommand == "predict" and config.return_predictions is None:
             config.return_predictions = False
-        self._place_loggers(config.trainer, str(folder))
+        place_loggers(config.trainer, str(folder))
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer; an error has what a class raised as its cause."""
@@ -247,7 +216,7 @@ class QACLI(LightningCLI):
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided.*")
         else:
             callbacks += averaging_callbacks(theirs, self._asked.ema_decay)
-            callbacks += [FoundSettings(self.datamodule, self._write_found), FinalValidation()]
+            callbacks += [FoundSettings(self.datamodule, self._write_found), StopReason(), FinalValidation()]
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         if config.logger is not False:
             # Besides the loggers that the config names: the report draws its learning curves from these files.
@@ -280,15 +249,6 @@ class QACLI(LightningCLI):
                 self._push_to_hub.finish()
 
     after_fit = after_validate = after_test = after_predict = _show_results
-
-    @staticmethod
-    def _place_loggers(trainer: Any, folder: str) -> None:
-        """Puts the files of loggers that were given no folder into the run's."""
-        loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-        for logger in loggers:
-            arguments = getattr(logger, "init_args", None)
-            if arguments is not None and arguments.get("save_dir", folder) in (None, "."):
-                arguments.save_dir = folder
 
 
 def _name_lost_process(trainer: pl.Trainer, kind: Any, error: BaseException | None, trace: Any) -> None:

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-from qa_lightning.cli.overview import VERBS, answer
+from qa_lightning.cli.overview import SECTION_HELP, TAKES_SETTINGS, VERBS, answer
 from qa_lightning.utils.errors import REFUSED, UserError, print_error
 from qa_lightning.utils.refusals import Progress, refusal
 from qa_lightning.utils.signals import end_at_once, end_by_exception
@@ -26,9 +26,18 @@ def main(arguments: list[str] | None = None) -> int:
     status = answer(arguments)
     if status is not None:
         return status
+    # A config may stand in front of the verb.
+    verb = next(filter(TAKES_SETTINGS.__contains__, arguments), None) if arguments[0].startswith("-") else arguments[0]
+    if verb in TAKES_SETTINGS and not {"-h", "--help"}.isdisjoint(arguments):
+        from qa_lightning.cli.options import short_help
+
+        print(short_help(verb))
+        return 0
     if is_own_process:
         end_at_once()
     try:
+        if verb in TAKES_SETTINGS and arguments[-1] in SECTION_HELP:
+            return _run_verb("section_help", verb, arguments[-1])
         if arguments[0] in VERBS:
             return _run_verb(*arguments)
         # Imported here, since Lightning takes seconds that a verb need not wait for.

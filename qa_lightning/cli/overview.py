@@ -27,6 +27,12 @@ VERBS = {
 }
 """The other verbs, each a module of this name here with ``run(arguments)``, and what each does."""
 
+TAKES_SETTINGS = (*TRAINER_VERBS, "inspect")
+"""The verbs that take configs and the settings of a training."""
+
+SECTION_HELP = tuple(f"--{section}.help" for section in ("model", "data", "checkpoint", "results", "trainer"))
+"""What asks for all that there is to say of a section of the settings, at the end of a command line."""
+
 DESCRIPTION = "Trains, evaluates and uses models for extractive question answering."
 
 PROGRAM = "python -m qa_lightning"
@@ -79,6 +85,5 @@ def _unknown(first: str) -> str:
     if first.startswith("-"):
         return f"{shown!r} stands where a verb should: {PROGRAM} VERB [options]; the verbs are {', '.join(verbs)}"
     near = difflib.get_close_matches(first[:40], verbs, n=1)
-    if near:
-        return f"unknown verb {shown!r}; did you mean {near[0]!r}?"
-    return f"unknown verb {shown!r}; the verbs are {', '.join(verbs)}"
+    question = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown verb {shown!r}; {question}the verbs are {', '.join(verbs)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import yaml
 from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from qa_lightning.cli.loggers import FOLDER_OF_THE_RUN, needs_folder
 from qa_lightning.utils.bounded_yaml import check_yaml, read_config
 from qa_lightning.utils.errors import REFUSED, print_error
 
@@ -29,6 +31,12 @@ _TOO_SMALL = re.compile(
     r"(?P<key>[\w.]+): Not of type \w+: (?P<value>\S+ )?does not conform to restriction v>=(?P<least>\d+)"
 )
 _NO_NUMBER = re.compile(r"Not of type \w*Int: invalid literal for int\(\) with base 10: ")
+
+_NO_CLASS = re.compile(
+    r"Problem with given class_path '(?P<path>[\w.]+)':\s+(?:- )?"
+    r"(?P<why>No module named '(?P<module>[\w.]+)'|module .*)"
+    r"|Expected a dot import path string: (?P<name>\S+)"
+)
 
 _NOISE = re.compile(r"Does not validate against any|Subtypes: |Errors:$|Expected a <class 'NoneType'>$|Given value")
 
@@ -51,6 +59,13 @@ class Parser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Adds a class's arguments, those of a logger with the run's folder as the default of a required one."""
+        added = super().add_class_arguments(*args, **kwargs)
+        if args and needs_folder(args[0]):
+            self.set_defaults({key: FOLDER_OF_THE_RUN for key in added if key.rpartition(".")[2] == "save_dir"})
+        return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Says what is wrong with the arguments, names the nearest known key for an unknown one; status 2."""
@@ -82,6 +97,10 @@ def short_message(message: str, keys: list[str]) -> str:
         sections = {key.split(".")[0] for key in keys}
         near = difflib.get_close_matches(name, [*keys, *sections], n=1, cutoff=_ALIKE)
         return f"unknown key {name!r}; did you mean {near[0]!r}?" if near else f"unknown key {name!r}; see --help"
+    absent = _NO_CLASS.search(message)
+    if absent:
+        key = re.search(r'Parser key "([\w.]+)"', message)
+        return (f"{key[1]}: " if key else "") + _no_class(**absent.groupdict())
     lines = [line.strip(" -") for line in message.splitlines()]
     text = " ".join(line for line in lines if line and not _NOISE.match(line))
     text = re.sub(r"<class '([\w.]+)'>", r"\1", re.sub(r'Parser key "([\w.]+)":', r"\1:", text))
@@ -89,6 +108,18 @@ def short_message(message: str, keys: list[str]) -> str:
         value = f", not {small['value'].strip()}" if small["value"] else ""
         return f"{small['key']} must be at least {small['least']}{value}"
     return _NO_NUMBER.sub("not a whole number: ", text)
+
+
+def _no_class(path: str | None, why: str | None, module: str | None, name: str | None) -> str:
+    """Says why there is no such class, and how to get a package that is not installed."""
+    if path is None:
+        return (
+            f"{str(name)[:80]!r} is no file here and no known class; a class of your own is written my_module.MyClass"
+        )
+    package = str(module).partition(".")[0]
+    if module is None or importlib.util.find_spec(package):
+        return f"{path}: {why}"
+    return f"{path}: {why}; if a package has it, install that: pip install {package}"
 
 
 def named_places(arguments: list[str]) -> argparse.Namespace:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
 import warnings
 from contextlib import ExitStack
+from pathlib import Path
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.cli.lightning import QACLI
+from qa_lightning.cli.lightning_messages import leave_out_no_news
+from qa_lightning.cli.resume_command import resume_hint
+from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import full_disk
-from qa_lightning.utils.processes import main_process
+from qa_lightning.utils.processes import is_first, main_process
 from qa_lightning.utils.refusals import Progress, refusal
 from qa_lightning.utils.signals import BASE
 
@@ -45,6 +50,7 @@ def run_lightning(arguments: list[str]) -> int:
         UserError: Where something is wrong with what the user gave.
         SystemExit: As argument parsers do, for ``--help`` and for arguments that cannot be understood.
     """
+    leave_out_no_news()
     for message in _NOT_FOR_USERS:
         warnings.filterwarnings("ignore", message)
     progress = Progress()
@@ -56,7 +62,10 @@ def run_lightning(arguments: list[str]) -> int:
         if number is None:
             raise
         # Where a process that it started ends with another status than 0, Lightning kills the first one.
-        return BASE + number if main_process() is None else 0
+        if main_process() is not None:
+            return 0
+        _say_how_to_go_on(arguments, progress)
+        return BASE + number
     except Exception as error:
         line = None if isinstance(error, UserError) else full_disk(error)
         refused = refusal(error, progress) if line is None else UserError(line)
@@ -64,6 +73,13 @@ def run_lightning(arguments: list[str]) -> int:
             raise
         raise refused from error
     return 0
+
+
+def _say_how_to_go_on(arguments: list[str], progress: Progress) -> None:
+    """Prints the command that goes on with a training, if there is something to go on with."""
+    folder = progress.trained_in
+    if folder is not None and is_first() and RunFolder(Path(folder)).config.is_file():
+        print(resume_hint(arguments, folder), file=sys.stderr, flush=True)
 
 
 def _ending_signal(error: BaseException) -> int | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,20 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from qa_lightning.data.alignment import OnMisaligned
-from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
-from qa_lightning.data.file_settings import Files, NamedFiles, check_files_named, check_set_names
+from qa_lightning.data.file_settings import Files, NamedFiles
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
-from qa_lightning.data.sources import read_examples, rows_to_examples
+from qa_lightning.data.split_sources import SplitSources
 from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
-from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
+from qa_lightning.pretrained.loading import load_settings, load_tokenizer
+from qa_lightning.pretrained.settings import null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.garbage import gc_paused
 
 _ANY_CSV = CSVFormat()
 _SPLITS = {
@@ -140,28 +139,26 @@ class QADataModule(pl.LightningDataModule):
             raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
         self.model_name = model_name_or_path
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
-        self.dataset_name = dataset_name
-        self.dataset_config_name = dataset_config_name
-        self.dataset_revision = dataset_revision
-        self.files: Mapping[str, Files | NamedFiles | None] = {
-            "train": train_file,
-            "validation": validation_file,
-            "test": test_file,
-            "predict": predict_file,
-        }
-        for split, files in self.files.items():
-            check_files_named(f"data.{split}_file", files)
-            if isinstance(files, dict):
-                check_set_names(split, files)
-        self.selections = {
-            "train": train_split,
-            "validation": validation_split,
-            "test": test_split,
-            "predict": predict_split,
-        }
-        self.column_names = column_names
-        self.text_format = TextFormat(encoding, csv.delimiter)
-        self.synthetic = synthetic
+        self.sources = SplitSources(
+            files={
+                "train": train_file,
+                "validation": validation_file,
+                "test": test_file,
+                "predict": predict_file,
+            },
+            dataset_name=dataset_name,
+            dataset_config_name=dataset_config_name,
+            dataset_revision=dataset_revision,
+            selections={
+                "train": train_split,
+                "validation": validation_split,
+                "test": test_split,
+                "predict": predict_split,
+            },
+            column_names=column_names,
+            text_format=TextFormat(encoding, csv.delimiter),
+            synthetic=synthetic,
+        )
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
         self.batch_shapes = batch_shapes
@@ -215,11 +212,12 @@ class QADataModule(pl.LightningDataModule):
             self._training = True
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
-        self._check_sources(stage)
+        self.sources.check_synthetic(_SPLITS[stage])
         with gc_paused():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
-                    self.splits[split] = list(self._build(split, required=split != "validation" or stage != "fit"))
+                    optional = stage == "fit" and split == "validation"
+                    self.splits[split] = [] if optional and not self.sources.has(split) else list(self._build(split))
                     for part in self.splits[split]:
                         rank_zero_info(part.summary)
 
@@ -260,85 +258,35 @@ class QADataModule(pl.LightningDataModule):
         """Makes a loader for each set of questions to predict."""
         return self._evaluation_loaders("predict")
 
-    def _check_sources(self, stage: str) -> None:
-        """Refuses splits that the synthetic corpus does not have, and logs which settings take precedence over it."""
-        if self.synthetic is None:
-            return
-        chosen = {split: self._overriding_setting(split) for split in _SPLITS[stage]}
-        for split, setting in chosen.items():
-            if setting is None and split in ("test", "predict"):
-                raise UserError(
-                    f"the synthetic corpus has questions for training and validation only; set data.{split}_file to a "
-                    "file, or evaluate on its validation questions with validate"
-                )
-            if setting is None and chosen.get("train") is not None:
-                raise UserError(
-                    f"training is on data.{chosen['train']}, and validation would be on the synthetic corpus; set "
-                    "data.validation_file to a file, or data.synthetic to null"
-                )
-        for split, setting in chosen.items():
-            if setting is not None and split not in self.splits:
-                rank_zero_info(f"{split}: data.{setting} is taken, not data.synthetic")
-
-    def _overriding_setting(self, split: str) -> str | None:
-        """The setting that takes precedence over the synthetic corpus; None where the corpus is used."""
-        if self.files[split] is not None:
-            return f"{split}_file"
-        return None if self.dataset_name is None else "dataset_name"
-
-    def _build(self, split: str, required: bool) -> Iterator[Split]:
-        files = self.files[split]
-        if files is None and self.dataset_name is None and self.synthetic is None:
-            if not required:
-                return
-            raise UserError(
-                f"no data for {split}: set data.{split}_file to a file, or data.dataset_name to a data set on the Hub"
-            )
+    def _build(self, split: str) -> Iterator[Split]:
+        """Reads and builds the set, or the sets, of a split."""
+        raw_sets = self.sources.read(split, version_2_with_negative=self.split_config.version_2_with_negative)
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
         tokenizer = load_tokenizer(self.tokenizer_name)
         config = replace(self.split_config, null_at_end=self._null_at_end())
         config.check(tokenizer.num_special_tokens_to_add(pair=True))
-        for name, part in files.items() if isinstance(files, dict) else [("", files)]:
-            training = split == "train"
-            if part is None and self.dataset_name is None:
-                assert self.synthetic is not None
-                source = f"the synthetic corpus ({split})"
-                loaded = rows_to_examples(self.synthetic.rows("train" if training else "validation"), source=source)
-            else:
-                source = f"{split} {name}".strip()
-                loaded = read_examples(
-                    split=split,
-                    files=part,
-                    dataset_name=self.dataset_name,
-                    dataset_config_name=self.dataset_config_name,
-                    dataset_revision=self.dataset_revision,
-                    select=self.selections[split],
-                    columns=self.column_names,
-                    training=training,
-                    labelled=split != "predict",
-                    version_2_with_negative=config.version_2_with_negative,
-                    text_format=self.text_format,
-                )
-            yield build_split(loaded, tokenizer, config, source=source, training=training, name=name)
+        for name, source, raw in raw_sets:
+            yield build_split(raw, tokenizer, config, source=source, training=split == "train", name=name)
 
     def _null_at_end(self) -> bool:
         tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
         return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
-        return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
-
-    def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
         place = self._placement()
-        batches = evaluation_batch_sampler(
-            dataset,
-            place,
-            batch_size=self.eval_batch_size,
-            max_length=self.split_config.max_length,
-            shapes=self.batch_shapes,
-        )
-        return make_loader(dataset, batches, place.device)
+        datasets = [part.dataset for part in self.splits[split]]
+        batches = [
+            evaluation_batch_sampler(
+                dataset,
+                place,
+                batch_size=self.eval_batch_size,
+                max_length=self.split_config.max_length,
+                shapes=self.batch_shapes,
+            )
+            for dataset in datasets
+        ]
+        return [make_loader(*pair, place.device) for pair in zip(datasets, batches, strict=True)]
 
     def _placement(self) -> Placement:
         """Where batches are built: without a trainer, on the CPU of one process."""
@@ -352,15 +300,3 @@ class QADataModule(pl.LightningDataModule):
             # A model that wants the windows of a batch in one row says so by this attribute.
             packs_windows=bool(getattr(trainer.lightning_module, "packs_windows", False)),
         )
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """Pauses the garbage collector, which takes half of the time while hundreds of thousands of objects are read."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qa_lightning.pretrained import BEST_MODEL
+from qa_lightning.pretrained.loading import BEST_MODEL
 from qa_lightning.utils.errors import UserError
 
 Files = str | list[str]

@@ -14,16 +14,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, compress, pairwise
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qa_lightning.data.offsets import include_combining_marks, trim_whitespace
+from qa_lightning.data.text_chunks import Texts, byte_sizes, text_chunks
 from qa_lightning.data.token_cache import (
     DamagedEntryError,
     discard_entry,
@@ -31,15 +30,10 @@ from qa_lightning.data.token_cache import (
     remove_leftovers,
     write_entry,
 )
+from qa_lightning.utils.pace import with_progress
 
 FORMAT = "4"
 """Part of every cache key; raised when the stored format changes."""
-
-CHUNK = 250_000
-"""Bytes of text encoded at a time: enough for all cores, little enough that the tokenizer's objects stay small."""
-
-Texts = Any
-"""A ``pa.StringArray``, or a ``pa.DictionaryArray`` of strings."""
 
 TokenColumns = dict[str, NDArray[Any]]
 """The tokens of some texts: how many each has (``lengths``), and the ``ids`` and ``offsets`` of all of them."""
@@ -176,33 +170,6 @@ def tokenize_pairs(
     return TokenIds(**tokens(question, _IDS)), Tokens(**tokens(context, _TOKENS))
 
 
-def split_into_blocks(sizes: Any, limit: int) -> Iterator[tuple[int, int]]:
-    """Splits items into blocks of about ``limit``; only the first item of a block can take it above that.
-
-    Args:
-        sizes: The size of each item.
-        limit: The size of a block.
-
-    Returns:
-        The first item of each block and one past its last.
-    """
-    run = np.cumsum(sizes, dtype=np.int64) // limit
-    return pairwise(np.flatnonzero(np.diff(run, prepend=-1, append=-1)).tolist())
-
-
-def _text_chunks(columns: Sequence[Texts]) -> Iterator[list[list[str]]]:
-    """The texts of some rows after the other, column by column."""
-    for begin, end in split_into_blocks(sum(map(_byte_sizes, columns)), CHUNK):
-        yield [column[begin:end].to_pylist() for column in columns]
-
-
-def _byte_sizes(texts: Texts) -> NDArray[np.int32]:
-    """Bytes of each text; int32 ``[texts]``."""
-    if isinstance(texts, pa.DictionaryArray):
-        return np.asarray(pc.binary_length(texts.dictionary))[texts.indices]
-    return np.asarray(pc.binary_length(texts))
-
-
 def _bounds(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)])
 
@@ -240,11 +207,16 @@ def _tokenize_cached(
     With a folder, they are read from the entry of these texts and this tokenizer, made first where there is none or
     a damaged one. Where it cannot be kept, memory holds it.
     """
-    columns = _read_or_write_entry(kind, texts, make, stored, backend, cache_dir) if cache_dir is not None else None
+
+    def made() -> Iterator[TokenColumns]:
+        chunks = with_progress(text_chunks(texts), "tokenising", "text", lambda chunk: len(chunk[0]), len(texts[0]))
+        return (make(*chunk) for chunk in chunks)
+
+    columns = _read_or_write_entry(kind, texts, made, stored, backend, cache_dir) if cache_dir is not None else None
     if columns is None:
-        chunks = [make(*chunk) for chunk in _text_chunks(texts)]
+        parts = list(made())
         columns = {
-            name: np.concatenate([np.empty(0, stored[name]), *(chunk[name] for chunk in chunks)]) for name in stored
+            name: np.concatenate([np.empty(0, stored[name]), *(part[name] for part in parts)]) for name in stored
         }
     return columns | {"bounds": _bounds(columns.pop("lengths"))}
 
@@ -252,7 +224,7 @@ def _tokenize_cached(
 def _read_or_write_entry(
     kind: str,
     texts: Sequence[Texts],
-    make: Callable[..., TokenColumns],
+    made: Callable[[], Iterator[TokenColumns]],
     stored: StoredColumns,
     backend: Any,
     cache_dir: Path,
@@ -270,7 +242,7 @@ def _read_or_write_entry(
             except DamagedEntryError as error:
                 _log_once(f"{error}; it is made anew")
                 discard_entry(entry)
-            write_entry(entry, stored, (make(*chunk) for chunk in _text_chunks(texts)))
+            write_entry(entry, stored, made())
         return read_entry(entry, stored)
     except (OSError, DamagedEntryError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -287,8 +259,8 @@ def _entry_name(kind: str, texts: Sequence[Texts], stored: StoredColumns, backen
     for part in (*made_by, kind, *stored):
         digest.update(len(part.encode()).to_bytes(8, "little") + part.encode())
     for column in texts:
-        digest.update(len(column).to_bytes(8, "little") + _byte_sizes(column).tobytes())
-    for chunk in _text_chunks(texts):
+        digest.update(len(column).to_bytes(8, "little") + byte_sizes(column).tobytes())
+    for chunk in text_chunks(texts):
         digest.update("".join(chain.from_iterable(chunk)).encode())
     return digest.hexdigest()
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_lightning.data.tokens import Tokens, split_into_blocks
+from qa_lightning.data.text_chunks import split_into_blocks
+from qa_lightning.data.tokens import Tokens
 from qa_lightning.utils.arrays import IntArray
 
 BLOCK = 1 << 18

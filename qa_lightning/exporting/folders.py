@@ -17,7 +17,8 @@ from qa_lightning.exporting.measure import Quantized, measure, read_golds, size_
 from qa_lightning.exporting.onnx import check_exportable, write_onnx
 from qa_lightning.exporting.quantize import quantize
 from qa_lightning.modeling.network import quiet_transformers
-from qa_lightning.pretrained import SETTINGS_FILE, load_config, load_settings, load_tokenizer
+from qa_lightning.pretrained.loading import load_config, load_settings, load_tokenizer
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.reader.loading import load_trained_network
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.reader import Reader

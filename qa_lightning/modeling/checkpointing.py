@@ -12,7 +12,9 @@ from torch import Tensor
 
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.modeling.weights import network_weights, same_weights
-from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, tokenizer_files
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
+from qa_lightning.pretrained.loading import tokenizer_files
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.utils.files import whole_folder, write_json
 
 
@@ -27,6 +29,7 @@ class CheckpointMixin(pl.LightningModule):
         threshold_is_given: Whether the user gave one.
         validated_weights: The weights that the validation under way scores, until all is saved; a callback may have put
             them in.
+        loaded_progress: The ``epoch`` and ``step`` of the checkpoint that was loaded last; empty where none was.
     """
 
     model: Any
@@ -38,6 +41,7 @@ class CheckpointMixin(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.validated_weights: dict[str, Tensor] | None = None
+        self.loaded_progress: dict[str, int] = {}
         self._weights_in_training: dict[str, Tensor] | None = None
 
     @classmethod
@@ -85,6 +89,7 @@ class CheckpointMixin(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with."""
+        self.loaded_progress = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._weights_in_training = checkpoint.get("current_model_state")
         if not self.threshold_is_given:

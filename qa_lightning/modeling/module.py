@@ -37,12 +37,8 @@ from qa_lightning.modeling.optim import (
     parameter_groups,
     scheduler_config,
 )
-from qa_lightning.pretrained import (
-    NULL_AT_END,
-    load_settings,
-    load_tokenizer,
-    null_at_end,
-)
+from qa_lightning.pretrained.loading import load_settings, load_tokenizer
+from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError

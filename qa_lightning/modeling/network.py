@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from qa_lightning.modeling.weights import network_weights
-from qa_lightning.pretrained import is_checkpoint, load_config, read_checkpoint, readable_errors
+from qa_lightning.pretrained.checkpoint_file import is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.loading import load_config, readable_errors
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.model_size import check_model_size

@@ -14,14 +14,14 @@ from qa_lightning.records import AnswerRows, Answers, Prediction
 
 
 def add_distinct_answers(
-    predictions: Collection[Prediction], scored: Iterable[ScoredBatch], plan: Settings
+    predictions: Collection[Prediction], scored: Iterable[ScoredBatch], settings: Settings
 ) -> dict[int, Prediction]:
     """Adds further answers behind those of predictions: the best of each of the ``top_k`` best texts.
 
     Args:
         predictions: Predictions with at least one answer, which may be among the further ones again.
         scored: The windows of their questions, and of any others.
-        plan: How questions are answered.
+        settings: How questions are answered.
 
     Returns:
         The predictions by their questions' rows.
@@ -45,10 +45,12 @@ def add_distinct_answers(
             context = folded[question.context]
             start_logits, end_logits = (of_windows[place] for of_windows in windows)
             more = best_distinct_texts(
-                start_logits, end_logits, characters[place], plan.top_k, plan.max_answer_len, context
+                start_logits, end_logits, characters[place], settings.top_k, settings.max_answer_len, context
             )
             before = found.get(question.row, more[:0])
-            found[question.row] = top_k_distinct(np.concatenate([before, more], dtype=more.dtype), plan.top_k, context)
+            found[question.row] = top_k_distinct(
+                np.concatenate([before, more], dtype=more.dtype), settings.top_k, context
+            )
     return {
         prediction.question.row: _append_answers(prediction, found[prediction.question.row])
         for prediction in predictions

@@ -12,6 +12,12 @@ from qa_lightning.utils.errors import UserError
 InputForm = Literal["one", "list", "stream"]
 """Whether the input, and so the output, is one record, a list, or an iterator."""
 
+BLOCK = 1024
+"""Questions that are read, tokenised and batched together; an iterator is answered block by block."""
+
+BLOCK_CHARACTERS = 1 << 22
+"""About how many characters the questions and contexts of a block have; long ones make smaller blocks."""
+
 _EXPECTED = (
     "give question=… and context=… (texts, or lists of them), a record with the keys question and context, or a list, "
     "a datasets.Dataset or any iterable of such records"
@@ -107,3 +113,22 @@ def _parse_pair(record: Any, name: str) -> Pair:
 
 def _is_squad_example(record: Any) -> bool:
     return hasattr(record, "question_text") and hasattr(record, "context_text")
+
+
+def split_into_blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    """Splits questions into blocks that are answered together."""
+    block: list[Pair] = []
+    characters = 0
+    try:
+        for pair in pairs:
+            block.append(pair)
+            characters += len(pair.question) + len(pair.context)
+            if len(block) == BLOCK or characters >= BLOCK_CHARACTERS:
+                yield block
+                block, characters = [], 0
+    except Exception:
+        if block:  # what the source has given before it failed is answered
+            yield block
+        raise
+    if block:
+        yield block

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from qa_lightning.pretrained import load_tokenizer
+from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.reader.former_arguments import name_inputs, take_loading_arguments, translate_arguments
 from qa_lightning.reader.loading import parse_device, parse_dtype
 from qa_lightning.reader.reader import Reader

@@ -24,36 +24,36 @@ ANY_LENGTH = (1 << 31) - 1
 
 
 def make_windows(
-    pairs: Sequence[Pair], plan: Settings, tokenizer: Any, longest: int | None, null_at_end: bool = False
+    pairs: Sequence[Pair], settings: Settings, tokenizer: Any, longest: int | None, null_at_end: bool = False
 ) -> WindowDataset:
     """Tokenises questions with their contexts, each distinct text once, and cuts them as validation does.
 
     Args:
         pairs: The questions with their contexts, at least one.
-        plan: How they are to be answered.
+        settings: How they are to be answered.
         tokenizer: A fast tokenizer of transformers.
         longest: How many tokens the model has positions for; None: any number.
         null_at_end: Whether null is scored at a special token that ends every window; not with ``legacy``.
 
     Raises:
-        UserError: Where the plan fits neither the model nor the tokenizer.
+        UserError: Where they fit neither the model nor the tokenizer.
     """
     questions, contexts = zip(*pairs, strict=True)
     encoded = encode_pairs(
         pa.array(questions),
         pa.array(contexts).dictionary_encode(),
         tokenizer,
-        max_question_length=ANY_LENGTH if plan.legacy else plan.max_question_len,
-        raw=plan.legacy,
-        null_at_end=null_at_end and not plan.legacy,
-        words=_word_finder(plan, tokenizer),
+        max_question_length=ANY_LENGTH if settings.legacy else settings.max_question_len,
+        raw=settings.legacy,
+        null_at_end=null_at_end and not settings.legacy,
+        words=_word_finder(settings, tokenizer),
         fallback_pair=("who", "somebody"),
     )
-    if plan.handle_impossible_answer:
+    if settings.handle_impossible_answer:
         encoded.layout.require_null(tokenizer, "set handle_impossible_answer=False")
-    max_length, doc_stride = plan.lengths(longest, tokenizer, encoded.layout.special_tokens)
+    max_length, doc_stride = settings.lengths(longest, tokenizer, encoded.layout.special_tokens)
     lengths = encoded.contexts.lengths[encoded.context_index], encoded.question_lengths
-    if plan.legacy:
+    if settings.legacy:
         _check_room(questions, *lengths, max_length - encoded.layout.special_tokens, doc_stride)
     windows = encoded.cut(max_length, doc_stride)
     counts = np.bincount(windows.example, minlength=len(pairs)).tolist()
@@ -77,9 +77,9 @@ def _check_room(questions: Sequence[str], contexts: IntArray, lengths: IntArray,
         )
 
 
-def _word_finder(plan: Settings, tokenizer: Any) -> FindWords | None:
-    if not plan.align_to_words:
+def _word_finder(settings: Settings, tokenizer: Any) -> FindWords | None:
+    if not settings.align_to_words:
         return None
-    if plan.legacy:
+    if settings.legacy:
         return partial(tokenizer_word_spans, plain_backend(tokenizer))
-    return partial(unicode_word_spans, most_tokens=plan.max_answer_len)
+    return partial(unicode_word_spans, most_tokens=settings.max_answer_len)

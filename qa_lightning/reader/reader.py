@@ -15,10 +15,11 @@ from qa_lightning.decoding.decoder import Decoder
 from qa_lightning.decoding.legacy import LegacyDecoder
 from qa_lightning.decoding.token_probabilities import ScoredBatch, TokenProbabilities, token_probabilities
 from qa_lightning.modeling.network import CONSTANT_NULL, is_causal_network
-from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
+from qa_lightning.pretrained.loading import load_settings, load_tokenizer
+from qa_lightning.pretrained.settings import null_at_end
 from qa_lightning.reader.distinct_answers import add_distinct_answers
 from qa_lightning.reader.formatting import NO_ANSWER_FOUND, format_answers
-from qa_lightning.reader.inputs import Pair, read_pairs
+from qa_lightning.reader.inputs import Pair, read_pairs, split_into_blocks
 from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.runners import Runner, TorchRunner
@@ -26,12 +27,6 @@ from qa_lightning.reader.settings import Settings
 from qa_lightning.records import AnswerDict, Prediction
 from qa_lightning.runs.folder import resolve_model
 from qa_lightning.utils.errors import UserError
-
-BLOCK = 1024
-"""Questions that are read, tokenised and batched together; an iterator is answered block by block."""
-
-BLOCK_CHARACTERS = 1 << 22
-"""About how many characters the questions and contexts of a block have; long ones make smaller blocks."""
 
 _TOKENS_PER_BATCH = {"cpu": 2048}
 _TOKENS_ON_OTHERS = 16384
@@ -168,12 +163,12 @@ class Reader:
         Raises:
             UserError: For input without a question and a context, and invalid settings.
         """
-        plan = self._checked_settings(self.settings.updated(settings))
+        call_settings = self._checked_settings(self.settings.updated(settings))
         pairs, form = read_pairs(inputs, question, context)
         answers = (
-            found if plan.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
-            for block in _split_into_blocks(pairs)
-            for found in _answers(self._score_windows(block, plan), plan)
+            found if call_settings.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
+            for block in split_into_blocks(pairs)
+            for found in _answers(self._score_windows(block, call_settings), call_settings)
         )
         if form == "stream":
             return answers
@@ -193,10 +188,10 @@ class Reader:
         Raises:
             UserError: As a call does.
         """
-        plan = self._checked_settings(self.settings.updated(settings))
+        call_settings = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
-        blocks = (self._score_windows(block, plan) for block in _split_into_blocks(pairs))
-        return (prediction for scored in blocks for prediction in _predictions(scored, plan))
+        blocks = (self._score_windows(block, call_settings) for block in split_into_blocks(pairs))
+        return (prediction for scored in blocks for prediction in _predictions(scored, call_settings))
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
         """Answers one question, with the probability that an answer starts, and ends, at each token.
@@ -209,12 +204,12 @@ class Reader:
         Raises:
             UserError: As a call does.
         """
-        plan = self._checked_settings(self.settings.updated(settings))
+        call_settings = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
-        scored = self._score_windows(list(pairs), plan)
-        predictions = _predictions(scored, plan)
-        (prediction,), (answers,) = predictions, _answers(scored, plan, predictions)
-        tokens = token_probabilities(scored, null_allowed=plan.handle_impossible_answer)
+        scored = self._score_windows(list(pairs), call_settings)
+        predictions = _predictions(scored, call_settings)
+        (prediction,), (answers,) = predictions, _answers(scored, call_settings, predictions)
+        tokens = token_probabilities(scored, null_allowed=call_settings.handle_impossible_answer)
         return Explanation(prediction, answers, tokens)
 
     def _checked_settings(self, settings: Settings) -> Settings:
@@ -226,21 +221,21 @@ class Reader:
                 warnings.warn(CONSTANT_NULL, stacklevel=3)
         return settings
 
-    def _warn_of_cuts(self, count: int, plan: Settings) -> None:
+    def _warn_of_cuts(self, count: int, settings: Settings) -> None:
         """Warns once that questions are truncated."""
         if count and not self._warned_of_cuts:
             self._warned_of_cuts = True
             warnings.warn(
                 f"{count:,} {'question' if count == 1 else 'questions'} cut at max_question_len "
-                f"({plan.max_question_len} tokens); raise it to have them whole",
+                f"({settings.max_question_len} tokens); raise it to have them whole",
                 stacklevel=2,
             )
 
-    def _score_windows(self, pairs: list[Pair], plan: Settings) -> list[ScoredBatch]:
+    def _score_windows(self, pairs: list[Pair], settings: Settings) -> list[ScoredBatch]:
         """Computes the logits of all windows of the questions."""
         with self._lock, torch.inference_mode():
-            dataset = make_windows(pairs, plan, self.tokenizer, self.runner.longest, self.null_at_end)
-            self._warn_of_cuts(dataset.questions_cut, plan)
+            dataset = make_windows(pairs, settings, self.tokenizer, self.runner.longest, self.null_at_end)
+            self._warn_of_cuts(dataset.questions_cut, settings)
             batches = EvaluationBatchSampler(dataset.windows, dataset.lengths, self.tokens_per_batch)
             dataset.to(self.runner.device)
             scored = [ScoredBatch(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
@@ -252,51 +247,35 @@ class Reader:
 
 
 def _answers(
-    scored: list[ScoredBatch], plan: Settings, predictions: list[Prediction] | None = None
+    scored: list[ScoredBatch], settings: Settings, predictions: list[Prediction] | None = None
 ) -> list[list[AnswerDict]]:
     """Lists the best answers to each question, in order, from its prediction where that is known."""
-    if plan.legacy:
-        legacy = LegacyDecoder(plan.top_k, plan.max_answer_len, plan.handle_impossible_answer)
+    if settings.legacy:
+        legacy = LegacyDecoder(settings.top_k, settings.max_answer_len, settings.handle_impossible_answer)
         answered = [prediction for batch in scored for prediction in legacy.answer(*batch)]
         return [prediction.answers for prediction in sorted(answered, key=lambda prediction: prediction.question.row)]
     if predictions is None:
-        predictions = _predictions(scored, plan)
-    answers = [format_answers(prediction, plan.top_k, plan.n_best_size) for prediction in predictions]
+        predictions = _predictions(scored, settings)
+    answers = [format_answers(prediction, settings.top_k, settings.n_best_size) for prediction in predictions]
     few = [
         prediction
         for prediction, found in zip(predictions, answers, strict=True)
-        if len(found) < plan.top_k and len(prediction.answers) >= plan.n_best_size
+        if len(found) < settings.top_k and len(prediction.answers) >= settings.n_best_size
     ]
-    for row, more in add_distinct_answers(few, scored, plan).items() if few else ():
-        answers[row] = format_answers(more, plan.top_k, plan.n_best_size)
+    for row, more in add_distinct_answers(few, scored, settings).items() if few else ():
+        answers[row] = format_answers(more, settings.top_k, settings.n_best_size)
     return answers
 
 
 @torch.inference_mode()
-def _predictions(scored: list[ScoredBatch], plan: Settings) -> list[Prediction]:
+def _predictions(scored: list[ScoredBatch], settings: Settings) -> list[Prediction]:
     """Decodes the prediction for each question, in order."""
     decoder = Decoder(
-        plan.n_best_size, plan.max_answer_len, plan.handle_impossible_answer, plan.null_score_diff_threshold
+        settings.n_best_size,
+        settings.max_answer_len,
+        settings.handle_impossible_answer,
+        settings.null_score_diff_threshold,
     )
     pending = [decoder.begin(*batch) for batch in scored]
     found = [prediction for answers in pending for prediction in decoder.finish(answers)]
     return sorted(found, key=lambda prediction: prediction.question.row)
-
-
-def _split_into_blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
-    """Splits questions into blocks that are answered together."""
-    block: list[Pair] = []
-    characters = 0
-    try:
-        for pair in pairs:
-            block.append(pair)
-            characters += len(pair.question) + len(pair.context)
-            if len(block) == BLOCK or characters >= BLOCK_CHARACTERS:
-                yield block
-                block, characters = [], 0
-    except Exception:
-        if block:  # what the source has given before it failed is answered
-            yield block
-        raise
-    if block:
-        yield block

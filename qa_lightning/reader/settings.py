@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
-from qa_lightning.pretrained import SETTINGS_FILE
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.reader.former_arguments import IGNORED_ARGUMENTS, LOADING_ARGUMENTS
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_lightning.pretrained import BEST_MODEL, CONFIG_FILE
+from qa_lightning.pretrained.loading import BEST_MODEL, CONFIG_FILE
 from qa_lightning.utils.errors import UserError
 
 CONFIG = "config.yaml"
@@ -30,6 +30,7 @@ FILES_AT_START = (CONFIG, DATA_REPORT, RUN_INFO, "hparams.yaml")
 """The files that a run has before anything was trained or evaluated."""
 
 _STEP_CHECKPOINT = re.compile(r"step-(\d+)\.ckpt")
+_REQUEUE_CHECKPOINT = re.compile(r"hpc_ckpt_(\d+)\.ckpt")
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,26 @@ class RunFolder:
             if match := _STEP_CHECKPOINT.fullmatch(path.name):
                 yield int(match[1]), path
 
+    def requeue_checkpoints(self) -> list[Path]:
+        """The checkpoints that Lightning saved when a job of Slurm was requeued, the newest first."""
+        found = [
+            (match, path) for path in self.path.glob("*.ckpt") if (match := _REQUEUE_CHECKPOINT.fullmatch(path.name))
+        ]
+        return [path for _, path in sorted(((int(match[1]), path) for match, path in found), reverse=True)]
+
     def part(self, number: int, rank: int) -> Path:
         """One process's part of the questions of one evaluation set."""
         return self.parts / f"{number}-{rank}.parquet"
 
     def owner(self) -> tuple[RunFolder, str]:
-        """The run that this folder belongs to, and the evaluation set whose folder it is.
+        """The run that this folder belongs to, and what the names of its figures begin with.
 
         Returns:
-            This folder and an empty name, unless it is that of a named evaluation set: then the run's and its name.
+            This folder and an empty text, unless it is that of a named evaluation set: then the run's and ``name/``.
         """
         folder = RunFolder(self.path.resolve())
         above = RunFolder(folder.path.parent)
-        return (above, folder.path.name) if not folder.is_run and above.is_run else (folder, "")
+        return (above, f"{folder.path.name}/") if not folder.is_run and above.is_run else (folder, "")
 
     def run_of_best_model(self) -> RunFolder | None:
         """The run that this is the folder of, or whose best model it is; None where it is neither."""

@@ -42,8 +42,8 @@ def read_scores(run: Path) -> Scores:
     Raises:
         UserError: Where the file is not what it should be.
     """
-    owner, evaluation_set = RunFolder(run).owner()
-    path, name = owner.metrics, f"{evaluation_set}/" if evaluation_set else ""
+    owner, prefix = RunFolder(run).owner()
+    path = owner.metrics
     if not path.is_file():
         return {}
     try:
@@ -59,8 +59,8 @@ def read_scores(run: Path) -> Scores:
         stage, _, plain = key.partition("/")
         if key in PROGRESS:
             scores[key] = value
-        elif stage in _STAGES and plain.startswith(name) and "/" not in plain.removeprefix(name):
-            scores[plain.removeprefix(name)] = value
+        elif stage in _STAGES and plain.startswith(prefix) and "/" not in plain.removeprefix(prefix):
+            scores[plain.removeprefix(prefix)] = value
     return {key: value for key, value in scores.items() if _is_figure(key, value)}
 
 
@@ -73,8 +73,7 @@ def read_curves(run: Path) -> Curves:
     Raises:
         UserError: Where a log is not what it should be.
     """
-    owner, evaluation_set = RunFolder(run).owner()
-    name = f"{evaluation_set}/" if evaluation_set else ""
+    owner, prefix = RunFolder(run).owner()
     points: dict[str, dict[int, float]] = {}
     versions = [path for path in owner.logs.glob("version_*/metrics.csv") if _version(path) is not None]
     for path in sorted(versions, key=lambda path: _version(path) or 0):
@@ -85,9 +84,9 @@ def read_curves(run: Path) -> Curves:
             kept = {step: value for step, value in points.get(column, {}).items() if step < start}
             points[column] = kept | values
     return {
-        column.replace(f"/{name}", "/", 1) if name else column: _sorted(values)
+        column.replace(f"/{prefix}", "/", 1) if prefix else column: _sorted(values)
         for column, values in points.items()
-        if not name or column.startswith((f"val/{name}", "train/"))
+        if not prefix or column.startswith((f"val/{prefix}", "train/"))
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from qa_lightning.pretrained import checkpoint_config, is_checkpoint
+from qa_lightning.pretrained.checkpoint_file import checkpoint_config, is_checkpoint
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.history import Scores, read_scores
 from qa_lightning.scoring.figures import PROGRESS

@@ -68,9 +68,9 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
     @app.post("/predict", responses=_RESPONSES, response_description="The answers.")
     async def predict(asked: PredictRequest, request: Request) -> PredictResponse:
         """Answers a question, or several."""
-        plan = settings.updated(asked.settings())
+        call_settings = settings.updated(asked.settings())
         pairs, form = read_pairs(asked.inputs, asked.question, asked.context)
-        answers = await _answers(batcher, limits.check(pairs), plan, request)
+        answers = await _answers(batcher, limits.check(pairs), call_settings, request)
         return answers[0] if form == "one" else answers
 
     @app.get("/health", response_description="The server runs.")
@@ -85,11 +85,11 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
     return app
 
 
-async def _answers(batcher: Batcher, pairs: list[Pair], plan: Settings, request: Request) -> list[Any]:
+async def _answers(batcher: Batcher, pairs: list[Pair], settings: Settings, request: Request) -> list[Any]:
     """The answers, as long as there is a client that waits for them."""
     if not pairs:
         return []
-    answers = asyncio.wrap_future(batcher.ask(pairs, plan))
+    answers = asyncio.wrap_future(batcher.ask(pairs, settings))
     # The body has been read, so that the only news there can be is that the client has gone.
     gone = asyncio.ensure_future(request.receive())
     either: set[asyncio.Future[Any]] = {answers, gone}

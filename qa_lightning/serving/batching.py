@@ -23,16 +23,16 @@ class _Request:
 
     Attributes:
         pairs: The questions with their contexts.
-        plan: How to answer them.
+        settings: How to answer them.
         answers: The answer to each, as far as it is known.
         taken: How many were given to the model.
         missing: How many have no answer yet.
         done: Where the asker gets all answers.
     """
 
-    def __init__(self, pairs: Sequence[Pair], plan: Settings) -> None:
+    def __init__(self, pairs: Sequence[Pair], settings: Settings) -> None:
         self.pairs = pairs
-        self.plan = plan
+        self.settings = settings
         self.answers: list[Any] = [None] * len(pairs)
         self.taken = 0
         self.missing = len(pairs)
@@ -85,18 +85,18 @@ class Batcher:
         for request in self._waiting:
             request.done.cancel()
 
-    def ask(self, pairs: Sequence[Pair], plan: Settings) -> Future[list[Any]]:
+    def ask(self, pairs: Sequence[Pair], settings: Settings) -> Future[list[Any]]:
         """Puts questions in the queue.
 
         Args:
             pairs: The questions with their contexts, at least one.
-            plan: How to answer them.
+            settings: How to answer them.
 
         Returns:
             Where the answers will be, in the order asked, each as the Reader gives it in a list. Cancelled, the
             questions that the model has not begun are left out.
         """
-        request = _Request(pairs, plan)
+        request = _Request(pairs, settings)
         with self._changed:
             self._waiting.append(request)
             self._changed.notify()
@@ -106,9 +106,9 @@ class Batcher:
         while not self._closed:
             together: dict[Settings, list[_Part]] = {}
             for part in self._next_block():
-                together.setdefault(part[0].plan, []).append(part)
-            for plan, parts in together.items():
-                self._answer(plan, parts)
+                together.setdefault(part[0].settings, []).append(part)
+            for settings, parts in together.items():
+                self._answer(settings, parts)
 
     def _next_block(self) -> list[_Part]:
         """The next questions, one of each request in turn; it waits until there are some, or all is over."""
@@ -127,16 +127,16 @@ class Batcher:
                     self._waiting.append(request)
         return block
 
-    def _answer(self, plan: Settings, parts: list[_Part]) -> None:
+    def _answer(self, settings: Settings, parts: list[_Part]) -> None:
         questions, contexts = zip(*(request.pairs[number] for request, number in parts), strict=True)
         try:
-            answers = self.reader(question=questions, context=contexts, **vars(plan))
+            answers = self.reader(question=questions, context=contexts, **vars(settings))
         except Exception as error:
             if len(parts) == 1:
                 parts[0][0].fail(error)
             # One of them may be at fault; the others are answered.
             for part in parts if len(parts) > 1 else ():
-                self._answer(plan, [part])
+                self._answer(settings, [part])
         else:
             for (request, number), answer in zip(parts, answers, strict=True):
                 request.store_answer(number, answer)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ _CONFIGURABLE = {
     "Strategy",
 }
 _LONGEST = 300
+_TO_INSTALL = re.compile(r"`pip install (?:-U )?(['\"]?)(?P<what>[\w.\[\]<>=,~! -]+)\1`")
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|[Uu]nable to allocate|bad alloc")
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
@@ -50,9 +52,11 @@ class Progress:
 
     Attributes:
         started: Whether it has begun with what it is there for: a batch of training or evaluation is done.
+        trained_in: The folder of the run that it trains; None where it trains none.
     """
 
     started: bool = False
+    trained_in: str | None = None
 
 
 @contextmanager
@@ -102,13 +106,25 @@ def what_failed(error: Exception) -> str:
 
 def _in_words(error: Exception) -> str:
     """What an exception says, and of which of the configurable objects, in a few sentences at most."""
-    text = _sentences(one_line(str(error)))
+    text = in_words_of_pip(one_line(str(error)))
     kind = type(error).__name__
     if not text or not (kind == "MisconfigurationException" or isinstance(error, _ALREADY_IN_WORDS)):
         text = f"{kind}{f': {text}' if text else ''} ({DEBUG}=1 shows where)"
     below = itertools.takewhile(lambda frame: not _name(frame).startswith("qa_lightning."), reversed(_frames(error)))
     owner = next(filter(None, map(_configurable, below)), None)
     return text if owner is None or owner in text else f"{owner}: {text}"
+
+
+def in_words_of_pip(text: str) -> str:
+    """What a message says, in a few sentences at most; one that asks for a package as no more than that.
+
+    Lightning names the packages that would do one after the other: the last is the one it is usually used with.
+    """
+    asked = list(_TO_INSTALL.finditer(text))
+    if asked:
+        what = asked[-1]["what"].strip()
+        return f"it needs a package that is not here: pip install -U {shlex.quote(what)}"
+    return _sentences(text)
 
 
 def _sentences(text: str) -> str:

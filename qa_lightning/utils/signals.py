@@ -13,6 +13,9 @@ from typing import Any, NoReturn
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """The signals that ask a process to end."""
 
+REQUEUE = signal.SIGUSR1
+"""The signal by which Slurm says that a job's time is nearly over, and at which Lightning requeues the job."""
+
 BASE = 128
 """The exit status of a process that a signal ended is this plus the signal's number, as shells have it."""
 
@@ -45,7 +48,7 @@ def end_by_exception(pass_on: Callable[[], None] | None = None) -> None:
 
 
 class DeferredSignals:
-    """Notes signals, until the work asks for them.
+    """Notes signals, until the work asks for them: those that end a process, and the one that requeues a job of Slurm.
 
     Attributes:
         signal: The first one's number; None where there was none.
@@ -66,7 +69,14 @@ class DeferredSignals:
         """
         self.signal = None
         self._pass_on, self._say = pass_on, say
-        self._before = _set_all(self._note)
+        requeue = [REQUEUE] if callable(signal.getsignal(REQUEUE)) else []
+        self._before = _set_all(self._note, *ENDING, *requeue)
+
+    def requeue(self) -> None:
+        """Does what the signal that requeues a job would have done, had it not been noted."""
+        handler = self._before.get(REQUEUE)
+        if handler is not None:
+            handler(REQUEUE, None)
 
     def end(self) -> None:
         """Gives signals back the meaning that they had."""

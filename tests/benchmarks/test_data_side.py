@@ -23,10 +23,10 @@ COUNT = 60
 def sound(rows: list[Row], benchmark: str) -> bool:
     """Whether there are rows of this benchmark, with finite figures and the right verdicts."""
     assert rows
-    for one in rows:
-        assert one.benchmark == benchmark
-        assert all(math.isfinite(value) for value in (one.figure, one.peer, one.ratio) if value is not None)
-        assert (one.met is None) == (one.bar is None)
+    for row in rows:
+        assert row.benchmark == benchmark
+        assert all(math.isfinite(value) for value in (row.figure, row.peer, row.ratio) if value is not None)
+        assert (row.met is None) == (row.bar is None)
     return True
 
 
@@ -95,7 +95,7 @@ def test_warm_start_comes_to_its_first_batch(kind: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(warm_start, "REPEATS", 1)
     rows = warm_start.run("small")
     assert sound(rows, "warm_start")
-    assert [one.bar for one in rows] == [None, 3, 3, 3]
+    assert [row.bar for row in rows] == [None, 3, 3, 3]
 
 
 def test_collate_counts_windows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,15 +103,15 @@ def test_collate_counts_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = collate.run("small")
     assert sound(rows, "collate")
     assert len(rows) == 2
-    assert all(one.figure > 0 for one in rows)
+    assert all(row.figure > 0 for row in rows)
 
 
 def test_padding_of_few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(padding.QUESTIONS, "small", COUNT)
     rows = padding.run("small")
     assert sound(rows, "padding")
-    assert [one.bar for one in rows] == 2 * [None, 0, None]
-    assert all(0 <= one.figure <= 100 for one in rows)
+    assert [row.bar for row in rows] == 2 * [None, 0, None]
+    assert all(0 <= row.figure <= 100 for row in rows)
 
 
 def test_pad_share_by_hand() -> None:
@@ -129,7 +129,7 @@ def test_batches_and_neighbours_by_hand() -> None:
     assert padding.kept_neighbours(first, [np.array([0, 3]), np.array([1, 4]), np.array([2, 5])]) == 0
 
 
-def test_memory_tells_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_lists_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(memory_benchmark.QUESTIONS, "small", COUNT)
     rows = memory_benchmark.run("small")
     assert sound(rows, "memory")

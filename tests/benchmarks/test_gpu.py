@@ -173,7 +173,7 @@ def test_bars_are_met_or_missed_by_what_was_measured() -> None:
         ("bert-large", "ours"): {"failed": "no memory"},
     }
     rows = bars(results)
-    assert [one.met for one in rows] == [True, False, None, None, None, None, True, False, False, True]
+    assert [row.met for row in rows] == [True, False, None, None, None, None, True, False, False, True]
     assert rows[1].ratio == pytest.approx(6500 / 1500)
     assert rows[1].note == "trainer-padded, the best of 1"
     assert rows[2].note == "not measured"
@@ -218,7 +218,7 @@ def test_every_variant_has_a_line_a_row_of_the_table_and_rows_for_programs(capsy
     assert "6,500" in first
     assert "failed" in second
     rows = gpu_bars.figure_rows(results, CARD)
-    assert [one.unit for one in rows[:3]] == ["TFLOP/s", "windows/s", "% of the matrix rate"]
+    assert [row.unit for row in rows[:3]] == ["TFLOP/s", "windows/s", "% of the matrix rate"]
     assert (rows[-1].figure, rows[-1].note) == (None, "failed: no memory")
 
 
@@ -241,7 +241,7 @@ class Event:
         return other.time - self.time
 
 
-def test_a_gpu_tells_when_it_came_to_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_records_when_it_came_to_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     waited = []
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(True))
@@ -325,12 +325,12 @@ def test_a_dry_run_walks_all_of_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = [Row(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
-    failed = [one.what for one in rows if one.note.startswith("failed")]
+    failed = [row.what for row in rows if row.note.startswith("failed")]
     assert failed == [f"DistilBERT, {name}" for name in MEANT_TO_FAIL]
     for model, variant in PLANS["dry"].runs:
         if variant not in MEANT_TO_FAIL:
             what = f"{gpu_plan.MODELS[model].title}, {variant}"
-            assert any(one.what == what and one.figure is not None and one.figure > 0 for one in rows), what
+            assert any(row.what == what and row.figure is not None and row.figure > 0 for row in rows), what
     for bar in rows[-len(gpu_bars.BARS) :]:
         assert bar.met is not None, bar
-    assert any(one.note.startswith("trainer-") for one in rows)
+    assert any(row.note.startswith("trainer-") for row in rows)

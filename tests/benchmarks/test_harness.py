@@ -54,13 +54,13 @@ def test_a_benchmark_prints_a_table_and_a_line_for_each_row(
     *table, first, second = capsys.readouterr().out.splitlines()
     assert [Row(**json.loads(line)) for line in (first, second)] == rows
     (line,) = (line for line in table if "things per second" in line)
-    told = "things per second ([odd] notes)"
-    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["one", told, "1,234", "100", "12.35", "5", "yes"]
+    what = "things per second ([odd] notes)"
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["one", what, "1,234", "100", "12.35", "5", "yes"]
     (line,) = (line for line in table if "MB" in line)
     assert [cell.strip() for cell in line.split("│")[1:-1]] == ["one", "MB", "2", "", "", "1", "NO"]
 
 
-def test_the_size_is_small_unless_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_is_small_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(sys, "argv", ["benchmarks.one"])
     main(lambda size: asked.append(size) or [], "What it is.")
@@ -132,7 +132,7 @@ def test_memory_grows_by_what_is_made() -> None:
     assert float(output.stdout) == pytest.approx(51.2, abs=3)
 
 
-def test_a_failing_child_is_an_error_that_tells_what_it_said(
+def test_a_failing_child_is_an_error_that_shows_what_it_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "failing_program.py").write_text("raise RuntimeError('out of luck')", encoding="utf-8")
@@ -157,16 +157,16 @@ def test_all_benchmarks_are_run_even_if_one_crashes(
     monkeypatch.setattr(everything, "BENCHMARKS", ("a", "b", "c"))
     monkeypatch.setattr(everything, "rows_of", rows_of)
     assert everything.main() == 1
-    told = capsys.readouterr()
-    assert [Row(**json.loads(line)) for line in told.out.splitlines()[-2:]] == [*made["a"], *made["c"]]
-    assert told.err.splitlines()[-1] == "failed: b"
+    printed = capsys.readouterr()
+    assert [Row(**json.loads(line)) for line in printed.out.splitlines()[-2:]] == [*made["a"], *made["c"]]
+    assert printed.err.splitlines()[-1] == "failed: b"
     monkeypatch.setattr(everything, "BENCHMARKS", ("a", "c"))
     assert everything.main() == 0  # a bar that is not met is no failure
 
 
 def test_rows_of_a_benchmark_come_from_a_fresh_process() -> None:
     rows = everything.rows_of("scoring", "small")
-    assert [one.benchmark for one in rows] == ["scoring"]
+    assert [measured.benchmark for measured in rows] == ["scoring"]
 
 
 @pytest.mark.parametrize("benchmark", everything.BENCHMARKS)

@@ -35,9 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check(rows: list[Row], name: str, number: int) -> None:
     """Whether all rows are of the benchmark and have figures; what these are is not for a test to say."""
     assert len(rows) == number
-    for one in rows:
-        assert one.benchmark == name
-        assert all(math.isfinite(value) for value in (one.figure, one.peer, one.ratio) if value is not None)
+    for row in rows:
+        assert row.benchmark == name
+        assert all(math.isfinite(value) for value in (row.figure, row.peer, row.ratio) if value is not None)
 
 
 # Models
@@ -115,7 +115,7 @@ def test_ours_stands_beside_both_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = train.measure(train.Plan((TINY,), 100, steps=3, padded_steps=2, warm_up=1))
     check(rows, "train", 3)
     assert calls == [(True, False, 3), (False, True, 4)]
-    assert [one.peer for one in rows] == [train.BATCH / 2, train.BATCH / 2, train.BATCH / 1]
+    assert [row.peer for row in rows] == [train.BATCH / 2, train.BATCH / 2, train.BATCH / 1]
     assert rows[1].figure == rows[2].figure != rows[0].figure
 
 
@@ -182,22 +182,24 @@ def test_loops_that_try_everything_give_our_answers(logits: decode.Decodable) ->
     predictions = decode.ours(logits)
     assert len(predictions) == 80
     for prediction in predictions:
-        theirs = {(one["text"], one["start_logit"], one["end_logit"]) for one in answers[prediction.question.id]}
+        theirs = {
+            (answer["text"], answer["start_logit"], answer["end_logit"]) for answer in answers[prediction.question.id]
+        }
         if prediction.question.windows == 1:  # the loops keep a span twice that two windows found
-            assert theirs == {(one.text, one.start_logit, one.end_logit) for one in prediction.answers}
+            assert theirs == {(answer.text, answer.start_logit, answer.end_logit) for answer in prediction.answers}
         assert prediction.text == answers[prediction.question.id][0]["text"]
 
 
 def test_the_examples_loops_agree_where_they_look(logits: decode.Decodable) -> None:
     answers = looped(logits, candidates=decode.K)
-    same = sum(one.text == answers[one.question.id][0]["text"] for one in decode.ours(logits))
+    same = sum(prediction.text == answers[prediction.question.id][0]["text"] for prediction in decode.ours(logits))
     assert 0 < decode.agreement(logits) == same
 
 
-def test_a_disagreement_is_told(logits: decode.Decodable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disagreement_is_an_error(logits: decode.Decodable, monkeypatch: pytest.MonkeyPatch) -> None:
     predictions = decode.ours(logits)
-    for one in predictions:
-        one.answers = one.answers[1:]
+    for prediction in predictions:
+        prediction.answers = prediction.answers[1:]
     monkeypatch.setattr(decode, "ours", lambda _: predictions)
     with pytest.raises(AssertionError, match="the loops found a better answer"):
         decode.agreement(logits)
@@ -218,7 +220,7 @@ def test_gathered_logits_give_the_validations_answers(folder: Path, tmp_path: Pa
 
     class Watch(pl.Callback):
         def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
-            seen.update((one.question.id, one.answers[0]) for one in outputs["predictions"])
+            seen.update((prediction.question.id, prediction.answers[0]) for prediction in outputs["predictions"])
 
     with models.quiet():
         models.make_trainer(tmp_path, Watch()).validate(module, data.val_dataloader(), verbose=False)

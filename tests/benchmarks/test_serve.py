@@ -1,4 +1,4 @@
-"""The benchmark of the server: it gives figures, and tells answers that are not the Reader's."""
+"""The benchmark of the server: it gives figures, and finds answers that are not the Reader's."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def answer(**changed: Any) -> dict[str, Any]:
     return {"status": 200, "score": 0.5, "start": 1, "end": 2, "answer": "a"} | changed
 
 
-def test_wrong_answers_and_failures_are_told(echo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_answers_and_failures_are_listed(echo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "CLIENTS", 5)
     said = [answer(), answer(score=0.50001), answer(score=0.6), answer(end=3), answer(status=422)]
     cases = tmp_path / "cases.json"
     cases.write_text(json.dumps([said, [answer()] * 5]))
-    told = serve.load(echo, "0.05", str(cases))
-    assert set(told["wrong"]) == {2, 3}
-    assert set(told["failed"]) == {str(answer(status=422))}
-    assert len(told["milliseconds"]) > len(told["wrong"]) + len(told["failed"])
-    assert told["seconds"] >= 0.05
+    figures = serve.load(echo, "0.05", str(cases))
+    assert set(figures["wrong"]) == {2, 3}
+    assert set(figures["failed"]) == {str(answer(status=422))}
+    assert len(figures["milliseconds"]) > len(figures["wrong"]) + len(figures["failed"])
+    assert figures["seconds"] >= 0.05
 
 
 @pytest.mark.slow
 def test_a_server_is_measured_beside_its_reader() -> None:
     rows = serve.measure(serve.Plan(TINY, 20, 0.5))
-    assert [one.benchmark for one in rows] == ["serve"] * 4
-    assert all(math.isfinite(one.figure) for one in rows)
+    assert [row.benchmark for row in rows] == ["serve"] * 4
+    assert all(math.isfinite(row.figure) for row in rows)
     assert rows[0].peer is not None
     assert rows[0].figure > 0
     assert 0 < rows[1].figure <= rows[2].figure

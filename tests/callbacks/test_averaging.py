@@ -90,8 +90,8 @@ def last(run: Path) -> dict[str, Any]:
     return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 # Any callback that swaps weights
@@ -247,9 +247,9 @@ def test_training_that_goes_on_has_the_same_average(
     with pytest.raises((SystemExit, ValueError)):
         fit(model, squad, run, *parts, **options)
     fit(model, squad, run, *callbacks(), resume=run / "checkpoints/last.ckpt", **options)
-    one, other = last(run.with_name("straight")), last(run)
+    uninterrupted, resumed = last(run.with_name("straight")), last(run)
     for key in ("state_dict", "current_model_state", "averaging_state"):
-        assert same(one[key], other[key]), key
+        assert same(uninterrupted[key], resumed[key]), key
     assert_saved_is_what_was_scored(run, squad, run)
 
 
@@ -294,7 +294,7 @@ def test_one_average_at_a_time() -> None:
     with pytest.raises(UserError, match=r"keep one of .*StochasticWeightAveraging, trainer.*EMAWeightAveraging"):
         averaging_callbacks([swa, ema], None)
     assert averaging_callbacks([swa], None) == []
-    assert [type(one) for one in averaging_callbacks([ema], None)] == [SafeAveraging]
+    assert [type(callback) for callback in averaging_callbacks([ema], None)] == [SafeAveraging]
 
 
 @pytest.mark.parametrize("decay", ["0", "1", "-0.5", "1.5"])
@@ -344,10 +344,10 @@ def test_two_processes_have_one_average(model: Path, squad: Path, tmp_path: Path
     command(*arguments, "--trainer.max_steps", "6", "--run_dir", str(straight))
     command(*arguments, "--trainer.max_steps", "2", "--run_dir", str(run))
     command("fit", "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_steps", "6")
-    one, other = last(straight), last(run)
-    assert one["global_step"] == other["global_step"] == 6
+    uninterrupted, resumed = last(straight), last(run)
+    assert uninterrupted["global_step"] == resumed["global_step"] == 6
     for key in ("state_dict", "current_model_state", "averaging_state"):
-        assert same(one[key], other[key]), key
+        assert same(uninterrupted[key], resumed[key]), key
     expected = without_time(read(run / "metrics.json"))
     rough = {key for key in expected if key.endswith(("loss", "thresh"))}
     for source in ("best_model", "checkpoints/best.ckpt"):

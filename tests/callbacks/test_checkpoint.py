@@ -52,7 +52,7 @@ class Training:
     def fit(
         self, *callbacks: pl.Callback, f1: tuple[float, ...] = (), resume: bool | Path = False, **options: Any
     ) -> QALightningModule:
-        """Trains two epochs, or as long as told."""
+        """Trains two epochs, or as long as the options say."""
         pl.seed_everything(0, verbose=False)
         module = make_module(self.model, learning_rate=1e-3, config_overrides=DROPOUT)
         if f1:
@@ -80,8 +80,8 @@ def training(model: Path, squad: Path, tmp_path: Path) -> Training:
     return Training(model, squad, tmp_path / "run")
 
 
-def same(one: QALightningModule, other: QALightningModule) -> bool:
-    states = one.state_dict(), other.state_dict()
+def same(first: QALightningModule, second: QALightningModule) -> bool:
+    states = first.state_dict(), second.state_dict()
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -254,18 +254,18 @@ def test_nothing_is_saved_by_an_evaluation(training: Training) -> None:
     assert not training.checkpoints.exists()
 
 
-def test_loggers_are_told(training: Training) -> None:
+def test_loggers_are_given_the_paths_of_the_checkpoints(training: Training) -> None:
     class Listening(DummyLogger):
         def __init__(self) -> None:
             super().__init__()
-            self.told: list[tuple[str, str]] = []
+            self.received: list[tuple[str, str]] = []
 
         def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-            self.told.append((checkpoint_callback.best_model_path, checkpoint_callback.last_model_path))
+            self.received.append((checkpoint_callback.best_model_path, checkpoint_callback.last_model_path))
 
     logger = Listening()
     training.fit(f1=(10.0, 20.0), logger=logger, log_every_n_steps=1)
-    assert logger.told[-1] == (str(training.checkpoints / "best.ckpt"), str(training.checkpoints / "last.ckpt"))
+    assert logger.received[-1] == (str(training.checkpoints / "best.ckpt"), str(training.checkpoints / "last.ckpt"))
 
 
 # Interruptions

@@ -85,12 +85,12 @@ def test_training_goes_by_what_was_found(arguments: list[str], tmp_path: Path, f
     assert not list(run.glob(".*"))
     found = ["--model.learning_rate", repr(learning_rate), "--data.batch_size", str(batch_size)]
     assert main(["fit", *arguments, *found, "--run_dir", str(plain)]) == 0
-    one, other = saved(run), saved(plain)
-    assert all(torch.equal(value, one["state_dict"][name]) for name, value in other["state_dict"].items())
-    assert one["global_step"] == other["global_step"]
-    assert one["lr_schedulers"] == other["lr_schedulers"]
+    searched, given = saved(run), saved(plain)
+    assert all(torch.equal(value, searched["state_dict"][name]) for name, value in given["state_dict"].items())
+    assert searched["global_step"] == given["global_step"]
+    assert searched["lr_schedulers"] == given["lr_schedulers"]
     for key in ("hyper_parameters", "datamodule_hyper_parameters"):
-        assert one[key] == other[key]
+        assert searched[key] == given[key]
     assert (run / "predictions.json").read_bytes() == (plain / "predictions.json").read_bytes()
 
 

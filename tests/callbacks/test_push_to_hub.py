@@ -39,7 +39,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 
 class Training:
-    """A training whose validations score what they are told to."""
+    """A training whose validations score what a test sets."""
 
     def __init__(self, model: Path, squad: Path, run: Path) -> None:
         self.model, self.squad, self.run = model, squad, run

@@ -40,10 +40,10 @@ def answer(text: str, probability: float) -> Answer:
     return Answer(text, start, start + len(text), 1.0, 1.0, probability)
 
 
-def test_a_row_tells_the_question_the_answers_and_how_sure_it_is() -> None:
-    one = prediction(golds=("Ada", "Ada", "Lovelace"), answers=(answer("", 0.75), answer("Ada", 0.25)))
+def test_a_row_shows_the_question_the_answers_and_how_sure_it_is() -> None:
+    predicted = prediction(golds=("Ada", "Ada", "Lovelace"), answers=(answer("", 0.75), answer("Ada", 0.25)))
     assert COLUMNS == ("id", "question", "prediction", "gold", "probability")
-    assert sample_rows(table(one)) == [["q1", "Who?", "Ada", "Ada | Lovelace", 0.25]]
+    assert sample_rows(table(predicted)) == [["q1", "Who?", "Ada", "Ada | Lovelace", 0.25]]
 
 
 def test_unanswerable_and_unknown_golds_differ() -> None:
@@ -71,7 +71,7 @@ def test_scores_are_printed_with_their_thresholds_and_intervals(capsys: pytest.C
 
 
 @pytest.mark.parametrize(("used", "said"), [(1.25, True), (1.250001, True), (1.3, False)])
-def test_a_threshold_that_was_tuned_on_the_same_questions_is_told(
+def test_a_threshold_that_was_tuned_on_the_same_questions_is_marked(
     capsys: pytest.CaptureFixture[str], used: float, said: bool
 ) -> None:
     print_scores({"test/f1": 70.0, "test/null_score_diff_threshold": used, "test/best_f1_thresh": 1.25})

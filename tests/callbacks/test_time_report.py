@@ -17,7 +17,7 @@ pytestmark = trains
 
 
 class Clock:
-    """What `time.perf_counter` says, until it is told to go on."""
+    """What `time.perf_counter` says, until a test sets it forward."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0

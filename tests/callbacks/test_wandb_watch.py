@@ -56,8 +56,8 @@ def rows_with(run: OfflineRun, prefix: str) -> list[dict[str, Any]]:
 
 
 def hooks_of(module: Any) -> int:
-    hooks = sum(len(one._forward_hooks) + len(one._backward_hooks) for one in module.modules())
-    return hooks + sum(len(one._backward_hooks or ()) for one in module.parameters())
+    hooks = sum(len(submodule._forward_hooks) + len(submodule._backward_hooks) for submodule in module.modules())
+    return hooks + sum(len(parameter._backward_hooks or ()) for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("log", "kinds"), [("gradients", (True, False)), ("all", (True, True))])

@@ -129,7 +129,7 @@ def test_text_is_only_text(capsys: pytest.CaptureFixture[str], terminal: bool) -
         assert shown in printed
 
 
-def test_a_text_that_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     none = Path("none")  # looked for after the text only
     (tmp_path / "latin.txt").write_bytes("Füße".encode("latin-1"))
     (tmp_path / "empty.txt").write_text(" \n")
@@ -139,7 +139,9 @@ def test_a_text_that_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.Captu
     assert "cannot be read" in error_of(asked(none, tmp_path, "Who?"), capsys)
 
 
-def test_mistakes_are_told(model: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_refused_in_one_line(
+    model: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "QUESTION" in error_of(asked(model, file), capsys)
     assert "--context" in error_of(["ask", "--model", str(model), "Who?"], capsys)
     assert "question 2: its question is empty" in error_of(asked(model, file, "Who?", " "), capsys)
@@ -162,7 +164,7 @@ def test_help_is_the_settings_own(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_question_that_is_cut_is_told_in_one_line(
+def test_a_question_that_is_cut_is_reported_in_one_line(
     model: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(asked(model, file, "who wrote the program ? " * 5, "who wrote the house ? " * 5)) == 0

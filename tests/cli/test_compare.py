@@ -114,7 +114,7 @@ def test_later_runs_are_compared_with_the_first(save, capsys):
     assert [row[-2:] for row in cells(output, "f1") if len(row) > 4] == [["0.125", "0.5"], ["1", "1"]]
     written = json.loads(Path("out.json").read_text(encoding="utf-8"))
     assert written["tests"] == 4
-    assert [one["b"] for one in written["comparisons"]] == [["b"], ["c"]]
+    assert [comparison["b"] for comparison in written["comparisons"]] == [["b"], ["c"]]
 
 
 def test_groups_show_questions_and_seeds_apart(save, capsys):
@@ -166,9 +166,15 @@ def test_the_file_holds_all_figures_and_all_changes(save, capsys):
     assert "All figures and changed questions: out.json" in capsys.readouterr().out
     written = json.loads(Path("out.json").read_text(encoding="utf-8"))
     assert (written["seed"], written["tests"]) == (2, 2)
-    (one,) = written["comparisons"]
-    assert (one["a"], one["b"], one["paragraphs"], one["permutations"], one["exact"]) == (["a"], ["b"], 31, 500, False)
-    f1 = one["scores"]["f1"]
+    (comparison,) = written["comparisons"]
+    assert (
+        comparison["a"],
+        comparison["b"],
+        comparison["paragraphs"],
+        comparison["permutations"],
+        comparison["exact"],
+    ) == (["a"], ["b"], 31, 500, False)
+    f1 = comparison["scores"]["f1"]
     low, high = f1.pop("interval")
     assert low < f1["difference"] <= high
     assert f1 == {
@@ -185,7 +191,7 @@ def test_the_file_holds_all_figures_and_all_changes(save, capsys):
         "p_over_seeds": None,
     }
     everyone = [f"q{place}" for place in range(30)]
-    assert one["changed"] == {
+    assert comparison["changed"] == {
         "exact_match": {"better_in_a": [], "better_in_b": everyone},
         "f1": {"better_in_a": ["q30"], "better_in_b": everyone},
     }
@@ -217,8 +223,8 @@ def test_a_narrow_terminal_keeps_ids_whole(save, capsys, monkeypatch):
 
 def test_fewer_than_two_runs(save, capsys):
     save("a", [0], [1])
-    told = "error: two runs at least are needed to compare; see python -m qa_lightning compare --help"
-    assert refused(capsys, "a") == told
+    message = "error: two runs at least are needed to compare; see python -m qa_lightning compare --help"
+    assert refused(capsys, "a") == message
     assert "required: RUN" in refused(capsys)
 
 
@@ -232,8 +238,8 @@ def test_a_run_named_twice(save, capsys):
 @pytest.mark.parametrize(("flag", "value"), [("--shuffles", "0"), ("--seed", "-1"), ("--show", "many")])
 def test_numbers_out_of_range(save, capsys, flag, value):
     least = 1 if flag == "--shuffles" else 0
-    told = refused(capsys, "a", "b", f"{flag}={value}")
-    assert told.startswith(f"error: argument {flag}: {value!r} is not a whole number from {least} on")
+    line = refused(capsys, "a", "b", f"{flag}={value}")
+    assert line.startswith(f"error: argument {flag}: {value!r} is not a whole number from {least} on")
 
 
 def test_a_run_without_scores_of_questions(save, capsys, tmp_path):
@@ -271,8 +277,8 @@ def test_a_file_that_cannot_be_written(save, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["f1", "exact_match"])
-@pytest.mark.parametrize(("value", "told"), [(None, "is missing"), (float("nan"), "is no score from 0 to 100")])
-def test_a_score_that_is_none_is_refused(save, capsys, name, value, told):
+@pytest.mark.parametrize(("value", "problem"), [(None, "is missing"), (float("nan"), "is no score from 0 to 100")])
+def test_a_score_that_is_none_is_refused(save, capsys, name, value, problem):
     save("a", [0, 50], [1, 2])
     path = save("b", [0, 50], [1, 2]) + "/per_question.parquet"
     table = pq.read_table(path)
@@ -280,7 +286,7 @@ def test_a_score_that_is_none_is_refused(save, capsys, name, value, told):
     write_table(Path(path), table.set_column(table.column_names.index(name), name, changed))
     line = refused(capsys, "a", "b")
     assert line.startswith(f"error: {path}: row 2 (id ")
-    assert f"{name} {told}" in line
+    assert f"{name} {problem}" in line
 
 
 def test_rows_that_are_there_twice_are_refused(save, capsys):

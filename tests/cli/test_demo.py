@@ -41,9 +41,9 @@ class Demo:
             cwd=ROOT,
         )
         assert self.process.stdout is not None
-        told = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
-        assert told is not None, self.process.communicate()
-        self.url, self.port = told[0], int(told[1])
+        match = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
+        assert match is not None, self.process.communicate()
+        self.url, self.port = match[0], int(match[1])
 
 
 class Page:
@@ -142,28 +142,28 @@ def test_asking_by_keyboard_alone(page: Page, expected: list[dict[str, Any]]) ->
     assert page.page.locator("#result img, #result script, #result b").count() == 0
     assert page.page.title() == "Ask small <i>model"
 
-    assert page.texts("#candidates .text") == [one["answer"] or "no answer" for one in expected]
-    assert page.texts("#candidates td.score") == [f"{100 * one['score']:.1f} %" for one in expected]
+    assert page.texts("#candidates .text") == [answer["answer"] or "no answer" for answer in expected]
+    assert page.texts("#candidates td.score") == [f"{100 * answer['score']:.1f} %" for answer in expected]
     assert re.fullmatch(r"Probability that the text holds no answer: [\d.]+ %", page.texts("#null")[0])
-    spans = [(place, one) for place, one in enumerate(expected) if one["answer"]]
+    spans = [(place, answer) for place, answer in enumerate(expected) if answer["answer"]]
     page.tab_to("#candidates input")
     here = 0
-    for place, one in spans:
+    for place, answer in spans:
         page.press("ArrowDown", place - here)
         here = place
-        assert page.marked() == (one["start"], one["answer"])
+        assert page.marked() == (answer["start"], answer["answer"])
     assert not page.overflows()
 
 
 @pytest.mark.slow
-def test_the_picture_shows_and_tells_where_the_answer_may_be(page: Page, folder: Path) -> None:
+def test_the_picture_shows_and_describes_where_the_answer_may_be(page: Page, folder: Path) -> None:
     page.ask(QUESTION, CONTEXT)
     starts = Reader.from_pretrained(folder, **SETTINGS).explain(QUESTION, CONTEXT).tokens.starts
     svg = page.page.locator("#picture svg")
     assert svg.get_attribute("role") == "img"
     best = f"{100 * max(starts):.1f} %"
-    told = svg.get_attribute("aria-label")
-    assert told.split("Begins: ")[1].split(";")[0].endswith(best)
+    label = svg.get_attribute("aria-label")
+    assert label.split("Begins: ")[1].split(";")[0].endswith(best)
     assert any(best in text for text in page.texts("#picture .peak"))
     heights = [float(bar.get_attribute("height")) for bar in svg.locator("rect.start").all()]
     assert max(heights) / sum(heights) == pytest.approx(max(starts) / sum(starts), rel=0.1)
@@ -185,7 +185,7 @@ def test_an_example_is_filled_in_and_asked_by_one_key(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_mistakes_are_told_on_the_page(page: Page) -> None:
+def test_mistakes_are_shown_on_the_page(page: Page) -> None:
     page.press("Control+Enter")
     assert page.texts("#error") == ["Give a context: the text that holds the answer."]
     page.page.keyboard.insert_text("word " * 30_000)
@@ -203,7 +203,7 @@ def test_mistakes_are_told_on_the_page(page: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_told_from_its_ground(browser: Any, demo: Demo, scheme: str) -> None:
+def test_text_stands_out_from_its_background(browser: Any, demo: Demo, scheme: str) -> None:
     page = Page(browser, demo.url, 1280, scheme)
     page.ask(QUESTION, CONTEXT)
     for selector in ("h1", "header .note", "#ask", "#examples button", "#candidates .text", "#null", ".legend"):
@@ -234,14 +234,14 @@ def test_ctrl_c_ends_it_and_frees_the_port(folder: Path) -> None:
     socket.create_server(("127.0.0.1", demo.port)).close()
 
 
-def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_refused_before_a_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["demo", "--model", "none", "--port", str(port)]) == 2
     assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
 
 
-def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["demo", "--model", "none"]) == 2
     assert capsys.readouterr().err == "error: uvicorn is not installed: pip install 'qa_lightning[serve]'\n"

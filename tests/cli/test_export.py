@@ -156,7 +156,7 @@ def test_nothing_is_added_to_a_public_model_unasked(run: Path, hub: Hub, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_wrong_token_is_told_and_the_folder_kept(run: Path, hub: Hub, tmp_path: Path) -> None:
+def test_a_wrong_token_is_reported_and_the_folder_kept(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address, token="hf_wrong0secret")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: cannot upload {tmp_path / 'plain'} as me/tiny: ")
@@ -167,7 +167,7 @@ def test_a_wrong_token_is_told_and_the_folder_kept(run: Path, hub: Hub, tmp_path
 
 
 @pytest.mark.slow
-def test_no_token_is_told_before_any_work(run: Path, hub: Hub, tmp_path: Path) -> None:
+def test_no_token_is_reported_before_any_work(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", hub.address, token="")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --push_to_hub me/tiny needs a token: ")
@@ -177,7 +177,7 @@ def test_no_token_is_told_before_any_work(run: Path, hub: Hub, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_no_connection_is_told(run: Path, hub: Hub, tmp_path: Path) -> None:
+def test_no_connection_is_reported(run: Path, hub: Hub, tmp_path: Path) -> None:
     done = upload(run, tmp_path / "plain", "http://127.0.0.1:9")
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot upload ")

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from qa_lightning.cli.main import main
-from qa_lightning.cli.overview import TRAINER_VERBS, VERBS
+from qa_lightning.cli.overview import TAKES_SETTINGS, TRAINER_VERBS, VERBS
 from tests.cli.mistakes import error_of
 from tests.conftest import ROOT
 
@@ -28,10 +28,19 @@ def loaded_by(*arguments: str) -> tuple[int, str, set[str]]:
     return done.returncode, done.stdout + "\n".join(said), set(modules.split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], [], ["--version"], ["inspct"], ["--fit"]])
+GOOD = [
+    ["--help"],
+    ["-h"],
+    ["--version"],
+    *([verb, "--help"] for verb in TAKES_SETTINGS),
+    ["fit", "--config", "x", "-h"],
+]
+
+
+@pytest.mark.parametrize("arguments", [*GOOD, [], ["inspct"], ["--fit"]])
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     status, said, modules = loaded_by(*arguments)
-    assert status == (0 if arguments in (["--help"], ["-h"], ["--version"]) else 2)
+    assert status == (0 if arguments in GOOD else 2)
     assert said
     assert "qa_lightning" in modules
     assert not modules & set(HEAVY)
@@ -60,7 +69,8 @@ def test_no_arguments_are_a_mistake_that_shows_the_help(capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("first", "message"),
     [
-        ("inspct", "unknown verb 'inspct'; did you mean 'inspect'?"),
+        ("inspct", "unknown verb 'inspct'; did you mean 'inspect'? the verbs are fit, validate, "),
+        ("socre", f"unknown verb 'socre'; did you mean 'score'? the verbs are {', '.join((*TRAINER_VERBS, *VERBS))}"),
         ("train", "unknown verb 'train'; the verbs are fit, validate, test, predict, inspect, "),
         ("FIT", "unknown verb 'FIT'; the verbs are "),
         ("", "unknown verb ''; the verbs are "),

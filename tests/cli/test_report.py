@@ -37,13 +37,13 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return mistakes.error_of(["report", *arguments], capsys)
 
 
-def test_a_run_without_questions_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_questions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no per-question scores there" in error_of([str(tmp_path / "none")], capsys)
     make_run(tmp_path / "vi")
     assert "vi" in error_of([str(tmp_path)], capsys)
 
 
-def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path / "run")
     (tmp_path / "file").touch()
     assert "cannot be written" in error_of([str(run), "--output", str(tmp_path / "file/page.html")], capsys)

@@ -1,4 +1,4 @@
-"""The verb that scores files: the official figures, and what a user is told who gives it the wrong ones."""
+"""The verb that scores files: the official figures, and the error for whoever gives it the wrong ones."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def score(
     output = Path(predictions).name + ".scores.json"
     arguments = ["score", "--data", data, "--predictions", predictions, "--output", output, *flags]
     assert main(arguments) == 0
-    printed, told = capsys.readouterr()
-    return json.loads(Path(output).read_text()), dict(re.findall(r"^│ (\w+) +│ (\S+) +│$", printed, re.M)), told
+    printed, stderr = capsys.readouterr()
+    return json.loads(Path(output).read_text()), dict(re.findall(r"^│ (\w+) +│ (\S+) +│$", printed, re.M)), stderr
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_squad_figures(shared: Path, capsys: pytest.CaptureFixture[str], name: s
     official = json.loads((golden / f"{name}.official.json").read_text())
     na_prob = golden / f"{name}.na_prob.json"
     flags = ["--na_prob", str(na_prob)] if na_prob.exists() else []
-    written, printed, told = score(
+    written, printed, stderr = score(
         capsys, str(shared / f"data/{data}.json"), str(golden / f"{name}.predictions.json"), *flags
     )
     assert {key: written[key] for key in official} == pytest.approx(official, rel=0, abs=1e-9)
@@ -66,18 +66,18 @@ def test_squad_figures(shared: Path, capsys: pytest.CaptureFixture[str], name: s
     for key, value in written.items():
         shown = float(printed[key].replace(",", ""))
         assert shown == (value if key.endswith(("total", "thresh")) else pytest.approx(value, rel=0, abs=0.005001))
-    assert told == ""
+    assert stderr == ""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_mlqa_figures(shared: Path, capsys: pytest.CaptureFixture[str], language: str) -> None:
     official = json.loads((shared / f"golden/xquad.{language}.mlqa-official.json").read_text())
     files = (shared / f"data/xquad.{language}.json", shared / f"golden/xquad.{language}.predictions.json")
-    written, printed, told = score(capsys, *map(str, files), "--language", language)
+    written, printed, stderr = score(capsys, *map(str, files), "--language", language)
     expected = (official["exact_match"], official["f1"])
     assert (written["exact"], written["f1"]) == pytest.approx(expected, rel=0, abs=1e-9)
     assert (printed["exact"], printed["f1"]) == tuple(f"{value:.2f}" for value in expected)
-    assert told == ""
+    assert stderr == ""
 
 
 def test_made_figures(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_every_digit_of_a_threshold_is_shown(capsys: pytest.CaptureFixture[str],
 
 def test_a_language_without_a_rule_is_said_once(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
     predictions = write(tmp_path / "p.json", {**PREDICTIONS, "q2": "«Blue»"})
-    written, _, told = score(capsys, data, predictions, "--language", "fr")
+    written, _, stderr = score(capsys, data, predictions, "--language", "fr")
     assert written["HasAns_exact"] == 50
-    assert told.startswith("note: the language 'fr' has no scorer of its own (en, es, de, ar, hi, vi, zh have): ")
-    assert told.count("\n") == 1
+    assert stderr.startswith("note: the language 'fr' has no scorer of its own (en, es, de, ar, hi, vi, zh have): ")
+    assert stderr.count("\n") == 1
     assert score(capsys, data, predictions, "--language", "EN")[2] == ""
 
 
@@ -147,7 +147,7 @@ def test_a_table_as_training_reads_it(capsys: pytest.CaptureFixture[str], tmp_pa
 def records(probable: bool) -> list[dict[str, Any]]:
     """`PREDICTIONS` as the metrics of ``evaluate`` take them."""
     found: list[dict[str, Any]] = [{"id": key, "prediction_text": text} for key, text in PREDICTIONS.items()]
-    return [one | {"no_answer_probability": PROBABILITIES[one["id"]]} for one in found] if probable else found
+    return [record | {"no_answer_probability": PROBABILITIES[record["id"]]} for record in found] if probable else found
 
 
 @pytest.mark.parametrize("probable", [True, False])
@@ -157,7 +157,7 @@ def test_records_are_predictions_too(
 ) -> None:
     text = json.dumps(records(probable))
     if form.startswith("lines"):
-        text = "".join(json.dumps(one) + "\n" for one in records(probable))
+        text = "".join(json.dumps(record) + "\n" for record in records(probable))
     path = write(tmp_path / "r.any", gzip.compress(text.encode()) if form.endswith("gzip") else text)
     flags = ["--na_prob", write(tmp_path / "n.json", PROBABILITIES)] if probable else []
     expected = score(capsys, data, write(tmp_path / "p.json", PREDICTIONS), *flags)
@@ -243,8 +243,8 @@ def test_missing_and_unknown_predictions_are_counted(
     capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path
 ) -> None:
     some = {"q2": "blue", "x1": "", "x2": "", "x3": "", "x4": "\x1b[31m"}
-    written, printed, told = score(capsys, data, write(tmp_path / "p.json", some))
-    assert told == (
+    written, printed, stderr = score(capsys, data, write(tmp_path / "p.json", some))
+    assert stderr == (
         "note: 3 of 4 questions have no prediction, which scores 0 ('q1', 'q3', 'q4'); "
         "4 of 5 predictions are for unknown ids ('x1', 'x2', 'x3', …)\n"
     )
@@ -351,11 +351,11 @@ def test_an_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str], da
 def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *flags: str, message: str) -> None:
     """Checks that files end in one line that starts so, and in nothing else."""
     assert main(["score", "--data", data, "--predictions", predictions, *flags]) == 2
-    printed, told = capsys.readouterr()
+    printed, stderr = capsys.readouterr()
     assert printed == ""
-    assert told.startswith(f"error: {message}")
-    assert told.count("\n") == 1
-    assert told[:-1].isprintable()
+    assert stderr.startswith(f"error: {message}")
+    assert stderr.count("\n") == 1
+    assert stderr[:-1].isprintable()
 
 
 @pytest.mark.parametrize(
@@ -370,9 +370,9 @@ def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *fl
 def test_wrong_flags(capsys: pytest.CaptureFixture[str], flags: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["score", *flags])
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert message in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_scoring_waits_for_no_framework(data: str, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def serving(model: Path, *flags: str) -> Iterator[Server]:
 
 
 def stopped(server: Server) -> tuple[int, str]:
-    """The status with which a server ends that was told to, and what it complained of."""
+    """The status with which a server ends that was asked to stop, and what it complained of."""
     _, complaints = server.process.communicate(timeout=SECONDS)
     return server.process.returncode, complaints
 
@@ -73,8 +73,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Server]:
-    with serving(model) as one:
-        yield one
+    with serving(model) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def reader(model: Path) -> Reader:
 def alike(answers: Any) -> Any:
     """The same answers, whose scores may differ as far as a batch of another shape makes them."""
     if isinstance(answers, list):
-        return [alike(one) for one in answers]
+        return [alike(answer) for answer in answers]
     return answers | {"score": pytest.approx(answers["score"], abs=1e-5)}
 
 
@@ -95,8 +95,8 @@ def curl(*arguments: str, body: bytes | None = None) -> tuple[int, Any]:
     if program is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("needs curl on the path")
     command = [program, "-sS", "-w", "\n%{http_code}", *arguments]
-    told, _, status = subprocess.run(command, input=body, capture_output=True, check=True).stdout.rpartition(b"\n")
-    return int(status), json.loads(told)
+    response, _, status = subprocess.run(command, input=body, capture_output=True, check=True).stdout.rpartition(b"\n")
+    return int(status), json.loads(response)
 
 
 def post(server: Server, body: bytes, *arguments: str) -> tuple[int, Any]:
@@ -123,7 +123,7 @@ def test_curl_asks_and_is_answered(server: Server, reader: Reader) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("body", "arguments", "status", "told"),
+    ("body", "arguments", "status", "message"),
     [
         (b'{"question":', (), 400, "not JSON"),
         (json.dumps(GOOD | {"question": 1}).encode(), (), 422, "question is int"),
@@ -137,11 +137,11 @@ def test_curl_asks_and_is_answered(server: Server, reader: Reader) -> None:
     ids=["malformed", "type", "key", "context", "questions", "body", "body-unasked", "body-chunked"],
 )
 def test_curl_is_refused_in_one_line_and_the_server_goes_on(
-    server: Server, body: bytes, arguments: tuple[str, ...], status: int, told: str
+    server: Server, body: bytes, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     answered, problem = post(server, body, *arguments)
     assert answered == status
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert "\n" not in problem["detail"]
     assert post(server, json.dumps(GOOD).encode())[0] == 200
 
@@ -168,10 +168,10 @@ def test_many_clients_at_once_get_their_own_answers(server: Server, reader: Read
                     wrong.append((case, response.text))
 
     clients = [threading.Thread(target=client, args=(number,)) for number in range(16)]
-    for one in clients:
-        one.start()
-    for one in clients:
-        one.join()
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
     assert wrong == []
     assert set(answered) == set(range(len(cases)))
 
@@ -196,7 +196,7 @@ def test_the_page_asks_without_any_other_site(server: Server) -> None:
         assert form.locator("pre").inner_text().startswith("422\n")
     assert all(url.startswith((server.address, "data:")) for url in asked)
     assert {url.removeprefix(server.address) for url in asked} >= {"/docs", "/predict"}
-    assert not [one for one in complaints if "422" not in one and "favicon" not in one]
+    assert not [complaint for complaint in complaints if "422" not in complaint and "favicon" not in complaint]
 
 
 @pytest.mark.slow
@@ -208,15 +208,15 @@ def test_a_stop_answers_what_runs_and_leaves_nothing(model: Path, reader: Reader
     with serving(model) as server:
         family = descendants(server.process.pid)
         clients = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS) for _ in range(4)]
-        for one in clients:
-            one.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        for connection in clients:
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
         time.sleep(0.3)  # so that all have been received
-        assert select.select([one.sock for one in clients], [], [], 0)[0] == []  # and none answered
+        assert select.select([connection.sock for connection in clients], [], [], 0)[0] == []  # and none answered
         server.process.send_signal(number)
-        responses = [one.getresponse() for one in clients]
-        answers = [(one.status, json.loads(one.read())) for one in responses]
-        for one in clients:
-            one.close()
+        responses = [connection.getresponse() for connection in clients]
+        answers = [(response.status, json.loads(response.read())) for response in responses]
+        for connection in clients:
+            connection.close()
         status, complaints = stopped(server)
     assert answers == [(200, alike(expected))] * 4
     assert (status, complaints) == (0, "")
@@ -228,8 +228,8 @@ def test_a_stop_answers_what_runs_and_leaves_nothing(model: Path, reader: Reader
 def descendants(pid: int) -> list[int]:
     """The processes that one has started, and those that they have."""
     found = [pid]
-    for one in found:  # grows as it goes
-        for task in Path(f"/proc/{one}/task").iterdir():
+    for parent in found:  # grows as it goes
+        for task in Path(f"/proc/{parent}/task").iterdir():
             found += map(int, (task / "children").read_text().split())
     return found[1:]
 
@@ -239,7 +239,7 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("module", ["fastapi", "uvicorn"])
-def test_a_missing_extra_is_told(
+def test_a_missing_extra_is_named(
     module: str, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -247,7 +247,7 @@ def test_a_missing_extra_is_told(
     assert line == f"error: {module} is not installed: pip install 'qa_lightning[serve]'\n"
 
 
-def test_what_cannot_be_served_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_served_is_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = ["--model", str(model)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -158,7 +158,7 @@ def test_an_interrupted_epoch_goes_on_where_it_was() -> None:
     lengths = np.arange(40) % 7 + 5
     straight, resumed = (TrainingBatchSampler(lengths, np.arange(40), 4, seed=1) for _ in range(2))
     resumed.skip(2, 7)
-    assert resumed.epoch == 2  # before Lightning tells it
+    assert resumed.epoch == 2  # before Lightning sets it
     assert len(resumed) == 10
     for epoch, skipped in ((2, 7), (3, 0), (2, 7)):
         straight.set_epoch(epoch)

@@ -60,7 +60,7 @@ def test_every_window_is_trained_on_once_an_epoch(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("settings", "windows"), [({}, 4), ({"eval_batch_size": 3}, 3)])
-def test_evaluation_takes_twice_the_batch_unless_told(folder: Path, settings: dict[str, Any], windows: int) -> None:
+def test_evaluation_takes_twice_the_batch_unless_set(folder: Path, settings: dict[str, Any], windows: int) -> None:
     dev = str(folder / "dev.json")
     data = module(folder, validation_file=dev, version_2_with_negative=True, **settings | {"batch_size": 2})
     data.setup("validate")
@@ -162,7 +162,7 @@ def test_how_tables_are_written_is_plain_data_in_a_checkpoint(folder: Path) -> N
     data = module(folder, csv=CSVFormat(delimiter=";"), encoding="cp1252")
     assert data.hparams["csv"] == {"delimiter": ";"}
     again = QADataModule(**data.hparams)
-    assert again.text_format == data.text_format == TextFormat("cp1252", ";")
+    assert again.sources.text_format == data.sources.text_format == TextFormat("cp1252", ";")
 
 
 @pytest.mark.parametrize("split", ["validation", "test", "predict"])

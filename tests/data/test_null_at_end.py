@@ -56,8 +56,8 @@ def test_a_token_that_is_added_has_the_type_of_what_stands_before_it() -> None:
 def test_windows_end_with_the_token_that_null_is_scored_at(family: str, shared: Path) -> None:
     tokenizer = build(family, shared)
     pairs = [Pair("Who sang?", "Mara sang in Oslo. " * 30), Pair("Where?", "In Oslo.")]
-    plan = Settings(max_seq_len=40, max_question_len=10, doc_stride=5)
-    own, at_end = (make_windows(pairs, plan, tokenizer, 40, null_at_end) for null_at_end in (False, True))
+    settings = Settings(max_seq_len=40, max_question_len=10, doc_stride=5)
+    own, at_end = (make_windows(pairs, settings, tokenizer, 40, null_at_end) for null_at_end in (False, True))
     assert at_end.lengths.max() == 40
     assert own.lengths[-1] + 1 == at_end.lengths[-1]
     batch = at_end[np.arange(len(at_end))]

@@ -255,7 +255,7 @@ def test_mrqas_lines(tmp_path: Path) -> None:
 
 
 def test_a_paragraph_without_a_context_names_its_keys(tmp_path: Path) -> None:
-    other = [{"context_text": one["context"], "qas": one["qas"]} for one in paragraphs(ROWS)]
+    other = [{"context_text": paragraph["context"], "qas": paragraph["qas"]} for paragraph in paragraphs(ROWS)]
     assert error(write(tmp_path / "x.json", {"data": other})) == (
         f"{tmp_path}/x.json, paragraph 1: has no 'context', its keys are context_text, qas; name the right one with "
         "`column_names: {context: ...}`"
@@ -492,7 +492,7 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
     assert message.startswith(f"{tmp_path}/x.txt: unknown kind of file; the ending must be one of .json, .jsonl,")
 
 
-def test_malformed_json_is_told_with_its_position(tmp_path: Path) -> None:
+def test_malformed_json_is_refused_with_its_position(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", '{"data": [\n  {"paragraphs": ]\n}')
     assert error(path) == f"{path}: malformed JSON at line 2, column 18: Expecting value"
     path = write(tmp_path / "y.json", '{\n  "data": []\n}\n}')
@@ -563,7 +563,7 @@ def test_a_file_that_is_not_utf_8(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.csv", "x.parquet", "x"])
-def test_a_missing_column_is_told_with_those_that_are_there(name: str, tmp_path: Path) -> None:
+def test_a_missing_column_is_named_with_those_that_are_there(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     rows = [{"id": "a", "query": "q?", "context": "c", "answers": "c"}]
     if name == "x.json":

@@ -26,7 +26,7 @@ def test_no_other_lengths_pad_less(windows: list[int], count: int) -> None:
     assert not (chosen[:-1] % MULTIPLE).any()
     shorter = range(MULTIPLE, int(lengths.max()), MULTIPLE)
     every = [np.array([*some, lengths.max()]) for n in range(count) for some in combinations(shorter, n)]
-    assert padding(lengths, chosen) == min(padding(lengths, one) for one in every)
+    assert padding(lengths, chosen) == min(padding(lengths, choice) for choice in every)
 
 
 def test_by_hand() -> None:

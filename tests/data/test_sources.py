@@ -338,16 +338,16 @@ def test_each_distinct_context_is_kept_once(path: Path) -> None:
 def test_missing_ids_are_made_from_content(path: Path) -> None:
     rows = [row(None, "one?"), row("", "two?"), row(None, "one?"), row("given"), row(None, "one?")]
     loaded = read(write(path, rows))
-    one, two, again, given, third = column(loaded, "id")
-    assert len(one) == 24
-    assert (again, given, third) == (f"{one}-2", "given", f"{one}-3")
-    assert two not in (one, "")
+    first, other, again, given, third = column(loaded, "id")
+    assert len(first) == 24
+    assert (again, given, third) == (f"{first}-2", "given", f"{first}-3")
+    assert other not in (first, "")
     assert loaded.made_ids == 4
     assert read(path.as_posix(), select="train[2:4]").made_ids == 1
     for entry in rows:
         del entry["id"]
-    assert column(read(write(path, rows[::-1])), "id")[-2:] == [two, f"{one}-3"]
-    assert column(read(write(path, rows[1:2])), "id") == [two]
+    assert column(read(write(path, rows[::-1])), "id")[-2:] == [other, f"{first}-3"]
+    assert column(read(write(path, rows[1:2])), "id") == [other]
 
 
 def test_a_made_id_avoids_published_ones(path: Path) -> None:
@@ -405,7 +405,7 @@ def test_files_are_concatenated_and_only_those_that_share_ids_prefixed(tmp_path:
     assert column(read(files, select="train[1:-1]"), "id") == ["en.x:b", "c", "vi.x:b"]
 
 
-def test_files_of_one_name_are_told_apart_by_folder_or_number(tmp_path: Path) -> None:
+def test_files_of_one_name_are_distinguished_by_folder_or_number(tmp_path: Path) -> None:
     files = [write(tmp_path / folder / "x.jsonl", [row("a")]) for folder in ("en", "vi")]
     assert column(read(files), "id") == ["en/x:a", "vi/x:a"]
     assert column(read([files[0], files[0]]), "id") == ["x-1:a", "x-2:a"]

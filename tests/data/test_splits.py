@@ -1,4 +1,4 @@
-"""From examples to windows: what is kept, what is refused, what is told."""
+"""From examples to windows: what is kept, what is refused, what is reported."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def test_questions_know_their_place_golds_and_windows() -> None:
     split = prepare(loaded, tiny_tokenizer(), version_2_with_negative=True, **SHORT)
     questions = split.dataset.questions
     assert questions is not None
-    assert [(one.row, one.id, one.golds, one.windows) for one in questions] == [
+    assert [(question.row, question.id, question.golds, question.windows) for question in questions] == [
         (0, "0", ("ada",), 2),
         (1, "1", (), 2),
         (2, "2", ("london", "in london"), 2),
     ]
-    assert len(split.dataset) == sum(one.windows for one in questions)
+    assert len(split.dataset) == sum(question.windows for question in questions)
 
 
 def test_evaluation_keeps_the_published_gold_that_cannot_be_found() -> None:
     loaded = rows("ada wrote the program .", ("ada",), ("grace",))
     evaluation = prepare(loaded, tiny_tokenizer())
     assert evaluation.dataset.questions is not None
-    assert [one.golds for one in evaluation.dataset.questions] == [("ada",), ("grace",)]
+    assert [question.golds for question in evaluation.dataset.questions] == [("ada",), ("grace",)]
     batch = evaluation.dataset[np.arange(len(evaluation.dataset))]
     assert (batch.starts[:, 0] >= 0).tolist() == [True, False]
     training = prepare(loaded, tiny_tokenizer(), training=True)
@@ -215,7 +215,7 @@ def test_without_a_special_token_null_is_refused_and_answerless_windows_are_left
         prepare(loaded, tokenizer, training=True, version_2_with_negative=True, **settings)
 
 
-def test_the_summary_tells_what_was_done() -> None:
+def test_the_summary_says_what_was_done() -> None:
     long = {"id": "long", "question": "who " * 9, "context": "Ada wrote .", "answers": "ada"}
     split = prepare(rows_to_examples([long], source="rows"), tiny_tokenizer(), training=True, max_question_length=5)
     assert split.summary == (

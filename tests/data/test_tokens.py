@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +22,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import T5TokenizerFast
 
-from qa_lightning.data import token_cache
-from qa_lightning.data import tokens as tokens_module
+from qa_lightning.data import text_chunks, token_cache
+from qa_lightning.data.text_chunks import split_into_blocks
 from qa_lightning.data.token_cache import CHECKSUMS, remove_leftovers
 from qa_lightning.data.tokens import (
     TokenIds,
     Tokens,
     default_cache_dir,
     plain_backend,
-    split_into_blocks,
     tokenize,
     tokenize_ids,
     tokenize_pairs,
@@ -79,9 +79,9 @@ class Spy:
         return self.backend.encode_batch_fast(texts, **options)
 
 
-def same(one: TokenIds, other: TokenIds) -> bool:
-    assert vars(one).keys() == vars(other).keys()
-    return all(np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
+def same(first: TokenIds, second: TokenIds) -> bool:
+    assert vars(first).keys() == vars(second).keys()
+    return all(np.array_equal(value, getattr(second, name)) for name, value in vars(first).items())
 
 
 # What is made
@@ -110,7 +110,7 @@ def test_blocks_are_consecutive_and_no_larger_than_need_be(sizes: list[int], lim
     assert all(begin < end for begin, end in found)
     assert all(sum(sizes[begin + 1 : end]) < limit for begin, end in found)
     # Two next to each other are not both small.
-    assert all(sum(sizes[one:end]) >= limit for (one, _), (_, end) in itertools.pairwise(found))
+    assert all(sum(sizes[begin:end]) >= limit for (begin, _), (_, end) in itertools.pairwise(found))
 
 
 @settings(max_examples=30, deadline=None)
@@ -123,7 +123,7 @@ def test_what_is_encoded_at_a_time_changes_nothing(
     def made(size: int) -> list[TokenIds]:
         cache = tmp_path_factory.mktemp("cache")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tokens_module, "CHUNK", size)
+            patch.setattr(text_chunks, "CHUNK", size)
             pairs = tokenize_pairs(column(*texts), column(*reversed(texts)), True, backend, cache)
             return [tokenize(column(*texts), backend, cache), tokenize_ids(column(*texts), backend, cache), *pairs]
 
@@ -131,7 +131,7 @@ def test_what_is_encoded_at_a_time_changes_nothing(
 
 
 def test_texts_are_encoded_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens_module, "CHUNK", 100)
+    monkeypatch.setattr(text_chunks, "CHUNK", 100)
     texts = ["ada wrote " * (i % 3) + f"{i}" for i in range(2345)]
     sizes: list[int] = []
     spy = Spy(plain_backend(words()))
@@ -178,8 +178,8 @@ def test_ways_to_split_that_are_equally_likely_are_decided_as_the_tokenizer_does
     pieces, texts = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", 0.0)], []
     for number in range(500):
         a, b, c = (chr(0x4E00 + 3 * number + i) for i in range(3))
-        one, two, three = (-random.uniform(1, 10, 3)).tolist()
-        pieces += [(a + b, one), (c, two), (a, three), (b + c, one + two - three)]
+        first, second, third = (-random.uniform(1, 10, 3)).tolist()
+        pieces += [(a + b, first), (c, second), (a, third), (b + c, first + second - third)]
         texts.append(a + b + c)
     tokenizer = T5TokenizerFast(vocab=pieces, extra_ids=0)
     tokens = tokenize(column(*texts), plain_backend(tokenizer), tmp_path)
@@ -300,7 +300,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens_module, "CHUNK", 1)
+    monkeypatch.setattr(text_chunks, "CHUNK", 1)
     spy = Spy(plain_backend(words()))
 
     def interrupt() -> None:
@@ -367,7 +367,7 @@ def test_no_folder_can_be_made_below_a_file(tmp_path: Path, caplog: pytest.LogCa
 LEAVE = """
 import os, pathlib, signal, sys
 from contextlib import ExitStack
-from qa_lightning.data import token_cache
+from qa_lightning.data import text_chunks, token_cache
 def chunks():
     print(*os.listdir(sys.argv[1]), flush=True)
     sys.stdin.read()
@@ -509,3 +509,22 @@ def test_the_order_of_pairs_is_part_of_their_entry(tmp_path: Path) -> None:
     encoded = spy.encoded
     tokenize_pairs(*texts, True, spy, tmp_path)
     assert spy.encoded == encoded
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_tokenising_that_takes_long_says_how_far_it_is(
+    cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds = itertools.count(0, 10)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(text_chunks, "CHUNK", 8)
+    texts = column(*[f"ada {i}" for i in range(20)])
+    with caplog.at_level("INFO"):
+        tokenize(texts, plain_backend(words()), tmp_path if cached else None)
+    said = [message[10:] for message in caplog.messages if "tokenising" in message]
+    assert 2 < len(said) < 20
+    assert all(message.startswith("tokenising: text ") and "/20 (" in message for message in said)
+    assert all(message.endswith("left") for message in said)
+    caplog.clear()
+    tokenize(texts, plain_backend(words()), tmp_path)
+    assert ("tokenising" in caplog.text) is not cached  # what is in the cache is only read

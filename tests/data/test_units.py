@@ -103,7 +103,7 @@ def test_careless_offsets_are_no_unit(share: float) -> None:
     assert offsets_in_characters(words, list(moved), of, texts) == units.Offsets(moved, "")
 
 
-def test_offsets_that_are_nearly_all_wrong_are_told_of() -> None:
+def test_offsets_that_are_nearly_all_wrong_are_reported() -> None:
     texts = contexts(40)
     words, starts, of = golds_of(texts)
     draw = random.Random(1)
@@ -240,7 +240,7 @@ def test_the_case_of_offsets_in_bytes(shared: Path, training: bool) -> None:
     assert "; offsets of offsets-in-bytes.json read as UTF-8 bytes; answers: 4 golds, 4 exact" in split.summary
 
 
-def test_a_suspicious_file_is_told_of(shared: Path, tmp_path: Path) -> None:
+def test_a_suspicious_file_is_reported(shared: Path, tmp_path: Path) -> None:
     draw = random.Random(0)
     document = recounted(shared / "data/xquad.en.json", lambda text, at: max(0, at + draw.randrange(-30, 30)))
     loaded = read(write(tmp_path / "x.json", document))

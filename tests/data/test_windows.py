@@ -89,8 +89,8 @@ def test_cut_is_the_tokenizers_truncation(context: int, question: int, stride: i
     backend.enable_truncation(max_length, stride=stride, strategy="only_second")
     encoding = backend.encode("q " * question, "a " * context)
     expected = [
-        [start for (start, _), of in zip(one.offsets, one.sequence_ids, strict=True) if of == 1]
-        for one in (encoding, *encoding.overflowing)
+        [start for (start, _), of in zip(window.offsets, window.sequence_ids, strict=True) if of == 1]
+        for window in (encoding, *encoding.overflowing)
     ]
     windows = cut_windows(
         np.array([context]), np.array([question]), max_length=max_length, doc_stride=stride, special=3

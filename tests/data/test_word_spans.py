@@ -59,7 +59,7 @@ def test_a_token_across_words_takes_the_first_and_the_last_whole() -> None:
     assert unicode_word_spans(["one two three"], tokens, 10).tolist() == [[0, 7], [5, 5], [4, 13]]
 
 
-def test_texts_are_told_apart() -> None:
+def test_words_do_not_reach_into_the_next_text() -> None:
     texts = ["ab c", "", "d ef"]
     spans = unicode_word_spans(texts, by_character(*texts), 10).tolist()
     assert spans == [[0, 2], [0, 2], [2, 2], [3, 4], [0, 1], [1, 1], [2, 4], [2, 4]]

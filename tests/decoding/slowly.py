@@ -1,4 +1,4 @@
-"""One question's answers by the rules, told slowly: what the package does for many at once must equal this."""
+"""One question's answers by the rules, written slowly: what the package does for many at once must equal this."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ places = st.sampled_from([OSLO, FJORD, BERGEN, WEST, (0, 9), (21, 29), (9, 5), (
 few = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0])
 finite = few | st.floats(width=32, allow_nan=False, allow_infinity=False)
 span_logits = finite | st.sampled_from([math.nan, INF, -INF])
-spans = st.tuples(places, span_logits, span_logits).map(lambda one: (*one[0], *one[1:]))
+spans = st.tuples(places, span_logits, span_logits).map(lambda drawn: (*drawn[0], *drawn[1:]))
 contexts = st.sampled_from([CONTEXT, "\u3000\u00a0x" * 30, "\ud800 🎉" * 20])
 
 
@@ -172,16 +172,18 @@ def cases(draw: st.DrawFn) -> tuple[int, list[tuple[Question, Window]]]:
     for row in range(draw(st.integers(1, 5))):
         windows = draw(st.lists(st.builds(Window, st.lists(spans, max_size=n), st.tuples(finite, finite)), min_size=1))
         if draw(st.booleans()):
-            for one in windows:
-                one.spans.sort(key=lambda span: (not math.isfinite(span[2] + span[3]), -(span[2] + span[3]), span[:2]))
+            for decoded in windows:
+                decoded.spans.sort(
+                    key=lambda span: (not math.isfinite(span[2] + span[3]), -(span[2] + span[3]), span[:2])
+                )
         asked = replace(question(row, len(windows)), context=draw(contexts))
-        rows += [(asked, one) for one in windows]
+        rows += [(asked, decoded) for decoded in windows]
     return n, draw(st.permutations(rows))
 
 
 @settings(deadline=None, max_examples=300)
 @given(cases(), st.integers(1, 8), st.booleans(), st.sampled_from([-1.0, 0.0, 0.5]))
-def test_equals_the_rules_told_slowly(case: tuple, size: int, null: bool, threshold: float) -> None:
+def test_equals_the_rules_written_slowly(case: tuple, size: int, null: bool, threshold: float) -> None:
     n, rows = case
     collector = AnswerCollector(null, threshold)
     predictions = [
@@ -189,7 +191,7 @@ def test_equals_the_rules_told_slowly(case: tuple, size: int, null: bool, thresh
         for first in range(0, len(rows), size)
         for prediction in add(collector, rows[first : first + size], n)
     ]
-    assert sorted(one.question.row for _, one in predictions) == sorted({asked.row for asked, _ in rows})
+    assert sorted(prediction.question.row for _, prediction in predictions) == sorted({asked.row for asked, _ in rows})
     for seen, prediction in predictions:
         own = [i for i, (asked, _) in enumerate(rows) if asked is prediction.question]
         assert seen - size <= own[-1] < seen
@@ -197,23 +199,23 @@ def test_equals_the_rules_told_slowly(case: tuple, size: int, null: bool, thresh
             prediction.question, [rows[i][1] for i in own], n_best_size=n, null_allowed=null, threshold=threshold
         )
         assert (prediction.text, prediction.null_odds) == (expected.text, expected.null_odds)
-        assert [replace(one, probability=0) for one in prediction.answers] == [
-            replace(one, probability=0) for one in expected.answers
+        assert [replace(candidate, probability=0) for candidate in prediction.answers] == [
+            replace(candidate, probability=0) for candidate in expected.answers
         ]
-        assert [one.probability for one in prediction.answers] == pytest.approx(
-            [one.probability for one in expected.answers], rel=1e-12, abs=1e-300
+        assert [candidate.probability for candidate in prediction.answers] == pytest.approx(
+            [candidate.probability for candidate in expected.answers], rel=1e-12, abs=1e-300
         )
 
 
 def test_a_question_is_answered_when_its_last_window_was_seen() -> None:
-    one, two = question(row=7), question(row=8, windows=2)
+    short, long = question(row=7), question(row=8, windows=2)
     oslo, west = window({OSLO: (1.0, 1.0)}, (0.0, 0.0)), window({WEST: (2.0, 2.0)}, (0.0, 5.0))
     collector = AnswerCollector(null_allowed=True, null_score_diff_threshold=0.0)
-    assert add(collector, [(two, oslo)]) == []
-    (single,) = add(collector, [(one, west)])
-    assert (single.question, single.text, single.null_odds) == (one, "", 1.0)
-    (double,) = add(collector, [(two, west)])
-    assert (double.question, double.text, double.null_odds) == (two, "west", -4.0)
+    assert add(collector, [(long, oslo)]) == []
+    (single,) = add(collector, [(short, west)])
+    assert (single.question, single.text, single.null_odds) == (short, "", 1.0)
+    (double,) = add(collector, [(long, west)])
+    assert (double.question, double.text, double.null_odds) == (long, "west", -4.0)
     assert double.answers == answer(oslo, west).answers
 
 
@@ -245,4 +247,4 @@ def test_numbers_stay_finite_and_fit_into_json(null: float) -> None:
     collector = AnswerCollector(null_allowed=True, null_score_diff_threshold=0.0)
     (prediction,) = add(collector, [(question(), window({OSLO: (1.0, 1.0)}, (null, null)))])
     assert prediction.text == ("" if null == INF else "Oslo")
-    json.dumps([[asdict(one) for one in prediction.answers], prediction.null_odds], allow_nan=False)
+    json.dumps([[asdict(candidate) for candidate in prediction.answers], prediction.null_odds], allow_nan=False)

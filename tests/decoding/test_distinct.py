@@ -38,7 +38,7 @@ logit = st.integers(-3, 3).map(float) | st.just(-math.inf)
 )
 def test_all_spans_are_looked_at(tokens: list[tuple[str, float, float]], k: int, most: int) -> None:
     context = "".join(token for token, *_ in tokens)
-    starts, ends = (np.array([one[i] for one in tokens], dtype=np.float32) for i in (1, 2))
+    starts, ends = (np.array([token[i] for token in tokens], dtype=np.float32) for i in (1, 2))
     offsets = np.array([(i, i + 1) for i in range(len(tokens))])
     rows = best_distinct_texts(starts, ends, offsets, k, most, fold_case(context))
     assert rows.dtype == ANSWER
@@ -46,8 +46,8 @@ def test_all_spans_are_looked_at(tokens: list[tuple[str, float, float]], k: int,
     for a in range(len(tokens)):
         for b in range(a, min(a + most, len(tokens))):
             if math.isfinite(starts[a] + ends[b]):
-                one = (-(starts[a] + ends[b]), a, b + 1)
-                expected[context[a : b + 1]] = min(one, expected.get(context[a : b + 1], one))
+                span = (-(starts[a] + ends[b]), a, b + 1)
+                expected[context[a : b + 1]] = min(span, expected.get(context[a : b + 1], span))
     best = sorted(expected.values())[:k]
     found = [(-(row["start_logit"] + row["end_logit"]), row["start"], row["end"]) for row in rows]
     assert found == best

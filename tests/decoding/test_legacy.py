@@ -43,13 +43,15 @@ def test_every_answer_is_given_again(golden: str, setting: str, shared: Path) ->
     assert len(expected) == count
     reader = Reader.from_pretrained(shared / "models/tiny-bert-qa", device="cpu")
     found = reader([asked[name] for name in expected], legacy=True, **SETTINGS[setting])
-    for answer, (name, theirs) in zip(found, expected.items(), strict=True):
-        ours = answer if isinstance(answer, list) else [answer]
+    for answers, (name, theirs) in zip(found, expected.items(), strict=True):
+        ours = answers if isinstance(answers, list) else [answers]
         theirs = theirs if isinstance(theirs, list) else [theirs]
-        assert [(one["start"], one["end"], one["answer"]) for one in ours] == [
-            (one["start"], one["end"], one["answer"]) for one in theirs
+        assert [(answer["start"], answer["end"], answer["answer"]) for answer in ours] == [
+            (answer["start"], answer["end"], answer["answer"]) for answer in theirs
         ], name
-        assert [one["score"] for one in ours] == pytest.approx([one["score"] for one in theirs], abs=1e-4), name
+        assert [answer["score"] for answer in ours] == pytest.approx(
+            [answer["score"] for answer in theirs], abs=1e-4
+        ), name
 
 
 # Questions of XQuAD's Hindi part by id: their tokens, and the answer that transformers 5.2.0 gave with its defaults.
@@ -78,7 +80,7 @@ def test_long_questions_are_not_cut(shared: Path) -> None:
         text = asked[name]["context"][start:end]
         expected = {"score": pytest.approx(score, abs=1e-5), "start": start, "end": end, "answer": text}
         assert reader(asked[name]) == expected
-    assert [one["start"] for one in reader([asked[name] for name in LONG])] == [one[2] for one in LONG.values()]
+    assert [answer["start"] for answer in reader([asked[name] for name in LONG])] == [row[2] for row in LONG.values()]
 
 
 def test_where_a_question_leaves_no_room_its_context_cannot_be_cut(shared: Path) -> None:
@@ -100,13 +102,13 @@ def test_where_a_question_leaves_no_room_its_context_cannot_be_cut(shared: Path)
 def test_windows_are_those_of_the_tokenizer(family: str, lengths: dict[str, int], shared: Path) -> None:
     tokenizer, longest = build(family, shared), lengths.get("max_seq_len", 384)
     every = list(hindi(shared).values())[::97]
-    asked = [one | {"question": f"{' ' * i}{one['question'][: longest // 8]}"} for i, one in enumerate(every)]
+    asked = [record | {"question": f"{' ' * i}{record['question'][: longest // 8]}"} for i, record in enumerate(every)]
     if not lengths:
-        asked += [{"question": "Who wrote it ? " * 30, "context": one["context"] * 3} for one in every[:3]]
-    windows = make_windows([Pair(**one) for one in asked], Settings(legacy=True, **lengths), tokenizer, None)
+        asked += [{"question": "Who wrote it ? " * 30, "context": record["context"] * 3} for record in every[:3]]
+    windows = make_windows([Pair(**record) for record in asked], Settings(legacy=True, **lengths), tokenizer, None)
     expected = tokenizer(
-        [one["question"] for one in asked],
-        [one["context"] for one in asked],
+        [record["question"] for record in asked],
+        [record["context"] for record in asked],
         truncation="only_second",
         max_length=longest,
         stride=lengths.get("doc_stride", min(longest // 2, 128)),
@@ -119,7 +121,7 @@ def test_windows_are_those_of_the_tokenizer(family: str, lengths: dict[str, int]
         assert batch.inputs["input_ids"][0].tolist() == ids
         assert batch.offsets is not None
         first = expected.sequence_ids(number).index(1)
-        assert batch.offsets[0, first:-1].tolist() == [list(one) for one in offsets[first:-1]]
+        assert batch.offsets[0, first:-1].tolist() == [list(span) for span in offsets[first:-1]]
 
 
 def test_windows_are_as_long_as_the_tokenizer_says() -> None:

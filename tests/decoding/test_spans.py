@@ -95,8 +95,8 @@ def test_nothing_to_find() -> None:
 
 
 def test_a_window_of_one_token() -> None:
-    one = torch.ones(1, 1)
-    spans = best_spans(one, 2 * one, one.bool(), k=3, max_answer_length=30)
+    logits = torch.ones(1, 1)
+    spans = best_spans(logits, 2 * logits, logits.bool(), k=3, max_answer_length=30)
     assert found(spans) == [(0, 0, 1.0, 2.0)] + [(-1, -1, -INF, -INF)] * 2
 
 

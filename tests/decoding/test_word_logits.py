@@ -30,7 +30,7 @@ def test_a_token_may_begin_in_one_word_and_end_in_another() -> None:
     words = torch.tensor([[[0, 3], [4, 5]], [[0, 1], [2, 5]]])
     mask = torch.ones(2, 2, dtype=torch.bool)
     start, end = torch.tensor([[1.0, 2.0]] * 2), torch.tensor([[3.0, 4.0]] * 2)
-    assert [one.tolist() for one in word_logits(start, end, mask, words)] == [start.tolist(), end.tolist()]
+    assert [values.tolist() for values in word_logits(start, end, mask, words)] == [start.tolist(), end.tolist()]
 
 
 def test_a_token_that_covers_nothing_does_not_split_a_word() -> None:
@@ -63,24 +63,24 @@ def windows(draw: st.DrawFn) -> list[tuple[float, float, bool, int]]:
 @settings(deadline=None, max_examples=200)
 @given(windows(), st.integers(1, 6), st.integers(1, 12))
 def test_the_best_spans_are_those_of_words(window: list, k: int, most: int) -> None:
-    start, end = torch.tensor([[one[0] for one in window]]), torch.tensor([[one[1] for one in window]])
-    mask = torch.tensor([[one[2] for one in window]])
-    words = torch.tensor([[[2 * one[3], 2 * one[3] + 1] for one in window]])
+    start, end = torch.tensor([[token[0] for token in window]]), torch.tensor([[token[1] for token in window]])
+    mask = torch.tensor([[token[2] for token in window]])
+    words = torch.tensor([[[2 * token[3], 2 * token[3] + 1] for token in window]])
     spans = best_spans(*word_logits(start, end, mask, words), mask, k, most)
     found = [
         (score, *place)
         for score, *place in zip(
             (spans.start_logits + spans.end_logits)[0].tolist(),
-            *(one[0].tolist() for one in to_characters(spans, words)),
+            *(column[0].tolist() for column in to_characters(spans, words)),
             strict=True,
         )
         if place[0] >= 0
     ]
 
     counting: dict[int, list[int]] = {}
-    for place, one in enumerate(window):
-        if one[2]:
-            counting.setdefault(one[3], []).append(place)
+    for place, token in enumerate(window):
+        if token[2]:
+            counting.setdefault(token[3], []).append(place)
     expected = sorted(
         (
             (max(window[i][0] for i in counting[a]) + max(window[i][1] for i in counting[b]), 2 * a, 2 * b + 1)
@@ -88,6 +88,6 @@ def test_the_best_spans_are_those_of_words(window: list, k: int, most: int) -> N
             for b in counting
             if a <= b and counting[b][-1] - counting[a][0] < most
         ),
-        key=lambda one: (-one[0], one[1], one[2]),
+        key=lambda span: (-span[0], span[1], span[2]),
     )
     assert found == expected[:k]

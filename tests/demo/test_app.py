@@ -74,13 +74,13 @@ def test_an_answer_is_the_readers(reader: Reader) -> None:
 def test_how_likely_no_answer_is_where_it_may_be(folder: Path) -> None:
     reader = reader_of(folder, top_k=1000, handle_impossible_answer=True)
     found = ask(reader).json()
-    (null,) = [one["score"] for one in found["answers"] if not one["answer"]]
+    (null,) = [answer["score"] for answer in found["answers"] if not answer["answer"]]
     assert found["null_probability"] == pytest.approx(null)
     assert sum(found["tokens"]["starts"]) < 1
 
 
 @pytest.mark.parametrize(
-    ("question", "context", "told"),
+    ("question", "context", "message"),
     [
         ("", CONTEXT, "question is empty"),
         (QUESTION, " \n", "context is empty"),
@@ -90,17 +90,17 @@ def test_how_likely_no_answer_is_where_it_may_be(folder: Path) -> None:
         (QUESTION, ["a list"], "expected"),
     ],
 )
-def test_a_bad_question_is_told(reader: Reader, question: Any, context: Any, told: str) -> None:
+def test_a_bad_question_is_refused(reader: Reader, question: Any, context: Any, message: str) -> None:
     status, error = error_of(ask(reader, question, context))
     assert status == 422
-    assert told in error
+    assert message in error
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"question": "\\ud800?", "context": "A house."}'],
 )
-def test_a_body_that_is_no_question_is_told(reader: Reader, body: bytes) -> None:
+def test_a_body_that_is_no_question_is_refused(reader: Reader, body: bytes) -> None:
     status, _ = error_of(request(reader, "POST", "/ask", content=body, headers={"content-type": "application/json"}))
     assert status == 422
 
@@ -166,7 +166,7 @@ def test_nothing_within_the_page_can_run_or_be_fetched_from_elsewhere(reader: Re
     assert re.findall(r"(?:src|href)=\"([^\"]*)\"", response.text) == ["data:,", "page.css", "page.js"]
 
 
-def test_a_failure_is_told_and_ends_nothing() -> None:
+def test_a_failure_is_reported_and_ends_nothing() -> None:
     class Failing:
         settings = Settings()
 
@@ -177,7 +177,7 @@ def test_a_failure_is_told_and_ends_nothing() -> None:
 
 
 def test_examples_can_be_asked() -> None:
-    for one in sample_questions():
-        assert 0 < len(one.question) <= LONGEST_QUESTION
-        assert 0 < len(one.context) <= LONGEST_CONTEXT
-    assert len({one.question for one in sample_questions()}) == len(sample_questions())
+    for sample in sample_questions():
+        assert 0 < len(sample.question) <= LONGEST_QUESTION
+        assert 0 < len(sample.context) <= LONGEST_CONTEXT
+    assert len({sample.question for sample in sample_questions()}) == len(sample_questions())

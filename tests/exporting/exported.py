@@ -24,9 +24,9 @@ def questions(path: Path) -> list[Row]:
 
 def spans(reader: Reader, rows: list[Row], **settings: Any) -> list[tuple[int, int]]:
     """Where the best answers are."""
-    return [(one["start"], one["end"]) for one in reader(rows, **settings)]
+    return [(answer["start"], answer["end"]) for answer in reader(rows, **settings)]
 
 
 def scores(reader: Reader, rows: list[Row], **settings: Any) -> list[float]:
     """The scores of the best answers."""
-    return [one["score"] for one in reader(rows, **settings)]
+    return [answer["score"] for answer in reader(rows, **settings)]

@@ -50,9 +50,9 @@ def test_the_newest_replaces_one_that_waits(uploads: Uploads, tmp_path: Path) ->
     folders = [folder(tmp_path / name) for name in "abcd"]
     uploads.queue.put(folders[0])
     assert uploads.begun.acquire(timeout=60)
-    for one in folders[1:]:
-        uploads.queue.put(one)
-    assert [one.exists() for one in folders] == [True, False, False, True]
+    for path in folders[1:]:
+        uploads.queue.put(path)
+    assert [path.exists() for path in folders] == [True, False, False, True]
     assert uploads.queue.busy
     uploads.open.release(2)
     assert uploads.queue.wait() is None
@@ -70,7 +70,7 @@ def test_it_goes_on_after_a_pause(uploads: Uploads, tmp_path: Path) -> None:
     assert uploads.done == ["a", "b"]
 
 
-def test_a_failure_is_told_and_the_next_is_uploaded(uploads: Uploads, tmp_path: Path) -> None:
+def test_a_failure_is_reported_and_the_next_is_uploaded(uploads: Uploads, tmp_path: Path) -> None:
     uploads.broken = {"a"}
     uploads.open.release(2)
     uploads.queue.put(folder(tmp_path / "a"))
@@ -82,7 +82,7 @@ def test_a_failure_is_told_and_the_next_is_uploaded(uploads: Uploads, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_given_up_is_not_told_of(uploads: Uploads, tmp_path: Path) -> None:
+def test_what_is_given_up_is_not_reported(uploads: Uploads, tmp_path: Path) -> None:
     uploads.broken = {"a"}
     uploads.queue.put(folder(tmp_path / "a"))
     assert uploads.begun.acquire(timeout=60)

@@ -1,4 +1,4 @@
-"""Model cards: what they tell, and that text from elsewhere stays text."""
+"""Model cards: what they say, and that text from elsewhere stays text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cells(body: str) -> list[list[str]]:
     return [[cell.strip().replace("\\", "") for cell in row] for row in rows]
 
 
-def test_all_that_is_known_is_told() -> None:
+def test_all_that_is_known_is_said() -> None:
     front, body = parts(render("my-model", KNOWN, SETTINGS, None))
     assert front == {
         "library_name": "transformers",
@@ -145,7 +145,7 @@ def test_text_from_elsewhere_stays_text() -> None:
     assert "license" not in front
     index = front["model-index"][0]
     assert (index["name"], index["results"][0]["dataset"]["name"]) == (line, line)
-    headings = [one for one in body.splitlines() if one.startswith("#")]
+    headings = [heading for heading in body.splitlines() if heading.startswith("#")]
     assert headings == [f"# {as_text(evil)}", "## Use", "## Data", "## Settings", "## Scores"]
     assert body.count("\n```") == 4  # two blocks of code
     outside = re.sub(r"\\[!-/:-@\[-`{-~]", "", "\n".join(body.split("\n```")[::2]))

@@ -14,7 +14,7 @@ import torch
 from qa_lightning.exporting import folders, onnx
 from qa_lightning.exporting.check import checked_difference, largest_difference, sample_batches
 from qa_lightning.exporting.folders import export
-from qa_lightning.pretrained import load_settings, load_tokenizer
+from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.reader.loading import load_trained_network
 from qa_lightning.reader.onnx_runner import OnnxRunner
 from qa_lightning.reader.reader import Reader
@@ -61,7 +61,7 @@ def test_an_onnx_folder_is_complete(exported: Path) -> None:
     assert names(exported.parent) == ["tiny-onnx"]
 
 
-def test_no_file_tells_of_the_machine(model: Path, exported: Path) -> None:
+def test_no_file_names_a_path_of_the_machine(model: Path, exported: Path) -> None:
     for path in exported.iterdir():
         assert b"secret-place" not in path.read_bytes(), path.name
         assert str(exported.parent).encode() not in path.read_bytes(), path.name
@@ -72,8 +72,10 @@ def test_a_reader_runs_it_with_the_settings_and_answers_of_the_model(model: Path
     assert isinstance(ours.runner, OnnxRunner)
     assert ours.settings == torchs.settings == Settings.of_model(OURS)
     for found, expected in zip(ours(ROWS, top_k=3), torchs(ROWS, top_k=3), strict=True):
-        assert [one["answer"] for one in found] == [one["answer"] for one in expected]
-        assert [one["score"] for one in found] == pytest.approx([one["score"] for one in expected], abs=1e-4)
+        assert [answer["answer"] for answer in found] == [answer["answer"] for answer in expected]
+        assert [answer["score"] for answer in found] == pytest.approx(
+            [answer["score"] for answer in expected], abs=1e-4
+        )
 
 
 def test_safetensors_are_float32_and_the_same(model: Path, tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_an_int8_model_takes_the_place_of_the_other(model: Path, exported: Path,
     assert graph.int8.int8.size < graph.int8.whole.size
     import onnx as format_of_onnx
 
-    kinds = {one.op_type for one in format_of_onnx.load(tmp_path / "small/model.onnx").graph.node}
+    kinds = {node.op_type for node in format_of_onnx.load(tmp_path / "small/model.onnx").graph.node}
     assert "MatMulInteger" in kinds
     small = Reader.from_pretrained(tmp_path / "small")
     assert small.runner.longest == 64
@@ -116,7 +118,7 @@ def test_scores_of_an_int8_model_are_those_of_its_answers(model: Path, exported:
     from qa_lightning.exporting.measure import measure, read_golds
 
     reader = Reader.from_pretrained(exported, handle_impossible_answer=False)
-    answers = [one["answer"] for one in reader(ROWS)]
+    answers = [answer["answer"] for answer in reader(ROWS)]
     golds = [[gold if row % 2 else "nothing of the kind"] for row, gold in enumerate(answers)]
     table = read_golds(str(write_squad(tmp_path / "squad.json")))
     import pyarrow as pa

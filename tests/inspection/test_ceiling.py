@@ -68,9 +68,9 @@ def reach_of(case: Case) -> Reach:
     bounds, context = np.array([0, len(at)]), np.zeros(len(at), dtype=np.int64)
     starts, lengths = np.array(at, dtype=np.int64).reshape(-1, 2).T
     spans = locate_golds(starts, starts + lengths, context, bounds, made, np.array([len(case.context)]))
-    zero, one = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
+    zero, unlabelled = np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool)
     encoded = TokenizedSplit(
-        cast(Any, None), TokenIds(made.ids, made.bounds), zero, zero, made, zero, GoldSpans.none(1), one
+        cast(Any, None), TokenIds(made.ids, made.bounds), zero, zero, made, zero, GoldSpans.none(1), unlabelled
     )
     return reachable(
         [case.context],

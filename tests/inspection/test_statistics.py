@@ -78,7 +78,7 @@ def test_percentiles_are_the_least_length_that_so_many_do_not_exceed() -> None:
     assert found.lengths["window", "tokens"] == (10, 10, 10.0, 10, 10, 10)
 
 
-def test_training_tells_what_it_leaves_out() -> None:
+def test_training_counts_what_it_leaves_out() -> None:
     loaded = rows("ada wrote the first program in london .", ("ada",), ("grace",), ())
     settings = SHORT | {"version_2_with_negative": True, "allow_impossible_windows": False}
     found = inspect(prepare(loaded, word_level(WORDS), training=True, **settings), **settings)
@@ -150,7 +150,7 @@ def test_examples_are_drawn_by_seed_and_stand_in_order() -> None:
     split = prepare(loaded, word_level(WORDS), training=True)
 
     def drawn(count: int, seed: int) -> list[str]:
-        return [one.id for one in sample_examples(split, "first", count, seed)]
+        return [example.id for example in sample_examples(split, "first", count, seed)]
 
     assert drawn(5, 0) == drawn(5, 0) == sorted(set(drawn(5, 0)), key=int)
     assert len(drawn(5, 0)) == 5
@@ -178,9 +178,11 @@ def test_an_example_is_shortened_between_words(space: str) -> None:
     context = space.join([*words[:100], "ada", *words[100:]])
     golds = {"text": ["ada"], "answer_start": [context.index("ada")]}
     questions = ({"id": "1", "answers": golds}, {"id": "2", "answers": []})
-    loaded = rows_to_examples([{"question": "?", "context": context, **one} for one in questions], source="rows")
-    one, nothing = sample_examples(prepare(loaded, characters()), "first", 9, 0)
-    for part, before in ((one.before, True), (one.after, False)):
+    loaded = rows_to_examples(
+        [{"question": "?", "context": context, **question} for question in questions], source="rows"
+    )
+    answered, nothing = sample_examples(prepare(loaded, characters()), "first", 9, 0)
+    for part, before in ((answered.before, True), (answered.after, False)):
         text = part.strip("… ")
         assert part.startswith("…") == before
         assert AROUND - 20 <= len(text) <= AROUND

@@ -81,7 +81,7 @@ def test_answers_that_were_not_found_are_no_labels() -> None:
     assert labels(view) == {}
 
 
-def test_padding_is_told_from_special_tokens() -> None:
+def test_padding_is_not_shown_as_special_tokens() -> None:
     tokenizer = word_level(WORDS)
     split = prepare(rows("ada wrote .", ("ada",)), tokenizer)
     split.dataset.shapes = Shapes(np.array([16]), np.array([1]))
@@ -94,7 +94,7 @@ def test_windows_are_of_the_examples_that_are_shown() -> None:
     tokenizer = word_level(WORDS)
     split = prepare(rows("ada wrote .", *[("ada",)] * 40), tokenizer, training=True)
     for seed in range(3):
-        examples = [one.id for one in sample_examples(split, "first", 9, seed)]
+        examples = [example.id for example in sample_examples(split, "first", 9, seed)]
         windows = [view.id for view in views(split, tokenizer, 4, seed)]
         assert len(windows) == 4
         assert set(windows) < set(examples)

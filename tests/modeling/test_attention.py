@@ -42,14 +42,14 @@ def network_of(family: str) -> Any:
 def test_attention_is_torchs(mask: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropout, "dropout_mask", lambda shape, _: torch.ones(shape, dtype=torch.bool))
     monkeypatch.setattr(dropout, "_masked", lambda values, kept, _: values * kept)
-    inputs = [[one.clone().requires_grad_() for one in (QUERY, KEY, VALUE)] for _ in range(2)]
+    inputs = [[values.clone().requires_grad_() for values in (QUERY, KEY, VALUE)] for _ in range(2)]
     ours = attention_with_fast_dropout(*inputs[0], mask, 0.3, 0.1)
     theirs = torch.nn.functional.scaled_dot_product_attention(*inputs[1], attn_mask=mask, scale=0.3)
     torch.testing.assert_close(ours, theirs)
     for result in (ours, theirs):
         result.square().sum().backward()
-    for one, other in zip(*inputs, strict=True):
-        torch.testing.assert_close(one.grad, other.grad)
+    for left, right in zip(*inputs, strict=True):
+        torch.testing.assert_close(left.grad, right.grad)
 
 
 def test_attention_drops_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, FNetConfi
 from qa_lightning.modeling import acceleration, attention, evaluation_hooks
 from qa_lightning.modeling.evaluation import MeanLoss
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.pretrained import SETTINGS_FILE
+from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.utils.errors import UserError
 from tests.conftest import ROOT
@@ -386,8 +386,8 @@ def test_validation_equals_a_slow_evaluation(folder: Path, squad: Path, tmp_path
 
     trainer = make_trainer(tmp_path, Keep())
     (logged,) = trainer.validate(module, data, verbose=False)
-    assert {one.question.id: one.text for one in seen} == answers
-    assert {one.question.id: one.null_odds for one in seen} == pytest.approx(odds, abs=1e-4)
+    assert {prediction.question.id: prediction.text for prediction in seen} == answers
+    assert {prediction.question.id: prediction.null_odds for prediction in seen} == pytest.approx(odds, abs=1e-4)
 
     golds = {
         qa["id"]: [answer["text"] for answer in qa["answers"]] or [""]
@@ -446,8 +446,10 @@ def test_only_questions_whose_windows_were_all_seen_are_scored(folder: Path, squ
     windows = data.val_dataloader()[0].dataset.windows.example
     first = next(iter(data.val_dataloader()[0])).questions
     assert first is not None
-    whole = {one.row for one in first if sum(other.row == one.row for other in first) == one.windows}
-    assert len({one.row for one in first}) > len(whole) > 0  # the batch ends within a question
+    whole = {
+        question.row for question in first if sum(other.row == question.row for other in first) == question.windows
+    }
+    assert len({question.row for question in first}) > len(whole) > 0  # the batch ends within a question
     assert module.scores[""]["total"] == len(whole) < len(set(windows.tolist()))
 
 
@@ -501,14 +503,14 @@ def test_predictions_come_back_in_plain_python(folder: Path, squad: Path, tmp_pa
     data = make_data(folder, predict_file=str(questions), eval_batch_size=3)
     answered = make_trainer(tmp_path).predict(make_module(folder, n_best_size=4), data, return_predictions=True)
     assert answered is not None
-    flat: list[Prediction] = [one for batch in answered for one in batch]
-    assert sorted(one.question.id for one in flat) == sorted(row["id"] for row in rows)
-    for one in flat:
-        assert one.question.golds is None
-        assert 1 < len(one.answers) <= 5
-        assert one.text in one.question.context
-        for answer in one.answers:
-            assert answer.text == one.question.context[answer.start : answer.end]
+    flat: list[Prediction] = [prediction for batch in answered for prediction in batch]
+    assert sorted(prediction.question.id for prediction in flat) == sorted(row["id"] for row in rows)
+    for prediction in flat:
+        assert prediction.question.golds is None
+        assert 1 < len(prediction.answers) <= 5
+        assert prediction.text in prediction.question.context
+        for answer in prediction.answers:
+            assert answer.text == prediction.question.context[answer.start : answer.end]
 
 
 @pytest.mark.parametrize(("validation", "kind"), [(True, "validate"), (False, "predict")])

@@ -26,7 +26,7 @@ from qa_lightning.modeling.network import (
     question_answering_head_is_missing,
     quiet_transformers,
 )
-from qa_lightning.pretrained import CHECKPOINT_KEY
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import word_level
 from tests.modeling.families import CONFIGS, LENGTH, VOCABULARY, config

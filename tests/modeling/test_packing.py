@@ -45,7 +45,7 @@ def test_logits_and_gradients_are_those_of_padded_batches(family: str) -> None:
     def gradients(start: torch.Tensor, end: torch.Tensor) -> list[torch.Tensor]:
         network.zero_grad()
         (start * weight[0] + end * weight[1]).sum().backward()
-        return [one.grad.clone() for one in network.parameters() if one.grad is not None]
+        return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
 
     output = network(**inputs)
     plain = gradients(output.start_logits, output.end_logits)

@@ -9,8 +9,8 @@ from qa_lightning.modeling.weights import fingerprint, network_weights, same_wei
 
 
 def test_the_networks_part() -> None:
-    one = torch.ones(2)
-    assert network_weights({"model.bert.weight": one, "other": one}) == {"bert.weight": one}
+    ones = torch.ones(2)
+    assert network_weights({"model.bert.weight": ones, "other": ones}) == {"bert.weight": ones}
 
 
 def test_same_weights_in_the_precision_of_the_second() -> None:

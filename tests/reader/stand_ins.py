@@ -1,4 +1,4 @@
-"""A model whose logits are told by hand."""
+"""A model whose logits are given by hand, and a Reader of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Logits = Mapping[str, tuple[float, float]]
 """Start and end logit of tokens, by their text; those of all others are zero."""
 
 
-class Told:
+class FixedLogits:
     """Gives every token the logits of its text, whatever stands around it.
 
     Args:
@@ -40,6 +40,6 @@ class Told:
         return starts, ends
 
 
-def told(tokenizer: Any, logits: Logits, **settings: Any) -> Reader:
+def make_reader(tokenizer: Any, logits: Logits, **settings: Any) -> Reader:
     """A Reader with such a model."""
-    return Reader(Told(tokenizer, logits), tokenizer, **settings)
+    return Reader(FixedLogits(tokenizer, logits), tokenizer, **settings)

@@ -84,7 +84,9 @@ def test_the_best_answer_is_what_validation_predicts(
     asked = questions(file)
     reader = Reader.from_pretrained(folder, device="cpu", max_answer_len=30, align_to_words=False)
     # A threshold at which about half of the questions are left unanswered.
-    odds = sorted(one.null_odds or 0.0 for one in reader.predictions(asked.values(), handle_impossible_answer=null))
+    odds = sorted(
+        prediction.null_odds or 0.0 for prediction in reader.predictions(asked.values(), handle_impossible_answer=null)
+    )
     threshold = (odds[len(odds) // 2 - 1] + odds[len(odds) // 2]) / 2
     arguments = ["--model.model_name_or_path", str(folder), "--data.validation_file", str(file)]
     arguments += ["--data.version_2_with_negative", str(null).lower(), "--trainer.accelerator", "cpu"]
@@ -96,11 +98,11 @@ def test_the_best_answer_is_what_validation_predicts(
     answers = dict(zip(asked, found, strict=True))
 
     assert list(answers) == list(predicted)
-    assert {name: one["answer"] for name, one in answers.items()} == predicted
-    for name, one in answers.items():
-        assert one["answer"] == asked[name]["context"][one["start"] : one["end"]]
-        same = [other["probability"] for other in best[name] if other["text"] == one["answer"]]
-        assert one["score"] == pytest.approx(same[0], abs=1e-4)
+    assert {name: answer["answer"] for name, answer in answers.items()} == predicted
+    for name, answer in answers.items():
+        assert answer["answer"] == asked[name]["context"][answer["start"] : answer["end"]]
+        same = [candidate["probability"] for candidate in best[name] if candidate["text"] == answer["answer"]]
+        assert answer["score"] == pytest.approx(same[0], abs=1e-4)
     texts = set(predicted.values())
     assert len(texts) > len(predicted) / 20
     assert sum(text == "" for text in predicted.values()) == (len(predicted) // 2 if null else 0)
@@ -113,9 +115,11 @@ def test_an_answer_does_not_depend_on_what_it_is_asked_with(family: str, shared:
     alone, together = (
         Reader.from_pretrained(folder, device="cpu", tokens_per_batch=tokens)(asked, top_k=3) for tokens in (1, 10_000)
     )
-    for one, other in zip(alone, together, strict=True):
-        assert [found["answer"] for found in one] == [found["answer"] for found in other]
-        assert [found["score"] for found in one] == pytest.approx([found["score"] for found in other], abs=1e-4)
+    for answers_alone, answers_together in zip(alone, together, strict=True):
+        assert [found["answer"] for found in answers_alone] == [found["answer"] for found in answers_together]
+        assert [found["score"] for found in answers_alone] == pytest.approx(
+            [found["score"] for found in answers_together], abs=1e-4
+        )
 
 
 def fit(folder: Path, data: Path, run: Path) -> Path:
@@ -148,8 +152,10 @@ def test_a_decoder_is_trained_and_asked_with_null_at_the_end(family: str, shared
         reader = Reader.from_pretrained(model, device="cpu")
         assert reader.null_at_end
         found = dict(zip(asked, reader.predictions(list(asked.values())), strict=True))
-        assert {name: one.null_odds for name, one in found.items()} == pytest.approx(odds, abs=1e-3)
-    scores = {one.answers.null.start_logit for one in found.values() if one.answers.null is not None}
+        assert {name: prediction.null_odds for name, prediction in found.items()} == pytest.approx(odds, abs=1e-3)
+    scores = {
+        prediction.answers.null.start_logit for prediction in found.values() if prediction.answers.null is not None
+    }
     assert len(scores) == len(found)  # no two questions have the same
 
 
@@ -159,8 +165,8 @@ def test_where_null_says_the_same_of_every_question_that_is_said_once(shared: Pa
     asked = [{"question": text, "context": "Mara sang in Oslo."} for text in ("Who sang?", "Where did she sing?")]
     reader(asked)
     with pytest.warns(UserWarning, match=r"^this model is a causal decoder and scores 'no answer' at a window's first"):
-        nulls = [one.answers.null for one in reader.predictions(asked, handle_impossible_answer=True)]
-    assert len({one.start_logit for one in nulls if one is not None}) == 1
+        nulls = [prediction.answers.null for prediction in reader.predictions(asked, handle_impossible_answer=True)]
+    assert len({null.start_logit for null in nulls if null is not None}) == 1
     reader(asked, handle_impossible_answer=True)  # a second warning would be an error
     with pytest.warns(UserWarning, match="this model is a causal decoder"):
         module = QALightningModule(

@@ -17,7 +17,7 @@ def prediction(text: str, rows: list[tuple[tuple[int, int], float]], null_odds: 
 
 
 def texts(*arguments: object) -> list[str]:
-    return [one["answer"] for one in format_answers(*arguments)]  # type: ignore[arg-type]
+    return [answer["answer"] for answer in format_answers(*arguments)]  # type: ignore[arg-type]
 
 
 def test_the_predicted_answer_comes_first() -> None:
@@ -26,7 +26,7 @@ def test_the_predicted_answer_comes_first() -> None:
     assert texts(prediction("Mara", ROWS[1:2] + ROWS[:1]), 1, 20) == ["Mara"]
 
 
-def test_of_equal_texts_the_best_place_is_told() -> None:
+def test_of_equal_texts_the_best_place_is_returned() -> None:
     assert format_answers(prediction("Mara", ROWS), 4, 20)[0] == {
         "score": pytest.approx(0.4),
         "start": 0,
@@ -37,10 +37,10 @@ def test_of_equal_texts_the_best_place_is_told() -> None:
 
 def test_scores_are_shares_of_the_answers_that_are_kept_and_of_null() -> None:
     found = format_answers(prediction("Mara", ROWS), 4, 2)
-    assert [one["score"] for one in found] == pytest.approx([0.4 / 0.7, 0.3 / 0.7, 0.1 / 0.7])
+    assert [answer["score"] for answer in found] == pytest.approx([0.4 / 0.7, 0.3 / 0.7, 0.1 / 0.7])
     last = [(ROWS[2][0], 0.5), (ROWS[3][0], 0.3), (ROWS[1][0], 0.2)]
     found = format_answers(prediction("mara", last), 3, 1)
-    assert [one["score"] for one in found] == pytest.approx([0.5 / 0.7, 0.3 / 0.7, 0.2 / 0.7])
+    assert [answer["score"] for answer in found] == pytest.approx([0.5 / 0.7, 0.3 / 0.7, 0.2 / 0.7])
 
 
 def test_nothing_found() -> None:

@@ -71,7 +71,7 @@ def test_it_gives_what_the_model_computes_of_the_inputs_that_it_takes(tmp_path: 
     assert runner.inputs == ["input_ids", "attention_mask"]
 
 
-def test_positions_are_those_that_the_model_tells(tmp_path: Path) -> None:
+def test_positions_are_those_that_the_model_states(tmp_path: Path) -> None:
     assert OnnxRunner(graph(tmp_path / "any.onnx")).longest is None
     assert OnnxRunner(graph(tmp_path / "some.onnx", **{LONGEST: "512"})).longest == 512
 
@@ -119,7 +119,7 @@ def test_files_that_are_no_such_model(tmp_path: Path) -> None:
         OnnxRunner(graph(tmp_path / "other.onnx", inputs=("input_ids", "other_ids")))
 
 
-def test_a_missing_package_is_told_with_the_line_that_installs_it(
+def test_a_missing_package_is_reported_with_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = importlib.import_module

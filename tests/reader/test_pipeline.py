@@ -46,10 +46,10 @@ def warned(call: Any) -> tuple[Any, list[str]]:
     """What a call returns, and the warnings that it gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        return call(), [str(one.message) for one in caught]
+        return call(), [str(warning.message) for warning in caught]
 
 
-def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_warning(
+def test_what_concerns_speed_or_loading_changes_no_answer_and_is_reported_in_one_warning(
     folder: Path, reader: Reader
 ) -> None:
     given: dict[str, Any] = {
@@ -62,18 +62,18 @@ def test_what_concerns_speed_or_loading_changes_no_answer_and_is_told_in_one_war
         "trust_remote_code": False,
         "model_kwargs": {"low_cpu_mem_usage": True, "attn_implementation": "eager", "use_cache": False},
     }
-    made, told = warned(lambda: pipeline("question-answering", str(folder), **given, **SETTINGS))
-    assert len(told) == 1
-    assert "\n" not in told[0]
-    assert told[0].startswith("pipeline: ")
+    made, messages = warned(lambda: pipeline("question-answering", str(folder), **given, **SETTINGS))
+    assert len(messages) == 1
+    assert "\n" not in messages[0]
+    assert messages[0].startswith("pipeline: ")
     for name in (*IGNORED_ARGUMENTS, "low_cpu_mem_usage of model_kwargs"):
-        assert f"{name} is ignored" in told[0]
+        assert f"{name} is ignored" in messages[0]
     for name in ("auto", "revision", "trust", "attn_implementation", "use_cache"):
-        assert name not in told[0]
+        assert name not in messages[0]
     assert made.runner.network.config._attn_implementation == "eager"
-    answer, told = warned(lambda: made(**ASKED, batch_size=8, num_workers=2))
+    answer, messages = warned(lambda: made(**ASKED, batch_size=8, num_workers=2))
     assert answer == {**reader(**ASKED), "score": pytest.approx(reader(**ASKED)["score"])}
-    assert told == [
+    assert messages == [
         "pipeline: batch_size is ignored (tokens_per_batch says how much the model is given at once); "
         "num_workers is ignored"
     ]
@@ -92,20 +92,20 @@ def test_what_asks_for_nothing_else_than_is_done_is_no_news(folder: Path, made: 
 
 
 def test_inputs_in_every_form_that_it_took(made: Any, reader: Reader) -> None:
-    one, other = reader(**ASKED), reader(**OTHER)
-    assert made(QUESTION, CONTEXT) == made(QUESTION, context=CONTEXT) == made(ASKED) == made(inputs=ASKED) == one
-    assert made([QUESTION, QUESTION], CONTEXT) == [one, one]
-    assert made([QUESTION, OTHER["question"]], [CONTEXT, OTHER["context"]]) == [one, other]
-    assert made(ASKED, OTHER) == made([ASKED, OTHER]) == [one, other]
+    first, second = reader(**ASKED), reader(**OTHER)
+    assert made(QUESTION, CONTEXT) == made(QUESTION, context=CONTEXT) == made(ASKED) == made(inputs=ASKED) == first
+    assert made([QUESTION, QUESTION], CONTEXT) == [first, first]
+    assert made([QUESTION, OTHER["question"]], [CONTEXT, OTHER["context"]]) == [first, second]
+    assert made(ASKED, OTHER) == made([ASKED, OTHER]) == [first, second]
     examples = [Example(**ASKED), Example(**OTHER)]
-    assert made(examples[0]) == one
-    assert made(*examples) == made(examples) == reader(examples) == [one, other]
-    assert list(made(iter(examples))) == [one, other]
+    assert made(examples[0]) == first
+    assert made(*examples) == made(examples) == reader(examples) == [first, second]
+    assert list(made(iter(examples))) == [first, second]
     for name in ("data", "X"):
         for given in (ASKED, [ASKED, OTHER], examples[0]):
-            answer, told = warned(lambda name=name, given=given: made(**{name: given}))
+            answer, messages = warned(lambda name=name, given=given: made(**{name: given}))
             assert answer == reader(given)
-            assert told in ([f"pipeline: {name} is called inputs"], [])
+            assert messages in ([f"pipeline: {name} is called inputs"], [])
 
 
 def test_topk_is_top_k(folder: Path, made: Any, reader: Reader) -> None:
@@ -123,10 +123,10 @@ def test_types_and_devices(folder: Path, reader: Reader) -> None:
         {"torch_dtype": "bfloat16", "dtype": torch.bfloat16},
     ):
         made: Any = pipeline(model=str(folder), **given, **SETTINGS)
-        assert {one.dtype for one in made.runner.network.parameters()} == {torch.bfloat16}
+        assert {parameter.dtype for parameter in made.runner.network.parameters()} == {torch.bfloat16}
     network: Any = Reader.from_pretrained(folder, **SETTINGS).runner
     made = pipeline(model=network.network, tokenizer=str(folder), torch_dtype="float64", **SETTINGS)
-    assert {one.dtype for one in made.runner.network.parameters()} == {torch.float64}
+    assert {parameter.dtype for parameter in made.runner.network.parameters()} == {torch.float64}
     for given in ({"device": -1}, {"device": torch.device("cpu")}, {"device_map": {"": "cpu"}}, {"device_map": "cpu"}):
         made = pipeline(model=str(folder), **given, **SETTINGS)
         assert made(ASKED) == reader(ASKED)

@@ -1,4 +1,4 @@
-"""A Reader on logits that are told by hand: what it returns, and each fault of the former pipeline, which it lacks."""
+"""A Reader on logits that are given by hand: what it returns, and each fault of the former pipeline, which it lacks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import torch
 
 import qa_lightning
 from qa_lightning import Reader, pipeline
-from qa_lightning.reader.reader import BLOCK
+from qa_lightning.reader.inputs import BLOCK
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import build, word_level
-from tests.reader.stand_ins import Told, told
+from tests.reader.stand_ins import FixedLogits, make_reader
 from tests.tiny import tiny_folder
 
 WORDS = "who where sang wrote Mara Ivo Oslo Lund in and . , ?".split()
@@ -33,8 +33,8 @@ def softmax(*scores: float) -> list[float]:
 
 
 def test_one_question_has_one_answer() -> None:
-    answer = told(TOKENIZER, MARA, max_answer_len=1)(question="who sang ?", context=CONTEXT)
-    # Ten words, each an answer of one token: three of them tell something.
+    answer = make_reader(TOKENIZER, MARA, max_answer_len=1)(question="who sang ?", context=CONTEXT)
+    # Ten words, each an answer of one token: three of them have logits other than zero.
     share = softmax(12, 8, 6, *[0] * 7)
     assert answer == {"score": pytest.approx(share[0]), "start": 0, "end": 4, "answer": "Mara"}
     assert type(answer["score"]) is float
@@ -42,7 +42,7 @@ def test_one_question_has_one_answer() -> None:
 
 
 def test_top_k_lists_the_best_first_and_changes_no_score() -> None:
-    reader = told(TOKENIZER, MARA, max_answer_len=1)
+    reader = make_reader(TOKENIZER, MARA, max_answer_len=1)
     three = reader(question="who sang ?", context=CONTEXT, top_k=3)
     share = softmax(12, 8, 6, *[0] * 7)
     assert three == [
@@ -52,12 +52,14 @@ def test_top_k_lists_the_best_first_and_changes_no_score() -> None:
     ]
     assert reader(question="who sang ?", context=CONTEXT) == three[0]
     two = reader(question="who sang ?", context=CONTEXT, top_k=5, n_best_size=2)
-    assert [one["score"] for one in two[:3]] == pytest.approx([one / sum(share[:2]) for one in share[:3]])
+    assert [answer["score"] for answer in two[:3]] == pytest.approx(
+        [probability / sum(share[:2]) for probability in share[:3]]
+    )
     assert len(two) == 5
 
 
 def test_forms_of_questions() -> None:
-    reader = told(TOKENIZER, MARA)
+    reader = make_reader(TOKENIZER, MARA)
     other = "Ivo wrote in Oslo ."
     mara, ivo = (reader(question="who sang ?", context=context) for context in (CONTEXT, other))
     assert (mara["answer"], ivo["answer"]) == ("Mara", "Ivo")
@@ -75,7 +77,7 @@ def test_forms_of_questions() -> None:
 def test_a_data_set_and_any_iterable_are_streamed() -> None:
     from datasets import Dataset
 
-    reader = told(TOKENIZER, MARA)
+    reader = make_reader(TOKENIZER, MARA)
     records = [{"question": "who ?", "context": CONTEXT}, {"question": "who ?", "context": "Ivo sang ."}] * 3
     expected = reader(records)
     assert list(reader(Dataset.from_list(records))) == expected
@@ -100,11 +102,12 @@ def test_a_data_set_and_any_iterable_are_streamed() -> None:
 def test_answers_come_back_in_the_order_asked_whatever_their_length() -> None:
     names = ["Mara", "Ivo", "Oslo", "Lund"]
     contexts = [f"{'and ' * (37 * i % 50)}{names[i % 4]} sang ." for i in range(60)]
-    reader = told(TOKENIZER, dict.fromkeys(names, (5.0, 5.0)), tokens_per_batch=100)
+    reader = make_reader(TOKENIZER, dict.fromkeys(names, (5.0, 5.0)), tokens_per_batch=100)
     answers = reader(question="who sang ?", context=contexts)
-    assert [one["answer"] for one in answers] == [names[i % 4] for i in range(60)]
+    assert [answer["answer"] for answer in answers] == [names[i % 4] for i in range(60)]
     assert all(
-        context[one["start"] : one["end"]] == one["answer"] for one, context in zip(answers, contexts, strict=True)
+        context[answer["start"] : answer["end"]] == answer["answer"]
+        for answer, context in zip(answers, contexts, strict=True)
     )
     model: Any = reader.runner
     assert len(model.batches) > 10
@@ -112,12 +115,12 @@ def test_answers_come_back_in_the_order_asked_whatever_their_length() -> None:
 
 def test_long_contexts_go_through_windows() -> None:
     context = f"{'and ' * 500}Mara {'in ' * 500}"
-    answer = told(TOKENIZER, MARA)(question="who sang ?", context=context)
+    answer = make_reader(TOKENIZER, MARA)(question="who sang ?", context=context)
     assert (answer["start"], answer["answer"]) == (2000, "Mara")
 
 
 def test_settings_of_a_reader_and_of_a_call() -> None:
-    reader = told(TOKENIZER, {"Mara": (5.0, 0.0), "Oslo": (0.0, 5.0)}, max_answer_len=2)
+    reader = make_reader(TOKENIZER, {"Mara": (5.0, 0.0), "Oslo": (0.0, 5.0)}, max_answer_len=2)
     assert reader(question="who ?", context=CONTEXT)["answer"] != "Mara sang in Oslo"
     assert reader(question="who ?", context=CONTEXT, max_answer_len=4)["answer"] == "Mara sang in Oslo"
 
@@ -126,37 +129,37 @@ def test_no_answer_is_listed_twice() -> None:
     """It gave the empty answer twice, and a text once a window before it summed their scores."""
     context = "Mara sang . mara sang . Mara wrote ."
     tokenizer = word_level([*WORDS, "mara"])
-    reader = told(tokenizer, {"Mara": (6.0, 6.0), "mara": (5.0, 5.0)}, max_answer_len=1)
+    reader = make_reader(tokenizer, {"Mara": (6.0, 6.0), "mara": (5.0, 5.0)}, max_answer_len=1)
     answers = reader(question="who ?", context=context, top_k=3)
-    assert [one["answer"].lower() for one in answers] == ["mara", "sang", "."]
+    assert [answer["answer"].lower() for answer in answers] == ["mara", "sang", "."]
     assert answers[0]["start"] == 0
-    null = {"handle_impossible_answer": True, "top_k": 3}
-    oslo = told(tokenizer, {"Oslo": (1.0, 1.0)})
-    assert [one["answer"] for one in oslo(question="who ?", context="Oslo", **null, legacy=True)] == ["Oslo", "", ""]
-    assert [one["answer"] for one in oslo(question="who ?", context="Oslo", **null)] == ["Oslo", ""]
+    asked: dict[str, Any] = {"question": "who ?", "context": "Oslo", "handle_impossible_answer": True, "top_k": 3}
+    oslo = make_reader(tokenizer, {"Oslo": (1.0, 1.0)})
+    assert [answer["answer"] for answer in oslo(**asked, legacy=True)] == ["Oslo", "", ""]
+    assert [answer["answer"] for answer in oslo(**asked)] == ["Oslo", ""]
 
 
 def test_no_score_is_above_one() -> None:
     """It summed the scores of equal texts, of which each window's had a sum of their own."""
-    reader = told(TOKENIZER, {"Mara": (30.0, 30.0)}, max_seq_len=24, max_question_len=4, doc_stride=4)
+    reader = make_reader(TOKENIZER, {"Mara": (30.0, 30.0)}, max_seq_len=24, max_question_len=4, doc_stride=4)
     asked = {"question": "who ?", "context": f"Mara {'and ' * 40}Mara {'in ' * 40}Mara ."}
     assert reader(asked, legacy=True)["score"] == pytest.approx(3)
     listed = reader(asked, top_k=10)
     assert 0.3 < listed[0]["score"] <= 1
-    assert sum(one["score"] for one in listed) <= 1
+    assert sum(answer["score"] for answer in listed) <= 1
 
 
 def test_no_answer_is_empty_where_none_is_allowed() -> None:
-    reader = told(TOKENIZER, {"[CLS]": (9.0, 9.0), "Oslo": (1.0, 1.0)})
+    reader = make_reader(TOKENIZER, {"[CLS]": (9.0, 9.0), "Oslo": (1.0, 1.0)})
     asked: dict[str, Any] = {"question": "where ?", "context": "Oslo", "top_k": 5}
-    assert [one["answer"] for one in reader(**asked, legacy=True)] == ["Oslo", ""]
-    assert [one["answer"] for one in reader(**asked)] == ["Oslo"]
+    assert [answer["answer"] for answer in reader(**asked, legacy=True)] == ["Oslo", ""]
+    assert [answer["answer"] for answer in reader(**asked)] == ["Oslo"]
     assert reader(**asked, handle_impossible_answer=True)[0]["answer"] == ""
 
 
 def test_where_nothing_can_be_an_answer_it_is_empty() -> None:
     tokenizer = build_with_dropped_characters()
-    reader = told(tokenizer, {})
+    reader = make_reader(tokenizer, {})
     assert reader(question=["who", "who"], context=["Mara", "\u0301"]) == [
         {"score": 1.0, "start": 0, "end": 4, "answer": "Mara"},
         {"score": 0.0, "start": 0, "end": 0, "answer": ""},
@@ -174,39 +177,39 @@ def build_with_dropped_characters() -> Any:
 def test_there_are_top_k_answers_where_there_are_so_many() -> None:
     """It looked at a few spans of each window, and dropped some of these."""
     context = " ".join(["Mara sang ."] * 60) + " in Oslo and Ivo wrote in Lund ?"
-    reader = told(TOKENIZER, {"Mara": (9.0, 9.0), "sang": (6.0, 6.0)}, max_answer_len=1)
+    reader = make_reader(TOKENIZER, {"Mara": (9.0, 9.0), "sang": (6.0, 6.0)}, max_answer_len=1)
     every = reader(question="who ?", context=context, top_k=50)
-    assert [one["answer"] for one in every[:2]] == ["Mara", "sang"]
-    assert sorted(one["answer"] for one in every) == sorted(set(context.split()))
+    assert [answer["answer"] for answer in every[:2]] == ["Mara", "sang"]
+    assert sorted(answer["answer"] for answer in every) == sorted(set(context.split()))
     assert len(reader(question="who ?", context=context, top_k=5, legacy=True)) < 5
 
 
 @pytest.mark.parametrize("legal", [1, 7])
 def test_what_stands_behind_many_repetitions_is_found(legal: int) -> None:
     context = f"{'in ' * 3000}Oslo {'and ' * 3000}"
-    reader = told(TOKENIZER, {"in": (5.0, 5.0)}, max_answer_len=legal, max_seq_len=100, doc_stride=10)
+    reader = make_reader(TOKENIZER, {"in": (5.0, 5.0)}, max_answer_len=legal, max_seq_len=100, doc_stride=10)
     found = reader(question="who ?", context=context, top_k=20)
     texts = {" ".join(["in"] * n) for n in range(1, legal + 1)}
-    assert {one["answer"] for one in found[:legal]} == texts
+    assert {answer["answer"] for answer in found[:legal]} == texts
     assert len(found) == (3 if legal == 1 else 20)
-    assert len({one["answer"].lower() for one in found}) == len(found)
-    assert [one["score"] for one in found] == sorted((one["score"] for one in found), reverse=True)
-    assert "Oslo" in {word for one in found for word in one["answer"].split()}
+    assert len({answer["answer"].lower() for answer in found}) == len(found)
+    assert [answer["score"] for answer in found] == sorted((answer["score"] for answer in found), reverse=True)
+    assert "Oslo" in {word for answer in found for word in answer["answer"].split()}
 
 
 def test_more_answers_than_are_kept_are_on_the_scale_of_those() -> None:
     context = "in in in Mara and in in Oslo ."
     logits = {"in": (5.0, 5.0), "Mara": (4.0, 4.0), "Oslo": (3.0, 3.0), "[CLS]": (3.5, 3.5)}
     settings: dict[str, Any] = {"max_answer_len": 1, "n_best_size": 2, "top_k": 9, "handle_impossible_answer": True}
-    found = told(TOKENIZER, logits, **settings)(question="who ?", context=context)
-    assert [one["answer"] for one in found] == ["in", "Mara", "", "Oslo", "and", "."]
+    found = make_reader(TOKENIZER, logits, **settings)(question="who ?", context=context)
+    assert [answer["answer"] for answer in found] == ["in", "Mara", "", "Oslo", "and", "."]
     kept = math.exp(10) + math.exp(10) + math.exp(7)
     shares = [math.exp(score) / kept for score in (10, 8, 7, 6, 0, 0)]
-    assert [one["score"] for one in found] == pytest.approx(shares)
+    assert [answer["score"] for answer in found] == pytest.approx(shares)
 
 
 def test_a_text_without_tokens_alone_and_in_company() -> None:
-    reader = told(build_with_dropped_characters(), {}, handle_impossible_answer=True)
+    reader = make_reader(build_with_dropped_characters(), {}, handle_impossible_answer=True)
     nothing = {"question": "who", "context": "\u0301"}
     null = {"score": 1.0, "start": 0, "end": 0, "answer": ""}
     assert reader(nothing) == null
@@ -217,7 +220,7 @@ def test_a_text_without_tokens_alone_and_in_company() -> None:
 def test_columns_of_a_data_set_and_numbers_of_numpy() -> None:
     from datasets import Dataset
 
-    reader = told(TOKENIZER, MARA)
+    reader = make_reader(TOKENIZER, MARA)
     data = Dataset.from_dict({"question": ["who ?", "who sang ?"], "context": [CONTEXT, "Ivo sang ."]})
     expected = reader(data.to_list(), top_k=2)
     assert reader(question=data["question"], context=data["context"], top_k=np.int64(2)) == expected
@@ -229,15 +232,15 @@ def test_what_a_source_gave_before_it_failed_is_answered() -> None:
         yield {"question": "who ?", "context": CONTEXT}
         raise OSError("gone")
 
-    answers = told(TOKENIZER, MARA)(failing())
+    answers = make_reader(TOKENIZER, MARA)(failing())
     assert next(answers)["answer"] == "Mara"
     with pytest.raises(OSError, match="gone"):
         next(answers)
 
 
-def test_logits_that_are_no_numbers_are_told() -> None:
+def test_logits_that_are_no_numbers_are_reported() -> None:
     with pytest.raises(UserError, match=r"the model returned NaN"):
-        told(TOKENIZER, {"sang": (math.nan, 0.0)})(question="who ?", context=CONTEXT)
+        make_reader(TOKENIZER, {"sang": (math.nan, 0.0)})(question="who ?", context=CONTEXT)
 
 
 @pytest.mark.parametrize("family", ["bert-uncased", "xlnet", "llama", "t5"])
@@ -246,10 +249,13 @@ def test_null_is_scored_where_the_tokenizer_puts_it(family: str, shared: Path) -
     tokenizer = build(family, shared)
     null = {"bert-uncased": "[CLS]", "xlnet": "<cls>", "llama": "<s>", "t5": "</s>"}[family]
     asked: dict[str, Any] = {"question": "Who sang?", "context": "Mara sang in Oslo.", "handle_impossible_answer": True}
-    assert told(tokenizer, {null: (5.0, 5.0)})(**asked)["answer"] == ""
-    assert told(tokenizer, {null: (-5.0, -5.0)})(**asked)["answer"] != ""
-    odds = [told(tokenizer, {null: (n, n)}).predictions(asked_of(asked), handle_impossible_answer=True) for n in (1, 2)]
-    low, high = (next(one).null_odds or 0.0 for one in odds)
+    assert make_reader(tokenizer, {null: (5.0, 5.0)})(**asked)["answer"] == ""
+    assert make_reader(tokenizer, {null: (-5.0, -5.0)})(**asked)["answer"] != ""
+    streams = [
+        make_reader(tokenizer, {null: (n, n)}).predictions(asked_of(asked), handle_impossible_answer=True)
+        for n in (1, 2)
+    ]
+    low, high = (next(predictions).null_odds or 0.0 for predictions in streams)
     assert high - low == pytest.approx(2)
 
 
@@ -257,7 +263,7 @@ def asked_of(asked: dict[str, Any]) -> dict[str, str]:
     return {"question": asked["question"], "context": asked["context"]}
 
 
-class Falling(Told):
+class Falling(FixedLogits):
     """Null scores the lower, the fewer tokens a window has."""
 
     def __call__(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -276,7 +282,9 @@ def test_null_scores_the_minimum_over_the_windows() -> None:
 
 
 def test_the_threshold_decides_and_what_it_decides_comes_first() -> None:
-    reader = told(TOKENIZER, {"[CLS]": (2.0, 2.0), "Mara": (1.0, 1.0)}, max_answer_len=1, handle_impossible_answer=True)
+    reader = make_reader(
+        TOKENIZER, {"[CLS]": (2.0, 2.0), "Mara": (1.0, 1.0)}, max_answer_len=1, handle_impossible_answer=True
+    )
     asked = {"question": "who ?", "context": "Mara sang ."}
     share = softmax(4, 2, 0, 0)
     null = {"score": pytest.approx(share[0]), "start": 0, "end": 0, "answer": ""}
@@ -288,14 +296,14 @@ def test_the_threshold_decides_and_what_it_decides_comes_first() -> None:
 
 
 def test_a_question_that_is_too_long_is_cut_which_is_said_once() -> None:
-    reader = told(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)
+    reader = make_reader(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)
     with pytest.warns(UserWarning, match=r"^1 question cut at max_question_len \(10 tokens\); raise it") as warned:
         assert reader(question="who sang " * 1000, context=CONTEXT)["answer"] == "Mara"
     assert len(warned) == 1
     assert reader(question="who sang " * 1000, context=CONTEXT)["answer"] == "Mara"  # a warning would be an error
     asked = ["who sang " * 5, "who sang " * 6, "who " * 11]
     with pytest.warns(UserWarning, match="^2 questions cut at max_question_len"):
-        told(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)(question=asked, context=CONTEXT)
+        make_reader(TOKENIZER, MARA, max_seq_len=40, max_question_len=10, doc_stride=4)(question=asked, context=CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +326,7 @@ def test_answers_without_white_space_around_do_not_grow_to_the_whole_context(
         for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
         if first <= start and end <= first + len(answer)
     ]
-    reader = told(tokenizer, {})
+    reader = make_reader(tokenizer, {})
     model: Any = reader.runner
     model.table[inside] = 9.0
     assert reader(question="who?", context=context, legacy=True)["answer"] == context
@@ -329,16 +337,16 @@ def test_words_are_whole(shared: Path) -> None:
     tokenizer = build("bert-uncased", shared)
     context = "The Spanish didn't unfathomably pay 3.14 dollars."
     part = tokenizer.tokenize("unfathomably")[1]
-    reader = told(tokenizer, {part: (9.0, 9.0)})
+    reader = make_reader(tokenizer, {part: (9.0, 9.0)})
     asked = {"question": "How?", "context": context}
     assert reader(asked)["answer"] == "unfathomably"
     assert reader(asked, align_to_words=False)["answer"] != "unfathomably"
-    assert told(tokenizer, {"t": (9.0, 9.0)})(asked)["answer"] == "didn't"
-    assert told(tokenizer, {"14": (9.0, 9.0)})(asked)["answer"] == "3.14"
+    assert make_reader(tokenizer, {"t": (9.0, 9.0)})(asked)["answer"] == "didn't"
+    assert make_reader(tokenizer, {"14": (9.0, 9.0)})(asked)["answer"] == "3.14"
 
 
 def test_where_all_words_have_too_many_tokens_a_part_is_the_answer(shared: Path) -> None:
-    reader = told(build("bert-uncased", shared), {})
+    reader = make_reader(build("bert-uncased", shared), {})
     assert len(reader(question="What?", context="x" * 60)["answer"]) in range(1, 60)
 
 
@@ -355,7 +363,7 @@ def test_answers_lose_and_gain_no_character(family: str, answer: str, shared: Pa
         for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
         if end > first and start < first + len(answer) and context[start:end].strip()
     ]
-    reader = told(tokenizer, {}, align_to_words=False)
+    reader = make_reader(tokenizer, {}, align_to_words=False)
     model: Any = reader.runner
     model.table[covering[0], 0] += 9.0
     model.table[covering[-1], 1] += 9.0
@@ -363,8 +371,8 @@ def test_answers_lose_and_gain_no_character(family: str, answer: str, shared: Pa
     assert found["answer"] == answer == context[found["start"] : found["end"]]
 
 
-class Busy(Told):
-    """Tells whether it was ever asked by two threads at the same time."""
+class Busy(FixedLogits):
+    """Records whether it was ever asked by two threads at the same time."""
 
     asked = threading.Lock()
     overlapping = False
@@ -397,7 +405,9 @@ def test_threads_that_share_a_reader_take_turns() -> None:
 
 
 def test_token_probabilities() -> None:
-    reader = told(TOKENIZER, {"Mara": (math.log(2), 0.0), "sang": (0.0, math.log(3)), "[CLS]": (math.log(4), 0.0)})
+    reader = make_reader(
+        TOKENIZER, {"Mara": (math.log(2), 0.0), "sang": (0.0, math.log(3)), "[CLS]": (math.log(4), 0.0)}
+    )
     found = reader.explain("who ?", "Mara sang .").tokens
     assert found.spans.tolist() == [[0, 4], [5, 9], [10, 11]]
     assert found.starts == pytest.approx([0.5, 0.25, 0.25])
@@ -408,7 +418,7 @@ def test_token_probabilities() -> None:
 
 
 def test_token_probabilities_over_windows() -> None:
-    reader = told(TOKENIZER, {}, max_seq_len=16, max_question_len=4, doc_stride=3)
+    reader = make_reader(TOKENIZER, {}, max_seq_len=16, max_question_len=4, doc_stride=3)
     found = reader.explain("who ?", "in " * 50).tokens
     assert found.spans.tolist() == [[3 * i, 3 * i + 2] for i in range(50)]
     assert found.starts == pytest.approx([1 / 50] * 50)
@@ -451,22 +461,22 @@ def test_token_probabilities_over_windows() -> None:
 )
 def test_bad_input(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
-        told(TOKENIZER, MARA)(**arguments)
+        make_reader(TOKENIZER, MARA)(**arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
 
 
 def test_null_needs_a_token(shared: Path) -> None:
-    reader = told(build("qwen", shared), {})
+    reader = make_reader(build("qwen", shared), {})
     with pytest.raises(UserError, match="adds no special token at which 'no answer' could be scored"):
         reader(question="Who?", context="Mara sang.", handle_impossible_answer=True)
 
 
 def test_bad_readers(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tokens_per_batch must be at least 1"):
-        told(TOKENIZER, {}, tokens_per_batch=0)
-    model = Told(TOKENIZER, {})
+        make_reader(TOKENIZER, {}, tokens_per_batch=0)
+    model = FixedLogits(TOKENIZER, {})
     model.longest = 64
     with pytest.raises(UserError, match=r"max_seq_len \(100\) is beyond the model's 64 positions"):
         Reader(model, TOKENIZER, max_seq_len=100, max_question_len=8)

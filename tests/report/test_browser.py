@@ -44,7 +44,7 @@ class Reader:
         return self.complaints == [] and self.requests == [self.url]
 
     def texts(self, selector: str) -> list[str]:
-        return self.page.locator(selector).evaluate_all("found => found.map(one => one.textContent)")
+        return self.page.locator(selector).evaluate_all("found => found.map(element => element.textContent)")
 
     def questions(self) -> list[str]:
         return self.texts("#list .question")
@@ -82,7 +82,7 @@ def test_everything_is_shown_and_nothing_asked_for(reader: Reader) -> None:
     page = reader.page
     assert page.title() == "run"
     assert page.locator("figure svg").count() == 8
-    assert all(box["width"] > 200 for box in (one.bounding_box() for one in page.locator("figure svg").all()))
+    assert all(box["width"] > 200 for box in (figure.bounding_box() for figure in page.locator("figure svg").all()))
     assert len(reader.questions()) == 6
     assert reader.texts("#filters button") == [
         *("all6", "right2", "partly right1", "wrong1", "false null1", "false answer1")
@@ -177,7 +177,7 @@ def test_gold_and_predicted_look_different_without_colour(reader: Reader) -> Non
     reader.open(0)
     gold, predicted = (
         reader.page.locator(f"#detail .context mark.{kind}").evaluate(
-            "one => [getComputedStyle(one).textDecorationLine, getComputedStyle(one).borderBottomStyle]"
+            "element => [getComputedStyle(element).textDecorationLine, getComputedStyle(element).borderBottomStyle]"
         )
         for kind in ("gold", "predicted")
     )
@@ -195,7 +195,7 @@ def test_spans_behind_and_around_emoji_are_highlighted_where_they_are(browser: A
     assert reader.asked_for_nothing()
 
 
-def test_no_answer_is_told_from_an_answer_that_says_so(reader: Reader) -> None:
+def test_no_answer_looks_different_from_an_answer_that_says_so(reader: Reader) -> None:
     reader.choose("false null")
     reader.open(0)
     assert reader.texts("#detail .prediction .none") == ["no answer"]
@@ -205,8 +205,8 @@ def test_no_answer_is_told_from_an_answer_that_says_so(reader: Reader) -> None:
 
 def test_hostile_text_is_text(browser: Any, tmp_path: Path) -> None:
     context = f"{HOSTILE} Ada"
-    one = answered(0, [HOSTILE], HOSTILE, context=context, question=HOSTILE, name=HOSTILE)
-    reader = Reader(browser, tmp_path, [one], name=HOSTILE)
+    prediction = answered(0, [HOSTILE], HOSTILE, context=context, question=HOSTILE, name=HOSTILE)
+    reader = Reader(browser, tmp_path, [prediction], name=HOSTILE)
     reader.open(0)
     assert reader.texts("#detail h3") == [HOSTILE]
     assert reader.texts("#detail .context") == [context]
@@ -277,7 +277,7 @@ def test_on_a_narrow_screen_nothing_is_cut_off(browser: Any, tmp_path: Path) -> 
 
 
 def test_every_control_has_a_name(reader: Reader) -> None:
-    named = reader.page.locator("input, select").evaluate_all("found => found.map(one => one.labels.length)")
+    named = reader.page.locator("input, select").evaluate_all("found => found.map(element => element.labels.length)")
     assert named == [1, 1]
     assert all(name for name in reader.texts("button"))
     assert reader.page.locator("figure [role=img][aria-label]").count() == 8

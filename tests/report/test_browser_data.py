@@ -14,7 +14,7 @@ from tests.report.runs import CONTEXT, EMOJI, HOSTILE, answered, some, table
 
 def read(predictions: list[Prediction], **settings: Any) -> tuple[list[dict[str, Any]], list[str]]:
     data = json.loads(page_data(table(predictions), **({"n_best": 5} | settings)).data)
-    return [dict(zip(data["fields"], one, strict=True)) for one in data["questions"]], data["contexts"]
+    return [dict(zip(data["fields"], values, strict=True)) for values in data["questions"]], data["contexts"]
 
 
 def cut(context: str, span: list[int]) -> str:
@@ -23,9 +23,9 @@ def cut(context: str, span: list[int]) -> str:
 
 
 def test_a_question_by_hand() -> None:
-    (one,), contexts = read([answered(7, ["London", "Ada"], "in London", "", "Ada", null_odds=-1.23456, name="x")])
+    (question,), contexts = read([answered(7, ["London", "Ada"], "in London", "", "Ada", null_odds=-1.23456, name="x")])
     assert contexts == [CONTEXT]
-    assert one == {
+    assert question == {
         "id": "x",
         "question": "Who wrote the program?",
         "type": "who",
@@ -46,53 +46,53 @@ def test_a_question_by_hand() -> None:
 def test_each_context_stands_there_once() -> None:
     questions, contexts = read([*some(), answered(9, ["Ada"], "Ada", context=EMOJI), answered(10, ["Ada"], "Ada")])
     assert contexts == [CONTEXT, EMOJI]
-    assert [one["context"] for one in questions] == [0] * 6 + [1, 0]
+    assert [question["context"] for question in questions] == [0] * 6 + [1, 0]
 
 
 def test_offsets_count_as_javascript_does() -> None:
-    (one,), (context,) = read([answered(0, ["wrote the first"], "👩‍💻 wrote", "Ada", context=EMOJI)])
-    assert cut(context, one["golds"][0]) == "wrote the first"
-    assert cut(context, one["prediction"]) == "👩‍💻 wrote"
-    assert [cut(context, answer) for answer in one["nBest"]] == ["👩‍💻 wrote", "Ada"]
+    (question,), (context,) = read([answered(0, ["wrote the first"], "👩‍💻 wrote", "Ada", context=EMOJI)])
+    assert cut(context, question["golds"][0]) == "wrote the first"
+    assert cut(context, question["prediction"]) == "👩‍💻 wrote"
+    assert [cut(context, answer) for answer in question["nBest"]] == ["👩‍💻 wrote", "Ada"]
 
 
 def test_golds_are_kept_once_and_as_published() -> None:
     prediction = answered(0, ["Ada", "Ada", "ada", "nowhere"], "Ada")
     # Found again in another case, as the data's repair does.
     prediction.question.gold_spans = ((0, 3), (0, 3), (0, 3), None)
-    (one,), _ = read([prediction])
-    assert one["golds"] == [[0, 3], [0, 3, "ada"], ["nowhere"]]
-    assert [one["golds"] for one in read([answered(0, [], "Ada"), answered(1, None, "Ada")])[0]] == [[], None]
+    (question,), _ = read([prediction])
+    assert question["golds"] == [[0, 3], [0, 3, "ada"], ["nowhere"]]
+    assert [row["golds"] for row in read([answered(0, [], "Ada"), answered(1, None, "Ada")])[0]] == [[], None]
 
 
-def test_the_prediction_is_told_also_where_null_takes_its_place_among_the_candidates() -> None:
+def test_the_prediction_is_given_also_where_null_takes_its_place_among_the_candidates() -> None:
     # A threshold above 0 predicts the second best.
     prediction = answered(0, ["Ada"], "", "Ada", "Grace")
     prediction.text = "Ada"
-    (one,), (context,) = read([prediction], n_best=1)
-    assert cut(context, one["prediction"]) == "Ada"
-    assert one["nBest"] == [[0, 0, 0.7]]
-    (one,), _ = read([answered(0, ["Ada"], "", "Ada")])
-    assert one["prediction"] is None
+    (question,), (context,) = read([prediction], n_best=1)
+    assert cut(context, question["prediction"]) == "Ada"
+    assert question["nBest"] == [[0, 0, 0.7]]
+    (question,), _ = read([answered(0, ["Ada"], "", "Ada")])
+    assert question["prediction"] is None
 
 
-def test_a_number_that_json_cannot_tell_is_left_out() -> None:
-    (one,), _ = read([answered(0, ["Ada"], "Ada", null_odds=float("inf"))])
-    assert one["nullOdds"] is None
+def test_a_number_that_json_cannot_hold_is_left_out() -> None:
+    (question,), _ = read([answered(0, ["Ada"], "Ada", null_odds=float("inf"))])
+    assert question["nullOdds"] is None
 
 
 def test_no_character_of_data_can_end_the_element_that_holds_it() -> None:
     prediction = answered(0, [HOSTILE], HOSTILE, context=f"{HOSTILE} Ada", question=HOSTILE, name=HOSTILE)
     data = page_data(table([prediction]), n_best=5).data
     assert not set("<>&\u2028\u2029") & set(data)
-    (one,), (context,) = read([prediction])
-    assert (one["id"], one["question"], context) == (HOSTILE, HOSTILE, f"{HOSTILE} Ada")
+    (question,), (context,) = read([prediction])
+    assert (question["id"], question["question"], context) == (HOSTILE, HOSTILE, f"{HOSTILE} Ada")
 
 
 def test_the_first_questions_are_kept() -> None:
     found = page_data(table(), n_best=5, most=2)
     assert found.shown == 2
-    assert [one[0] for one in json.loads(found.data)["questions"]] == ["q0", "q1"]
+    assert [row[0] for row in json.loads(found.data)["questions"]] == ["q0", "q1"]
     assert page_data(table(), n_best=5, most=100).shown == 6
     nothing = page_data(table([]), n_best=5)
     assert nothing.shown == 0

@@ -29,7 +29,7 @@ def test_a_run_with_everything_has_every_figure() -> None:
 
 
 def test_a_figure_without_data_is_left_out() -> None:
-    answerable = [one for one in some() if one.question.golds and one.question.windows == 1]
+    answerable = [prediction for prediction in some() if prediction.question.golds and prediction.question.windows == 1]
     # One point is no curve; there is nothing unanswerable, and no question of two windows.
     assert list(draw_figures(table(answerable), {}, CURVES)) == ["loss", *GROUPS, "reliability"]
     assert list(draw_figures(table([answered(0, None, "Ada")]), {}, {})) == []
@@ -46,7 +46,7 @@ def test_only_unanswerable_questions_have_no_precision() -> None:
     assert list(figures) == ["question_type", "context_length", "threshold", "reliability"]
 
 
-def test_the_words_tell_the_numbers() -> None:
+def test_the_words_state_the_numbers() -> None:
     charts = {chart.name: chart for chart in draw_charts(table(), {}, {})}
     # All questions are on one paragraph, which says nothing of others.
     assert charts["windows"].words == "1: F1 40.0, EM 40.0, 5 questions; 2: F1 66.7, EM 0.0, 1 questions"

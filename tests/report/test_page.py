@@ -101,8 +101,8 @@ def test_hostile_text_makes_no_element() -> None:
     plain = answered(0, ["Ada"], "Ada", context="one Ada", question="who", name="x")
     scores = {"f1": 1.0}
     bad, good = (
-        Elements(render(name, table([one]), scores | {name: 2.0}, {}))
-        for name, one in ((HOSTILE, hostile), ("x", plain))
+        Elements(render(name, table([prediction]), scores | {name: 2.0}, {}))
+        for name, prediction in ((HOSTILE, hostile), ("x", plain))
     )
     assert HOSTILE in bad.inside["h1"]
 

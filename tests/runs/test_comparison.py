@@ -19,7 +19,7 @@ def table_of(f1, paragraphs, **columns):
         "row": range(len(f1)),
         "id": [f"q{place}" for place in range(len(f1))],
         "question": ["Who?"] * len(f1),
-        "context": [f"paragraph {one}" for one in paragraphs],
+        "context": [f"paragraph {paragraph}" for paragraph in paragraphs],
         "golds": [[{"text": "gold"}]] * len(f1),
         "prediction": [f"answer of {value}" for value in f1],
         "f1": f1,
@@ -36,7 +36,7 @@ def compare_two(a, b, **options):
 def enumerate_swaps(sums):
     """The p-value by going through every way to swap A and B on whole paragraphs."""
     totals = [
-        abs(sum(sign * one for sign, one in zip(signs, sums, strict=True)))
+        abs(sum(sign * difference for sign, difference in zip(signs, sums, strict=True)))
         for signs in itertools.product((1, -1), repeat=len(sums))
     ]
     return sum(total >= abs(sum(sums)) - 1e-9 for total in totals) / len(totals)
@@ -115,7 +115,7 @@ def test_two_runs_by_hand():
     assert f1.p_over_seeds is None
     # The lowest mean is three times paragraph 2: -50, one resample in 27; the highest three times 1: 60.
     assert f1.interval == (-50.0, 60.0)
-    assert [(one.id, one.exact_match, one.f1) for one in found.changes] == [
+    assert [(change.id, change.exact_match, change.f1) for change in found.changes] == [
         ("q0", 100.0, 100.0),
         ("q1", 0.0, 20.0),
         ("q2", 0.0, -50.0),
@@ -125,7 +125,7 @@ def test_two_runs_by_hand():
     assert (found.changes[0].question, found.changes[0].golds) == ("Who?", ("gold",))
 
 
-def test_one_paragraph_tells_nothing():
+def test_one_paragraph_proves_nothing():
     found = compare_two(table_of([0, 0, 0], [1, 1, 1]), table_of([100, 100, 50], [1, 1, 1]))
     f1 = found.differences["f1"]
     assert (found.permutations, found.exact, f1.p_value) == (2, True, 1.0)
@@ -139,7 +139,7 @@ tables = st.lists(
 
 def pair_of(rows):
     a, b, paragraphs, answerable = (list(column) for column in zip(*rows, strict=True))
-    golds = [[{"text": "gold"}] if one else [] for one in answerable]
+    golds = [[{"text": "gold"}] if has_answer else [] for has_answer in answerable]
     return table_of(a, paragraphs, golds=golds), table_of(b, paragraphs, golds=golds)
 
 
@@ -162,12 +162,17 @@ def test_p_values_equal_a_slow_enumeration(rows):
 def test_swapping_the_runs_negates_differences_and_keeps_p(rows, seed, shuffles):
     a, b = pair_of(rows)
     there, back = compare_two(a, b, seed=seed, shuffles=shuffles), compare_two(b, a, seed=seed, shuffles=shuffles)
-    for name, one in there.differences.items():
-        other = back.differences[name]
-        assert (one.a, one.b, one.difference, one.p_value) == (other.b, other.a, -other.difference, other.p_value)
-        assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]), abs=1e-9)
-    assert [(one.id, one.f1, one.a, one.b) for one in there.changes] == [
-        (one.id, -one.f1, one.b, one.a) for one in back.changes
+    for name, difference in there.differences.items():
+        swapped = back.differences[name]
+        assert (difference.a, difference.b, difference.difference, difference.p_value) == (
+            swapped.b,
+            swapped.a,
+            -swapped.difference,
+            swapped.p_value,
+        )
+        assert difference.interval == pytest.approx((-swapped.interval[1], -swapped.interval[0]), abs=1e-9)
+    assert [(change.id, change.f1, change.a, change.b) for change in there.changes] == [
+        (change.id, -change.f1, change.b, change.a) for change in back.changes
     ]
 
 
@@ -226,8 +231,8 @@ def test_the_order_of_rows_does_not_matter():
     a, b = noisy(1, gain=1, questions=60)
     shuffled = b.take(np.random.default_rng(2).permutation(60))
     assert compare_two(a, shuffled) == compare_two(a, b)
-    # Changed questions are told in A's order, whose ids sort otherwise (q10 before q2).
-    assert [one.id for one in compare_two(a, shuffled).changes] == a["id"].to_pylist()
+    # Changed questions are listed in A's order, whose ids sort otherwise (q10 before q2).
+    assert [change.id for change in compare_two(a, shuffled).changes] == a["id"].to_pylist()
 
 
 def test_questions_without_known_answers_are_left_out():
@@ -243,7 +248,7 @@ def test_questions_without_known_answers_are_left_out():
 # --- other data
 
 
-def told(a, b):
+def refusal(a, b):
     with pytest.raises(UserError) as caught:
         compare_two(a, b)
     return str(caught.value)
@@ -252,8 +257,8 @@ def told(a, b):
 def test_other_ids_are_refused():
     a = table_of([0] * 5, [1] * 5, id=["a", "b", "c", "d", "e"])
     b = table_of([0] * 2, [1] * 2, id=["e", "x"])
-    assert told(a, b) == ("B is not on the data of A; questions: 4 only in A ('a', 'b', 'c', …); 1 only in B ('x')")
-    assert told(a, a.slice(1)) == "B is not on the data of A; questions: 1 only in A ('a')"
+    assert refusal(a, b) == ("B is not on the data of A; questions: 4 only in A ('a', 'b', 'c', …); 1 only in B ('x')")
+    assert refusal(a, a.slice(1)) == "B is not on the data of A; questions: 1 only in A ('a')"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +272,7 @@ def test_other_ids_are_refused():
 )
 def test_other_texts_under_the_same_ids_are_refused(other):
     a = table_of([0, 0], [1, 1])
-    assert told(a, table_of([0, 0], [1, 1], **other)) == (
+    assert refusal(a, table_of([0, 0], [1, 1], **other)) == (
         "B is not on the data of A; questions: 1 with another text, context or golds ('q1')"
     )
 
@@ -297,7 +302,7 @@ def test_groups_by_hand():
     assert f1.p_value == 0.5
     # Welch: t = 37.5 / sqrt(312.5 / 2) = 3 with one degree of freedom, where p = 1 - 2 atan(t) / pi.
     assert f1.p_over_seeds == pytest.approx(1 - 2 * math.atan(3) / math.pi, abs=1e-12)
-    assert [(one.id, one.f1, one.a) for one in found.changes] == [
+    assert [(change.id, change.f1, change.a) for change in found.changes] == [
         ("q0", 50.0, ("answer of 0", "answer of 100")),
         ("q1", 50.0, ("answer of 0", "answer of 0")),
         ("q3", 50.0, ("answer of 0", "answer of 0")),

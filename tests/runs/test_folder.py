@@ -33,7 +33,7 @@ def test_which_folders_are_runs(tmp_path: Path, files: list[str], is_run: bool) 
 
 def test_a_named_evaluation_set_belongs_to_the_run_above(tmp_path: Path) -> None:
     run = made(tmp_path / "run", "config.yaml")
-    assert RunFolder(made(run / "en", "per_question.parquet")).owner() == (RunFolder(run), "en")
+    assert RunFolder(made(run / "en", "per_question.parquet")).owner() == (RunFolder(run), "en/")
     assert RunFolder(made(run / "test", "config.yaml")).owner() == (RunFolder(run / "test"), "")
     assert RunFolder(run).owner() == (RunFolder(run), "")
 
@@ -57,7 +57,7 @@ def test_a_run_stands_for_its_best_model(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).run_of_best_model() is None
 
 
-def test_the_name_of_a_folder_tells_nothing_of_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_folder_says_nothing_of_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run/best_model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "run")
     assert [display_name(name) for name in (".", "best_model", str(tmp_path / "run"))] == ["run", "run", "run"]

@@ -63,7 +63,7 @@ def test_curves_of_training_that_went_on_are_joined_where_it_did(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["epoch,step,val/f1\n0,1,high\n", "epoch,val/f1\n0,1\n", "step,val/f1\nx,1\n"])
-def test_a_log_of_another_form_is_told_in_one_line(tmp_path: Path, text: str) -> None:
+def test_a_log_of_another_form_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     write_log(tmp_path, 0, text)
     with pytest.raises(UserError, match=r"metrics\.csv: not a log of steps and numbers") as error:
         read_curves(tmp_path)
@@ -71,7 +71,7 @@ def test_a_log_of_another_form_is_told_in_one_line(tmp_path: Path, text: str) ->
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
-def test_metrics_of_another_form_are_told_in_one_line(tmp_path: Path, text: str) -> None:
+def test_metrics_of_another_form_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(UserError, match=r"metrics\.json: ") as error:
         read_scores(tmp_path)

@@ -1,4 +1,4 @@
-"""What is known of a model, and that where its files stand is not told."""
+"""What a model's provenance says, and that it does not reveal where files are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_run(folder: Path, metrics: dict[str, Any], model: dict[str, Any], **da
 
 
 @pytest.mark.parametrize("part", ["", "best_model"])
-def test_a_run_tells_of_its_model(part: str, tmp_path: Path) -> None:
+def test_a_run_describes_its_model(part: str, tmp_path: Path) -> None:
     run = write_run(
         tmp_path / "run",
         {"epoch": 1, "step": 20, "val/f1": 80.5, "val/f1_ci95": [79.0, 82.0]},
@@ -81,7 +81,7 @@ def test_a_data_set_of_the_hub_and_named_evaluation_sets(tmp_path: Path) -> None
     assert not known.base_is_on_hub  # its weights are not from there
 
 
-def test_a_local_base_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_local_base_is_named_without_its_folder(tmp_path: Path) -> None:
     (tmp_path / "home/base").mkdir(parents=True)
     run = write_run(tmp_path / "run", {}, {"model_name_or_path": str(tmp_path / "home/base")}, synthetic={"seed": 0})
     known = provenance_of(str(run))
@@ -94,7 +94,7 @@ def test_any_other_model_is_its_own_base(tmp_path: Path) -> None:
     assert provenance_of(str(tmp_path)) == Provenance(tmp_path.name, False)
 
 
-def test_a_broken_config_is_told(tmp_path: Path) -> None:
+def test_a_broken_config_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("{")
     with pytest.raises(UserError, match=r"config\.yaml: cannot be read as YAML: "):
         provenance_of(str(tmp_path))

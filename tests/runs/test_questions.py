@@ -72,11 +72,11 @@ def test_what_is_not_known_is_null() -> None:
 
 
 def test_answers_are_scored_by_the_rule_or_not_at_all() -> None:
-    one = predict(0, "in London", ("der in London",))
-    assert tabulate([one], "de")["exact_match"].to_pylist() == [100]
-    assert tabulate([one], SQUAD_V2)["exact_match"].to_pylist() == [0]
-    assert tabulate([one], None)["exact_match"].to_pylist() == [None]
-    assert [scored_by(tabulate([one], rule)) for rule in ("de", SQUAD_V2, None)] == ["de", SQUAD_V2, ""]
+    prediction = predict(0, "in London", ("der in London",))
+    assert tabulate([prediction], "de")["exact_match"].to_pylist() == [100]
+    assert tabulate([prediction], SQUAD_V2)["exact_match"].to_pylist() == [0]
+    assert tabulate([prediction], None)["exact_match"].to_pylist() == [None]
+    assert [scored_by(tabulate([prediction], rule)) for rule in ("de", SQUAD_V2, None)] == ["de", SQUAD_V2, ""]
 
 
 def test_a_gold_that_was_not_located_has_no_span() -> None:
@@ -93,7 +93,7 @@ def test_answers_of_any_script_keep_their_texts() -> None:
     question = Question(0, "q", "?", context, None, 1)
     table = tabulate([Prediction(question, texts[0], Answers.of(context, answers), None)], None)
     table.validate(full=True)
-    assert [one["text"] for one in table["answers"][0].as_py()] == texts
+    assert [answer["text"] for answer in table["answers"][0].as_py()] == texts
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
@@ -125,7 +125,7 @@ def test_every_context_is_kept_once(tmp_path: Path) -> None:
     assert context.dictionary.to_pylist() == [CONTEXT]
 
 
-def test_a_run_without_scores_is_told(tmp_path: Path) -> None:
+def test_a_run_without_scores_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no per-question scores there .*run validate or test first"):
         read_questions(tmp_path)
     write_table(tmp_path / "vi" / QUESTIONS, tabulate([], SQUAD_V2))
@@ -134,20 +134,20 @@ def test_a_run_without_scores_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"id,f1\n"])
-def test_a_file_of_another_form_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_another_form_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / QUESTIONS).write_bytes(content)
     with pytest.raises(UserError, match=f"{QUESTIONS}: not a table of per-question scores: "):
         read_questions(tmp_path)
 
 
 @pytest.mark.parametrize("missing", SCHEMA.names)
-def test_a_table_that_lacks_a_column_is_told(tmp_path: Path, missing: str) -> None:
+def test_a_table_that_lacks_a_column_is_refused(tmp_path: Path, missing: str) -> None:
     pq.write_table(tabulate([predict(0, "", ("Ada",))], SQUAD_V2).drop_columns(missing), tmp_path / QUESTIONS)
     with pytest.raises(UserError, match=f"{QUESTIONS}: not a table of per-question scores: it has no column {missing}"):
         read_questions(tmp_path)
 
 
-def test_a_column_of_another_type_is_told(tmp_path: Path) -> None:
+def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
     table = tabulate([predict(0, "", ("Ada",))], SQUAD_V2)
     place = table.column_names.index("f1")
     pq.write_table(table.set_column(place, "f1", pa.array(["high"])), tmp_path / QUESTIONS)

@@ -176,7 +176,7 @@ def _average_precision(
         if golds[key]:
             true_positives += raw[key]
         precision = true_positives / (place + 1)
-        recall = true_positives / sum(1 for one in golds if golds[one])
+        recall = true_positives / sum(1 for answers in golds.values() if answers)
         if place == len(keys) - 1 or na_probs[key] != na_probs[keys[place + 1]]:
             average += precision * (recall - last_recall)
             last_recall = recall
@@ -195,7 +195,7 @@ def read_golds(path: Path) -> dict[str, list[str]]:
 
 
 class DataSet(NamedTuple):
-    """What there is to score. Predictions may be missing, and both files may tell of other questions."""
+    """What there is to score. Predictions may be missing, and both files may hold other questions."""
 
     golds: dict[str, list[str]]
     predictions: dict[str, str]

@@ -68,7 +68,7 @@ def problem(response: httpx.Response, status: int) -> str:
 def alike(answers: Any) -> Any:
     """The same answers, whose scores may differ as far as a batch of another shape makes them."""
     if isinstance(answers, list):
-        return [alike(one) for one in answers]
+        return [alike(answer) for answer in answers]
     return answers | {"score": pytest.approx(answers["score"], abs=1e-5)}
 
 
@@ -102,7 +102,7 @@ def test_settings_may_come_with_a_request(app: FastAPI, reader: Reader) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({}, "no questions"),
         ({"question": QUESTION}, "context is missing"),
@@ -129,31 +129,31 @@ def test_settings_may_come_with_a_request(app: FastAPI, reader: Reader) -> None:
         ([1], "must be a JSON object"),
     ],
 )
-def test_what_cannot_be_answered_is_told(app: FastAPI, body: Any, told: str) -> None:
-    assert told in problem(post(app, json=body), 422)
+def test_what_cannot_be_answered_is_refused(app: FastAPI, body: Any, message: str) -> None:
+    assert message in problem(post(app, json=body), 422)
     predict(app, question=QUESTION, context=CONTEXT)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'{"question":', "the body is not JSON: Expecting value at character 12"),
         (b'{"question": "\xff", "context": "c"}', "parsing the body"),
         (b"[" * 1999, "parsing the body"),
     ],
 )
-def test_what_is_not_json_is_told(app: FastAPI, content: bytes, told: str) -> None:
+def test_what_is_not_json_is_refused(app: FastAPI, content: bytes, message: str) -> None:
     response = post(app, content=content, headers={"Content-Type": "application/json"})
-    assert told in problem(response, 400)
+    assert message in problem(response, 400)
 
 
-def test_half_a_surrogate_pair_is_told(app: FastAPI) -> None:
+def test_half_a_surrogate_pair_is_refused(app: FastAPI) -> None:
     content = b'{"question": "who\\ud800", "context": "c"}'
     response = post(app, content=content, headers={"Content-Type": "application/json"})
     assert "half a surrogate pair" in problem(response, 422)
 
 
-def test_what_is_not_said_to_be_json_is_told(app: FastAPI) -> None:
+def test_what_is_not_said_to_be_json_is_refused(app: FastAPI) -> None:
     content = json.dumps({"question": QUESTION, "context": CONTEXT})
     response = post(app, content=content, headers={"Content-Type": "text/plain"})
     assert "Content-Type: application/json" in problem(response, 422)
@@ -225,7 +225,7 @@ def test_many_clients_get_their_own_answers(app: FastAPI, reader: Reader) -> Non
     answers = [response.json() for response in ask(app, talk)]
     expected = [reader(**case) for case in cases]
     assert answers == alike(expected)
-    assert len({json.dumps(one) for one in expected}) > len(cases) / 2
+    assert len({json.dumps(answer) for answer in expected}) > len(cases) / 2
 
 
 def test_bad_requests_among_good_ones_do_not_harm_them(app: FastAPI, reader: Reader) -> None:
@@ -286,10 +286,10 @@ def test_a_client_that_has_gone_is_not_answered(reader: Reader) -> None:
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
     asyncio.run(make_app(batcher, "tiny", LIMITS)(scope, receive, send))
-    assert [one.cancelled() for one in asked] == [True]
+    assert [future.cancelled() for future in asked] == [True]
 
 
-def test_health_tells_the_model_and_its_settings(app: FastAPI, reader: Reader) -> None:
+def test_health_names_the_model_and_its_settings(app: FastAPI, reader: Reader) -> None:
     response = ask(app, lambda client: client.get("/health"))
     assert response.json() == {"status": "ok", "model": "tiny", "settings": vars(reader.settings)}
 

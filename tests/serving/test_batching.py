@@ -16,7 +16,7 @@ from qa_lightning.serving import batching
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.utils.errors import UserError
 
-PLAN = Settings()
+DEFAULTS = Settings()
 SECONDS = 10.0
 
 
@@ -25,17 +25,17 @@ class Echo:
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
-        self.plans: list[Settings] = []
+        self.settings: list[Settings] = []
         self.begun, self.may_go_on = threading.Event(), threading.Event()
 
     def __call__(self, *, question: tuple[str, ...], context: tuple[str, ...], **settings: Any) -> list[str]:
         self.calls.append(list(question))
-        self.plans.append(Settings(**settings))
+        self.settings.append(Settings(**settings))
         self.begun.set()
         assert self.may_go_on.wait(SECONDS)
         if "bad" in self.calls[-1]:
             raise UserError("cannot be answered")
-        return [f"{one} {its}" for one, its in zip(question, context, strict=True)]
+        return [f"{asked} {about}" for asked, about in zip(question, context, strict=True)]
 
 
 class Busy:
@@ -46,8 +46,8 @@ class Busy:
         self.first = self.ask("first")
         assert reader.begun.wait(SECONDS)
 
-    def ask(self, *questions: str, context: str = "c", plan: Settings = PLAN) -> Future[list[Any]]:
-        return self.batcher.ask([Pair(question, context) for question in questions], plan)
+    def ask(self, *questions: str, context: str = "c", settings: Settings = DEFAULTS) -> Future[list[Any]]:
+        return self.batcher.ask([Pair(question, context) for question in questions], settings)
 
     def release(self) -> None:
         self.reader.may_go_on.set()
@@ -56,8 +56,8 @@ class Busy:
 
 @pytest.fixture
 def busy() -> Iterator[Busy]:
-    with running() as one:
-        yield one
+    with running() as started:
+        yield started
 
 
 @contextmanager
@@ -79,12 +79,12 @@ def test_what_waits_is_answered_together_and_goes_to_who_asked(busy: Busy) -> No
 
 
 def test_settings_of_their_own_are_answered_apart(busy: Busy) -> None:
-    plans = [PLAN, Settings(top_k=3), PLAN, Settings(top_k=3)]
-    asked = [busy.ask(f"q{number}", plan=plan) for number, plan in enumerate(plans)]
+    wanted = [DEFAULTS, Settings(top_k=3), DEFAULTS, Settings(top_k=3)]
+    asked = [busy.ask(f"q{number}", settings=settings) for number, settings in enumerate(wanted)]
     busy.release()
     assert [answers.result(SECONDS) for answers in asked] == [[f"q{number} c"] for number in range(4)]
     assert busy.reader.calls[1:] == [["q0", "q2"], ["q1", "q3"]]
-    assert busy.reader.plans[1:] == plans[:2]
+    assert busy.reader.settings[1:] == wanted[:2]
 
 
 def test_a_question_that_fails_fails_alone(busy: Busy) -> None:
@@ -92,9 +92,9 @@ def test_a_question_that_fails_fails_alone(busy: Busy) -> None:
     busy.release()
     assert good.result(SECONDS) == ["good c"]
     assert other.result(SECONDS) == ["other c"]
-    for one in (bad, partly):
+    for future in (bad, partly):
         with pytest.raises(UserError, match="cannot be answered"):
-            one.result(SECONDS)
+            future.result(SECONDS)
     assert busy.ask("after").result(SECONDS) == ["after c"]
 
 
@@ -159,9 +159,9 @@ def test_many_threads_get_their_own_answers() -> None:
     with running() as busy:
         busy.release()
         threads = [threading.Thread(target=ask, args=(busy, str(name))) for name in range(8)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert answers == {name: [f"{name} {name.partition('-')[0]}"] for name in answers}
     assert len(answers) == 400

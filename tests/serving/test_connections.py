@@ -60,7 +60,7 @@ def request(path: str, body: bytes | None = None, *, close: bool = False) -> byt
     return "\r\n".join([*lines, *(["Connection: close"] * close), "", ""]).encode() + body
 
 
-def told(port: int, *parts: bytes, half_close: bool = False, pause: float = 0.0) -> bytes:
+def exchange(port: int, *parts: bytes, half_close: bool = False, pause: float = 0.0) -> bytes:
     """All that a server answers until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
         for part in parts:
@@ -85,11 +85,11 @@ def answers(response: bytes) -> list[Any]:
 
 def test_who_closes_its_side_after_asking_is_answered(server: tuple[int, str]) -> None:
     port, path = server
-    expected = answers(told(port, request(path, close=True)))
+    expected = answers(exchange(port, request(path, close=True)))
     assert len(expected) == 1
-    assert answers(told(port, request(path), half_close=True)) == expected
+    assert answers(exchange(port, request(path), half_close=True)) == expected
     # Also where more than one request was sent before.
-    assert answers(told(port, request(path) * 3, half_close=True)) == expected * 3
+    assert answers(exchange(port, request(path) * 3, half_close=True)) == expected * 3
 
 
 @pytest.mark.parametrize("leaves", [socket.socket.close, lambda client: client.shutdown(socket.SHUT_WR)])
@@ -105,21 +105,23 @@ def test_who_leaves_in_mid_body_or_mid_header_is_no_news(
                 leaves(client)
                 if client.fileno() >= 0:
                     assert client.recv(1000) == b""
-        assert len(answers(told(port, request(path, close=True)))) == 1
+        assert len(answers(exchange(port, request(path, close=True)))) == 1
     assert caplog.records == []
 
 
 def test_headers_that_do_not_come_are_not_waited_for(server: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
     port, path = server
     monkeypatch.setattr(connections, "SECONDS", 0.3)
-    assert told(port) == b""
-    assert told(port, request(path)[:30]) == b""
+    assert exchange(port) == b""
+    assert exchange(port, request(path)[:30]) == b""
     # One that never stops sending a little, until that is not taken any more.
     with pytest.raises(ConnectionError):
-        told(port, *(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-More: yes\r\n" * 1000).splitlines(True), pause=0.05)
+        exchange(
+            port, *(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-More: yes\r\n" * 1000).splitlines(True), pause=0.05
+        )
     # A second request is waited for no longer.
-    one = request(path)
-    first, *others = told(port, one, one[:20], pause=0.2).split(b"HTTP/1.1 ")[1:]
+    whole = request(path)
+    first, *others = exchange(port, whole, whole[:20], pause=0.2).split(b"HTTP/1.1 ")[1:]
     assert (first[:3], others) == (b"200", [])
 
 
@@ -138,4 +140,4 @@ def test_a_request_that_has_come_has_all_the_time_that_it_takes(
             return score(batch)
 
     monkeypatch.setattr(reader, "runner", Slow())
-    assert len(answers(told(port, request(path), half_close=True))) == 1
+    assert len(answers(exchange(port, request(path), half_close=True))) == 1

@@ -11,7 +11,7 @@ from qa_lightning.utils.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "told"),
+    ("host", "port", "message"),
     [
         ("127.0.0.1", 70_000, "there is no port 70000; choose another --port, up to 65535"),
         ("127.0.0.1", -1, "there is no port -1"),
@@ -19,8 +19,8 @@ from qa_lightning.utils.errors import UserError
         ("192.0.2.1", 0, r"cannot listen on 192\.0\.2\.1, port 0 .*; choose another"),
     ],
 )
-def test_a_place_that_is_none_is_told(host: str, port: int, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_place_that_is_none_is_refused(host: str, port: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         bind_socket(host, port).close()
 
 

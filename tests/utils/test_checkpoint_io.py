@@ -15,7 +15,7 @@ import fsspec
 import pytest
 import torch
 
-from qa_lightning.pretrained import tokenizer_files
+from qa_lightning.pretrained.loading import tokenizer_files
 from qa_lightning.utils.checkpoint_io import DurableCheckpointIO
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import remove_unfinished, whole_file, whole_folder
@@ -33,27 +33,27 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def holds(path: Path, checkpoint: dict[str, torch.Tensor]) -> bool:
+def contains(path: Path, checkpoint: dict[str, torch.Tensor]) -> bool:
     return torch.equal(torch.load(path, weights_only=True)["weights"], checkpoint["weights"])
 
 
 def test_a_checkpoint_takes_the_place_of_the_older_one(path: Path) -> None:
     DurableCheckpointIO().save_checkpoint(NEW, path)
-    assert holds(path, NEW)
+    assert contains(path, NEW)
     assert os.listdir(path.parent) == ["last.ckpt"]
 
 
 def test_the_folder_for_temporary_files_is_not_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(path.parent / "full"))  # no file can be made there
     DurableCheckpointIO().save_checkpoint(NEW, path)
-    assert holds(path, NEW)
+    assert contains(path, NEW)
 
 
 def test_it_is_on_the_disk_before_it_takes_the_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flush, seen = os.fsync, []
 
     def spy(handle: int) -> None:
-        seen.append((os.path.basename(os.readlink(f"/proc/self/fd/{handle}")).split("-")[0], holds(path, OLD)))
+        seen.append((os.path.basename(os.readlink(f"/proc/self/fd/{handle}")).split("-")[0], contains(path, OLD)))
         flush(handle)
 
     monkeypatch.setattr(os, "fsync", spy)
@@ -68,7 +68,7 @@ def test_a_failure_leaves_the_older_one_and_nothing_else(path: Path) -> None:
 
     with pytest.raises(ValueError, match="no"):
         DurableCheckpointIO().save_checkpoint(NEW | {"last": Unsavable()}, path)
-    assert holds(path, OLD)
+    assert contains(path, OLD)
     assert os.listdir(path.parent) == ["last.ckpt"]
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_local_file_is_left_to_lightning() -> None:
 
 def test_a_file_url_is_a_local_file(path: Path) -> None:
     DurableCheckpointIO().save_checkpoint(NEW, f"file://{path}")
-    assert holds(path, NEW)
+    assert contains(path, NEW)
 
 
 # A process that is killed, and a disk that is full
@@ -132,13 +132,13 @@ def run(code: str, path: Path) -> subprocess.CompletedProcess[str]:
 def test_a_process_killed_while_it_saves_leaves_the_older_one(path: Path) -> None:
     assert run(KILLED, path).returncode == -signal.SIGKILL
     assert len(os.listdir(path.parent)) == 2
-    assert holds(path, OLD)
+    assert contains(path, OLD)
     remove_unfinished(path.parent)
     assert os.listdir(path.parent) == ["last.ckpt"]
 
 
 @pytest.mark.slow
-def test_a_limit_of_file_sizes_is_told_in_a_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_limit_of_file_sizes_is_reported_in_a_line_and_leaves_nothing(tmp_path: Path) -> None:
     done = run(LIMITED, tmp_path)
     names = ("last.ckpt", "data.json", "best_model")
     assert done.stdout.splitlines() == [f"{tmp_path / name}: cannot be written: File too large" for name in names]
@@ -157,12 +157,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_in_a_line_and_leaves_the_older_file(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_in_a_line_and_leaves_the_older_file(small_disk: Path) -> None:
     path = small_disk / "last.ckpt"
     DurableCheckpointIO().save_checkpoint({"weights": torch.zeros(20_000)}, path)
     with pytest.raises(UserError, match=r"last\.ckpt: cannot be written: No space left on device"):
         DurableCheckpointIO().save_checkpoint(NEW, path)
-    assert holds(path, {"weights": torch.zeros(20_000)})
+    assert contains(path, {"weights": torch.zeros(20_000)})
     with (
         pytest.raises(UserError, match=r"x\.json: cannot be written: No space left"),
         whole_file(small_disk / "x.json") as unfinished,

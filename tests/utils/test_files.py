@@ -142,7 +142,7 @@ def test_a_folder_is_as_readable_as_the_umask_says(tmp_path: Path, umask: int) -
 
 
 @pytest.mark.parametrize("path", ["file/out.json", "folder"])
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, path: str) -> None:
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=f"{path}: cannot be written: "):

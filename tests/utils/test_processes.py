@@ -114,15 +114,15 @@ def test_scores_are_those_of_one_process(runs: dict[int, Path], show: Callable[[
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("count", COUNTS[1:])
 def test_answers_are_those_of_one_process(runs: dict[int, Path], folder: str, count: int) -> None:
-    one, several = runs[1] / folder, runs[count] / folder
-    assert sorted(path.name for path in several.iterdir()) == sorted(path.name for path in one.iterdir())
+    single, several = runs[1] / folder, runs[count] / folder
+    assert sorted(path.name for path in several.iterdir()) == sorted(path.name for path in single.iterdir())
     texts = read(several / "predictions.json")
-    assert list(texts.items()) == list(read(one / "predictions.json").items())  # in the data's order, too
+    assert list(texts.items()) == list(read(single / "predictions.json").items())  # in the data's order, too
     assert len(texts) == FOLDERS[folder]
     for name in ("null_odds", "na_prob"):
-        assert read(several / f"{name}.json") == pytest.approx(read(one / f"{name}.json"), abs=1e-5)
+        assert read(several / f"{name}.json") == pytest.approx(read(single / f"{name}.json"), abs=1e-5)
     for id_, answers in read(several / "nbest_predictions.json").items():
-        for answer, expected in zip(answers, read(one / "nbest_predictions.json")[id_], strict=True):
+        for answer, expected in zip(answers, read(single / "nbest_predictions.json")[id_], strict=True):
             assert answer.pop("text") == expected.pop("text")
             assert answer == pytest.approx(expected, abs=1e-5)
 

@@ -1,28 +1,17 @@
-"""Loads tokenizers, configurations and settings by name, from a folder or from a checkpoint of ours.
-
-This is the only module that knows where pretrained files come from, and what a checkpoint of ours holds so that
-loading it needs nothing else: the model's configuration, the tokenizer's files and our settings.
-"""
+"""Loads tokenizers, configurations and settings by name, from a folder, a checkpoint of ours or the Hub."""
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.settings import SETTINGS_FILE, check_settings
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.files import in_scratch_folder
 from qa_lightning.utils.model_size import check_model_size
-
-CHECKPOINT_KEY = "qa_lightning"
-"""Key of our parts in a Lightning checkpoint."""
-
-SETTINGS_FILE = "qa_lightning.json"
-"""File in a model folder that holds the settings the model was trained with."""
 
 CONFIG_FILE = "config.json"
 """File in a model folder that holds the model's configuration."""
@@ -35,122 +24,6 @@ _VOCABULARIES = (
     *("tokenizer.model", "tekken.json"),
 )
 """Files that a tokenizer can be loaded from."""
-
-_INTEGER_SETTINGS = {
-    "max_length": 1,
-    "doc_stride": 0,
-    "max_question_length": 1,
-    "n_best_size": 1,
-    "max_answer_length": 1,
-}
-"""Settings that are whole numbers, and the least value of each."""
-
-_LARGEST = (1 << 31) - 1
-
-NULL_AT_END = "null_at_end"
-"""Setting of models whose null is scored at a special token that ends every window; others do not have it."""
-
-
-def null_at_end(tokenizer: Any, saved: Mapping[str, Any], *, training: bool) -> bool:
-    """Whether a model scores null at the end of windows.
-
-    Models that were trained so do, and models whose training starts with a tokenizer without a classification token, as
-    causal decoders have: at their first token, null has the same score for every question.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        saved: The model's settings, as `load_settings` returned them.
-        training: Whether the model is trained, or was in this process.
-    """
-    if saved:
-        return bool(saved.get(NULL_AT_END, False))
-    return training and tokenizer is not None and tokenizer.cls_token_id is None
-
-
-def is_checkpoint(name: str | None) -> bool:
-    """Whether a name means a Lightning checkpoint file rather than a folder or a name on the Hub."""
-    return name is not None and name.endswith(".ckpt")
-
-
-@functools.lru_cache(maxsize=2)
-def _read_checkpoint(path: str, _changed: int) -> dict[str, Any]:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise UserError(f"{path}: not a readable checkpoint of plain data; name one that `fit` wrote") from error
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """Reads a checkpoint of ours, with memory-mapped tensors; unpickles plain data only.
-
-    Args:
-        path: The checkpoint.
-
-    Raises:
-        UserError: Where there is no such file, or it is not a checkpoint that `fit` wrote, or one whose parts are not
-            what `fit` writes.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such checkpoint")
-    checkpoint = _read_checkpoint(path, Path(path).stat().st_mtime_ns)
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
-        raise UserError(f"{path}: not a checkpoint of qa_lightning (it carries no model configuration)")
-    wrong = _find_fault(checkpoint)
-    if wrong:
-        raise UserError(f"{path}: a damaged checkpoint: {wrong}; name another one that `fit` wrote")
-    check_settings(checkpoint[CHECKPOINT_KEY]["settings"], path)
-    return checkpoint
-
-
-def checkpoint_config(path: str) -> dict[str, Any]:
-    """Reads the model's and the data's arguments of a checkpoint, in the form of a config.
-
-    Args:
-        path: The checkpoint.
-
-    Raises:
-        UserError: As `read_checkpoint` does.
-    """
-    checkpoint = read_checkpoint(path)
-    config = {}
-    for section, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
-        values = {name: value for name, value in checkpoint.get(key, {}).items() if name != "_instantiator"}
-        class_path = values.pop("_class_path", None)
-        config[section] = {"init_args": values} | ({"class_path": class_path} if class_path else {})
-    return config
-
-
-def _find_fault(checkpoint: Mapping[str, Any]) -> str | None:
-    """Describes the first part of a checkpoint that is not as `fit` writes it; None: all are."""
-    import torch
-
-    weights, ours = checkpoint.get("state_dict"), checkpoint[CHECKPOINT_KEY]
-    if not _is_name_mapping(weights, torch.Tensor):
-        return "its state_dict does not map names to tensors"
-    for name in ("hyper_parameters", "datamodule_hyper_parameters"):
-        if not _is_name_mapping(checkpoint.get(name, {}), object):
-            return f"its {name} do not map names to values"
-    for name, kind in (("config", object), ("tokenizer", str), ("settings", object)):
-        if not isinstance(ours, Mapping) or name not in ours:
-            return f"it has no {name}"
-        if not _is_name_mapping(ours[name], kind):
-            return f"its {name} does not map names to {'texts' if kind is str else 'values'}"
-    if not _is_number(ours.get("validation_threshold", 0.0)):
-        return "its validation_threshold is not a number"
-    for name in ours["tokenizer"]:
-        if Path(name).name != name or name in ("", "..") or "\0" in name:
-            return f"a file of its tokenizer is called {name!r:.80}, which is not a plain file name"
-    return None
-
-
-def _is_name_mapping(value: Any, kind: type) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def load_config(name: str, revision: str | None = None) -> Any:
@@ -266,38 +139,6 @@ def load_settings(name: str | None, revision: str | None = None) -> dict[str, An
         raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or fix it")
     check_settings(values, str(path))
     return values
-
-
-def check_settings(values: Mapping[str, Any], where: str) -> None:
-    """Checks the types and ranges of settings; missing and unknown ones are allowed.
-
-    Args:
-        values: A model's settings.
-        where: The name of the file in messages.
-
-    Raises:
-        UserError: With the name of the first invalid one.
-    """
-    for name, value in values.items():
-        good = True
-        if name in _INTEGER_SETTINGS:
-            good = (
-                isinstance(value, int) and not isinstance(value, bool) and _INTEGER_SETTINGS[name] <= value <= _LARGEST
-            )
-        elif name == "null_score_diff_threshold":
-            good = _is_number(value)
-        elif name in ("version_2_with_negative", NULL_AT_END):
-            good = isinstance(value, bool)
-        if not good:
-            raise UserError(f"{where}: {name} cannot be {shorten(value)}; fix it, or train the model again")
-
-
-def shorten(value: Any) -> str:
-    """Formats a value as Python does, shortened where it is long."""
-    try:
-        return f"{value!r:.80}"
-    except ValueError:  # a whole number of thousands of digits
-        return f"a {type(value).__name__} without an end"
 
 
 def _from_hub(name: str, file: str, revision: str | None) -> Path | None:

@@ -1,0 +1,30 @@
+"""Corrects the saved state of Lightning's loops, so that training goes on with what is next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def go_on_after_batch(fit_loop: dict[str, Any]) -> None:
+    """Makes a saved state of Lightning's loops that of a batch's end, where it is that of the next one's start.
+
+    Args:
+        fit_loop: The state, which is changed.
+    """
+    for counts in map(fit_loop["epoch_loop.batch_progress"].get, ("total", "current")):
+        if counts["ready"] > counts["started"]:
+            counts["ready"] = counts["started"]
+
+
+def go_on_before_validation(fit_loop: dict[str, Any]) -> None:
+    """Makes a saved state of Lightning's loops one from which the validation that it is in begins anew.
+
+    Lightning does that where a validation's batch was begun and not finished; else it skips the rest.
+
+    Args:
+        fit_loop: The state, which is changed.
+    """
+    progress = fit_loop["epoch_loop.val_loop.batch_progress"]
+    progress["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+    progress["current"] |= dict.fromkeys(progress["current"], 0)
+    progress["is_last_batch"] = False

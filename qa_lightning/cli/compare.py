@@ -101,7 +101,9 @@ def _parser() -> VerbParser:
         "--show", metavar="N", type=_at_least(0), default=10, help="how many changed questions each way (10)"
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write all figures and changed ids as JSON")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write the same to FILE as a page, which opens offline")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write the same to FILE as a page, which opens offline"
+    )
     return parser
 
 

@@ -79,9 +79,11 @@ def read_run_info(folder: RunFolder) -> RunInfo | None:
         written = json.loads(path.read_text(encoding="utf-8"))
         commands = [
             Command(
-                str(one["command"]), str(one["date"]), {str(key): str(value) for key, value in one["versions"].items()}
+                str(given["command"]),
+                str(given["date"]),
+                {str(package): str(number) for package, number in given["versions"].items()},
             )
-            for one in written["commands"]
+            for given in written["commands"]
         ]
         settings = written["changed_settings"]
         if not isinstance(settings, dict):

@@ -69,7 +69,7 @@ def _shared(split: _Texts, trained: _Texts) -> Iterator[Finding]:
     contexts = set(trained.contexts)
     known = [context in contexts for context in split.contexts]
     ids = _where(split, [known[context] for context in split.context_of])
-    yield Finding("contexts that train has too", len({x for x in split.contexts if x in contexts}), len(known), ids)
+    yield Finding("contexts that train has too", sum(known), len(known), ids)
     questions = set(trained.questions)
     ids = _where(split, [question in questions for question in split.questions])
     yield Finding("questions that train has too", len(ids), len(split.ids), ids)
@@ -89,12 +89,12 @@ def _contradicting(split: _Texts) -> Finding:
             golds = split.golds[row]
             wrong[row] = any((golds or split.golds[other]) and not golds & split.golds[other] for other in rows)
     ids = _where(split, wrong)
-    return Finding("questions asked again with other golds", len(ids), len(split.ids), ids)
+    return Finding("asked twice on a context, with other golds", len(ids), len(split.ids), ids)
 
 
 def _overlong(split: _Texts) -> Finding:
     ids = _where(split, split.long)
-    return Finding("golds longer than half their context", len(ids), len(split.ids), ids)
+    return Finding("with a gold longer than half the context", len(ids), len(split.ids), ids)
 
 
 def _where(split: _Texts, chosen: Sequence[bool]) -> tuple[str, ...]:

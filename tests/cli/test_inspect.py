@@ -321,7 +321,7 @@ def test_text_from_data_is_only_text(here: Path, model: str, capsys: pytest.Capt
     assert f"default-src 'none'; style-src 'sha256-{digest}';" in policy
     assert "http" not in re.sub("http-equiv", "", page.text)
     # Data reads in its own direction.
-    assert [a.get("dir") for tag, a in page.tags if tag == "p" and "class" in a] == ["auto"] * 3
+    assert [a.get("dir") for tag, a in page.tags if a.get("class") in ("id", "question", "context")] == ["auto"] * 3
     assert {a.get("dir") for tag, a in page.tags if tag in ("dd", "h1")} == {"auto"}
 
 

@@ -21,7 +21,7 @@ from qa_lightning.runs.comparison import intervals_of
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.predictions import remove_evaluation, write_predictions
 from qa_lightning.runs.questions import tabulate, write_table
-from qa_lightning.scoring.figures import name_metrics
+from qa_lightning.scoring.figures import mean_over_sets, name_metrics
 from qa_lightning.utils.files import write_json
 
 
@@ -165,6 +165,7 @@ class Results(pl.Callback):
                 metrics = {**pl_module.loaded_progress}
             for name, scores in pl_module.scores.items():
                 metrics |= name_metrics(stage, name, scores, intervals_of(tables[name]))
+            metrics |= name_metrics(stage, "", mean_over_sets(pl_module.scores), {})
             write_json(RunFolder(folder).metrics, metrics)
             self._watched = folder / next(iter(tables), "")
         watched = next(iter(tables.values()), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ _MOST_BARS = 24
 _SHOWN = 99.5  # percent of all lengths that have bars of their own; the last bar holds the others, too
 
 
-class Bar(NamedTuple):
+@dataclass(frozen=True)
+class Bar:
     """A bar of a histogram.
 
     Attributes:

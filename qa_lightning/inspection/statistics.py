@@ -151,7 +151,7 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
         rule=rule,
     )
     _, first_use = np.unique(context_index, return_index=True)
-    token_lengths = {
+    token_lengths: dict[str, IntArray] = {
         "question": encoded.questions.lengths[encoded.question_index],
         "context": encoded.contexts.lengths[encoded.context_index[first_use]],
         "answer": answer_tokens,

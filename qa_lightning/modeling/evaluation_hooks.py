@@ -13,6 +13,7 @@ from qa_lightning.modeling.checkpointing import CheckpointMixin
 from qa_lightning.modeling.evaluation import Evaluation, is_last_batch
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.records import Batch, Prediction
+from qa_lightning.scoring.figures import mean_over_sets
 
 
 class EvaluationMixin(CheckpointMixin):
@@ -57,7 +58,10 @@ class EvaluationMixin(CheckpointMixin):
         return self._answer(batch, *self(batch), defer=self._is_answered_later(batch_idx, dataloader_idx))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both."""
+        """Logs ``val/f1`` and the other scores; those of a named set as ``val/NAME/f1``, the first as both.
+
+        Of several sets there are ``val/mean_f1`` and ``val/mean_exact_match``, too.
+        """
         if self.trainer.sanity_checking:
             return
         self._finish_evaluation("val")
@@ -102,6 +106,8 @@ class EvaluationMixin(CheckpointMixin):
                     if not key.endswith("total"):
                         # Every process computed the same figure, and the largest of equal numbers is exactly that.
                         self.log(place + key, value, prog_bar=place + key == "val/f1", sync_dist=True, reduce_fx="max")
+        for key, value in mean_over_sets(self.scores).items():
+            self.log(f"{stage}/{key}", value, sync_dist=True, reduce_fx="max")
 
 
 def _waits_for_answers(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qa_lightning.runs.folder import RunFolder
-from qa_lightning.scoring.figures import PROGRESS, is_interval
+from qa_lightning.scoring.figures import MEAN, PROGRESS, is_interval
 from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.errors import UserError
 
@@ -59,6 +59,8 @@ def read_scores(run: Path) -> Scores:
         stage, _, plain = key.partition("/")
         if key in PROGRESS:
             scores[key] = value
+        elif plain.startswith(MEAN) and "/" not in plain:
+            continue  # of several sets, which is the score of none
         elif stage in _STAGES and plain.startswith(prefix) and "/" not in plain.removeprefix(prefix):
             scores[plain.removeprefix(prefix)] = value
     return {key: value for key, value in scores.items() if _is_figure(key, value)}

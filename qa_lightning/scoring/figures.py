@@ -3,7 +3,8 @@
 A name is ``STAGE/SET/FIGURE``, without ``SET/`` where there is one evaluation set only: ``val/f1``,
 ``test/en/HasAns_exact``. Beside a figure may stand its 95 % interval, ``val/f1_ci95``, and the null threshold that
 gives it, ``val/best_f1_thresh``; ``val/null_score_diff_threshold`` is the one in use. ``epoch`` and ``step`` have no
-stage. Scores are on a scale of 0 to 100.
+stage. Scores are on a scale of 0 to 100. Of several sets there are means besides, each set counting as much as any
+other: ``val/mean_f1``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ NO_ANSWER = "NoAns_"
 BEST = "best_"
 """Prefixes of figures over the answerable or the unanswerable questions, or at the best threshold."""
 
+MEAN = "mean_"
+"""Prefix of a mean over evaluation sets; the name has no set, so that one may be called ``mean``."""
+
 INTERVAL = "_ci95"
 THRESHOLD = "_thresh"
 """Suffixes of the interval and of the threshold of a figure."""
@@ -26,6 +30,7 @@ THRESHOLD = "_thresh"
 THRESHOLD_IN_USE = "null_score_diff_threshold"
 PROGRESS = ("epoch", "step")
 
+_OF_ALL_SETS = ("exact_match", "f1")
 _COUNTS = ("total", "missing", *PROGRESS)
 _WITHOUT_THRESHOLD = (*_COUNTS, "loss")
 
@@ -75,6 +80,18 @@ def name_metrics(
     """
     values: dict[str, Any] = {**scores, **{f"{name}{INTERVAL}": list(limits) for name, limits in intervals.items()}}
     return {"/".join(filter(None, (stage, evaluation_set, name))): value for name, value in values.items()}
+
+
+def mean_over_sets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Means of EM and F1 over evaluation sets; empty where there is one set only, or one lacks the score.
+
+    Args:
+        scores: The figures of each set, by plain name.
+    """
+    if len(scores) < 2:
+        return {}
+    known = [name for name in _OF_ALL_SETS if all(name in of_set for of_set in scores.values())]
+    return {f"{MEAN}{name}": sum(of_set[name] for of_set in scores.values()) / len(scores) for name in known}
 
 
 def read_figures(metrics: Mapping[str, Any]) -> dict[str, Figure]:

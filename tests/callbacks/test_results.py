@@ -207,6 +207,7 @@ def test_named_sets_have_folders_of_their_own(model: Path, squad: Path, run: Pat
     metrics = read(run / "metrics.json")
     assert metrics["val/vi/f1"] == module.scores["vi"]["f1"]
     assert metrics["val/en/f1"] == module.scores["en"]["f1"]
+    assert metrics["val/mean_f1"] == pytest.approx((metrics["val/vi/f1"] + metrics["val/en/f1"]) / 2)
 
 
 def test_files_of_sets_that_are_gone_do_not_stay(model: Path, squad: Path, run: Path) -> None:

@@ -28,7 +28,7 @@ def table(*rows: tuple[str, str, list[str]]) -> pa.Table:
 
 
 def counts(tables: dict[str, pa.Table], split: str) -> dict[str, tuple[int, int, tuple[str, ...]]]:
-    return {finding.check: tuple(finding)[1:] for finding in check_splits(tables)[split]}
+    return {finding.check: (finding.count, finding.of, finding.ids) for finding in check_splits(tables)[split]}
 
 
 def test_what_is_trained_on_is_found_in_other_splits() -> None:

@@ -483,6 +483,8 @@ def test_several_evaluation_sets_have_scores_of_their_own(folder: Path, squad: P
         assert logged[f"val/{key}"] == logged[f"val/vi/{key}"] == pytest.approx(module.scores["vi"][key])
         assert logged[f"val/en/{key}"] == pytest.approx(module.scores["en"][key])
     assert module.scores["vi"] != module.scores["en"]
+    for key in ("f1", "exact_match"):
+        assert logged[f"val/mean_{key}"] == pytest.approx((logged[f"val/vi/{key}"] + logged[f"val/en/{key}"]) / 2)
 
 
 def test_tests_are_logged_by_their_own_name(folder: Path, squad: Path, tmp_path: Path) -> None:

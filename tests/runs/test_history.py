@@ -32,6 +32,14 @@ def test_a_named_sets_scores_and_curves_stand_in_the_folder_above(tmp_path: Path
     assert listed(part) == {"train/loss": [(1.0, 2.0)], "val/f1": [(1.0, 60.0)]}
 
 
+def test_means_over_sets_are_the_scores_of_no_set(tmp_path: Path) -> None:
+    # Sets may be called like the means.
+    run = make_run(tmp_path / "run", val__mean_f1=70.0, val__mean__f1=80.0, val__mean_f1__f1=60.0)
+    assert read_scores(run) == {}
+    assert read_scores(make_run(run / "mean")) == {"f1": 80.0}
+    assert read_scores(make_run(run / "mean_f1")) == {"f1": 60.0}
+
+
 def test_a_folder_of_its_own_metrics_has_those(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", val__f1=80.0)
     test = make_run(run / "test", test__f1=70.0)

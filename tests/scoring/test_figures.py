@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qa_lightning.scoring.figures import Figure, name_metrics, read_figures, read_thresholds
+from qa_lightning.scoring.figures import Figure, mean_over_sets, name_metrics, read_figures, read_thresholds
 
 
 def test_what_is_written_is_read_again() -> None:
@@ -50,3 +50,11 @@ def test_figures_as_text() -> None:
     assert (Figure("step", 12345).text(), Figure("HasAns_total", 5928.0).text()) == ("12,345", "5,928")
     assert (Figure("val/f1", 38.456).text(), Figure("f1", 1.0).interval_text()) == ("38.46", "")
     assert Figure("f1", 1.0, (0.5, 2.0)).interval_text() == "0.50 – 2.00"
+
+
+def test_each_set_counts_as_much_in_a_mean() -> None:
+    small, large = {"f1": 60.0, "exact_match": 50.0, "total": 2.0}, {"f1": 90.0, "exact_match": 80.0, "total": 98.0}
+    assert mean_over_sets({"vi": small, "en": large}) == {"mean_exact_match": 65.0, "mean_f1": 75.0}
+    assert mean_over_sets({"vi": small, "en": {"total": 0.0}}) == {}
+    assert mean_over_sets({"": small}) == mean_over_sets({}) == {}
+    assert read_figures({"val/mean_f1": 75.0}) == {"val/mean_f1": Figure("val/mean_f1", 75.0)}

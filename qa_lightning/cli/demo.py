@@ -30,6 +30,7 @@ def run(arguments: list[str]) -> None:
         require(module, "serve")
     # Imported here, since they need these packages.
     from qa_lightning.demo.app import make_app
+    from qa_lightning.demo.sample_questions import own_questions
     from qa_lightning.serving.run import bind_socket, run_app
 
     def ready(address: str) -> None:
@@ -40,4 +41,5 @@ def run(arguments: list[str]) -> None:
 
     with warnings_in_lines(), bind_socket(options.host, options.port) as sock:
         reader = load_reader(options, top_k=LISTED)
-        run_app(make_app(reader, display_name(options.model), options.host), sock, ready)
+        own = own_questions(options.model)
+        run_app(make_app(reader, display_name(options.model), options.host, own), sock, ready)

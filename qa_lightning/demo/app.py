@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qa_lightning.demo.sample_questions import sample_questions
+from qa_lightning.demo.sample_questions import SampleQuestion, sample_questions
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.bodies import BodyLimit
 from qa_lightning.utils.errors import UserError
@@ -50,13 +51,14 @@ HEADERS = {
 """Sent with everything: whatever the page shows, nothing of it can run, and no other site can be asked."""
 
 
-def make_app(reader: Reader, name: str, host: str) -> Starlette:
+def make_app(reader: Reader, name: str, host: str, own: Sequence[SampleQuestion] = ()) -> Starlette:
     """The application that serves the page.
 
     Args:
         reader: What answers; its ``top_k`` says how many answers are listed.
         name: What the model is called on the page.
         host: The host that it is bound to, which browsers may call it by.
+        own: Questions of the model's own data, which are offered before all others.
     """
     may_be_none = reader.settings.handle_impossible_answer
     page = (
@@ -65,7 +67,9 @@ def make_app(reader: Reader, name: str, host: str) -> Starlette:
         .render(
             name=name,
             setup={
-                "examples": [{"question": sample.question, "context": sample.context} for sample in sample_questions()],
+                "examples": [
+                    {"question": sample.question, "context": sample.context} for sample in (*own, *sample_questions())
+                ],
                 "longestQuestion": LONGEST_QUESTION,
                 "longestContext": LONGEST_CONTEXT,
             },

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from qa_lightning.data.synthetic import SyntheticCorpus
+from qa_lightning.runs.folder import QUESTIONS
+from qa_lightning.runs.questions import read_questions
+
+OWN = 4
+"""Questions of a run's own validation data that the page offers at most."""
+
+_LONGEST = 5_000  # characters of a context that is still easily looked through
 
 
 class SampleQuestion(NamedTuple):
@@ -49,3 +57,24 @@ def sample_questions() -> list[SampleQuestion]:
         SampleQuestion("أين يلتقي النيل الأبيض بالنيل الأزرق؟", _ARABIC),
         SampleQuestion(made["question"], made["context"]),
     ]
+
+
+def own_questions(model: str) -> list[SampleQuestion]:
+    """Draws questions, evenly, from the validation data of the run that a model is of; none where it is of no run.
+
+    Args:
+        model: The folder of a run, of its best model or of a checkpoint, or anything else that names a model.
+
+    Raises:
+        UserError: Where the run's table of questions cannot be read.
+    """
+    path = Path(model)
+    folders = [folder for folder in (path, *path.resolve().parents[:2]) if (folder / "config.yaml").is_file()]
+    tables = [table for folder in folders[:1] for table in (folder / QUESTIONS, *sorted(folder.glob(f"*/{QUESTIONS}")))]
+    found = next((table.parent for table in tables if table.is_file()), None)
+    if found is None:
+        return []
+    table = read_questions(found).select(["question", "context"])
+    rows = [i * len(table) // OWN for i in range(OWN)] if len(table) > OWN else list(range(len(table)))
+    drawn = [SampleQuestion(**row) for row in table.take(rows).to_pylist()]
+    return [sample for sample in drawn if len(sample.context) <= _LONGEST]

@@ -14,8 +14,9 @@ import pytest
 
 from qa_lightning import Reader
 from qa_lightning.demo.app import LARGEST_BODY, LONGEST_CONTEXT, LONGEST_QUESTION, is_own_name, make_app
-from qa_lightning.demo.sample_questions import sample_questions
+from qa_lightning.demo.sample_questions import OWN, SampleQuestion, own_questions, sample_questions
 from qa_lightning.reader.settings import Settings
+from tests.report.runs import answered, make_run
 from tests.tiny import PASSAGES, tiny_folder
 
 CONTEXT = f"😀 {PASSAGES[0][0]} {PASSAGES[1][0]} {PASSAGES[2][0]}"
@@ -181,3 +182,26 @@ def test_examples_can_be_asked() -> None:
         assert 0 < len(sample.question) <= LONGEST_QUESTION
         assert 0 < len(sample.context) <= LONGEST_CONTEXT
     assert len({sample.question for sample in sample_questions()}) == len(sample_questions())
+
+
+def test_a_runs_own_questions_come_first(reader: Reader, tmp_path: Path) -> None:
+    assert own_questions("google/bert") == own_questions(str(tmp_path)) == []
+    predictions = [answered(row, ["Ada"], "Ada", question=f"Who, {row}?") for row in range(40)]
+    make_run(tmp_path / "run/vi", predictions)
+    (tmp_path / "run/config.yaml").touch()
+    (tmp_path / "run/best_model").mkdir()
+    own = own_questions(str(tmp_path / "run"))
+    assert [sample.question for sample in own] == ["Who, 0?", "Who, 10?", "Who, 20?", "Who, 30?"]
+    assert len(own) == OWN
+    assert own_questions(str(tmp_path / "run/best_model")) == own
+    hostile = SampleQuestion(HOSTILE, HOSTILE)
+
+    async def page() -> str:
+        transport = httpx.ASGITransport(make_app(reader, "tiny", "127.0.0.1", [hostile, *own]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860") as client:
+            return (await client.get("/")).text
+
+    text = asyncio.run(page())
+    assert HOSTILE not in text
+    setup = json.loads(re.findall(r'id="setup">(.*?)</script>', text, re.DOTALL)[0])
+    assert [example["question"] for example in setup["examples"][:2]] == [HOSTILE, "Who, 0?"]

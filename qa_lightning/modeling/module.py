@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
+from qa_lightning.modeling.loss import PLAIN, LossConfig, training_loss
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
     accepted_inputs,
@@ -68,6 +70,7 @@ class QALightningModule(EvaluationMixin):
         language: Scores answers as MLQA does in this language (en, es, de, ar, hi, vi, zh; of others, only case,
             punctuation and white space are ignored), or each evaluation set by its name as in
             ``{vi: vi, de: de}``; default: as SQuAD does.
+        loss: What training minimises, unless it is the plain loss; see `LossConfig`.
         version_2_with_negative: Whether null may be predicted; linked to the data's.
         max_length: Most tokens of a window; linked to the data's and kept with the model.
         doc_stride: Context tokens that windows share; linked and kept likewise.
@@ -98,6 +101,7 @@ class QALightningModule(EvaluationMixin):
         max_answer_length: int = 30,
         null_score_diff_threshold: float | None = None,
         language: str | dict[str, str] | None = None,
+        loss: LossConfig = PLAIN,
         version_2_with_negative: bool = False,
         max_length: int = WindowConfig.max_length,
         doc_stride: int = WindowConfig.doc_stride,
@@ -109,6 +113,8 @@ class QALightningModule(EvaluationMixin):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
+        self.loss = loss = LossConfig(**loss) if isinstance(loss, dict) else loss  # as a checkpoint holds it
+        self.hparams["loss"] = asdict(loss)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
         for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -219,7 +225,7 @@ class QALightningModule(EvaluationMixin):
             UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
                 that batch.
         """
-        losses, labelled = self.losses(batch, *self(batch))
+        losses, labelled = training_loss(*self(batch), batch, self.loss, self.evaluation.max_answer_length)
         loss = losses.sum() / labelled.sum().clamp(min=1)
         if self._training_has_begun:
             defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))

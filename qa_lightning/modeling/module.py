@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from qa_lightning.modeling.network import (
     network_inputs,
     question_answering_head_is_missing,
 )
+from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, compute_terms, rerun_network
 from qa_lightning.modeling.optim import (
     Schedule,
     adamw,
@@ -164,6 +167,7 @@ class QALightningModule(EvaluationMixin):
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
         self._loss_check = LossCheck()
+        self.loss_terms: tuple[LossTerm, ...] = ()
         self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
@@ -180,10 +184,15 @@ class QALightningModule(EvaluationMixin):
                 f"{self.source} has no question-answering head, so its answers would be random; train it with fit first"
             )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+    def forward(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Logits:
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each.
+
+        Args:
+            batch: The batch.
+            parameters: Values that take the place of some of the network's parameters, by their names in it.
+        """
         inputs = network_inputs(batch, self._accepted)
-        return self._acceleration.logits(batch, inputs)
+        return self._acceleration.logits(batch, inputs, parameters)
 
     @property
     def packs_windows(self) -> bool:
@@ -193,7 +202,7 @@ class QALightningModule(EvaluationMixin):
     def setup(self, stage: str) -> None:
         """Chooses packing and compiling for the trainer's device."""
         self._training_has_begun = False
-        self._acceleration.set_up(self.trainer)
+        self._acceleration.set_up(self.trainer, reruns=rerun_network(self.loss_terms))
 
     def on_fit_start(self) -> None:
         """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
@@ -213,19 +222,28 @@ class QALightningModule(EvaluationMixin):
             torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the mean loss of a batch's windows, times the batch's weight.
+        """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
 
         Raises:
             UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
                 that batch.
         """
-        losses, labelled = self.losses(batch, *self(batch))
-        loss = losses.sum() / labelled.sum().clamp(min=1)
+        logits, loss_of = self(batch), partial(self._mean_loss, batch)
+        loss = loss_of(logits)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        again = partial(self, batch)
+        seen = TrainingPass(self.model, batch, logits, loss, self.current_epoch, again, loss_of)
+        for name, term in compute_terms(self.loss_terms, seen).items():
+            self.log(f"train/{name}", term, batch_size=len(batch))
+            loss = loss + term
         if self._training_has_begun:
             defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
             self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss * batch.weight
+
+    def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        losses, labelled = self.losses(batch, *logits)
+        return losses.sum() / labelled.sum().clamp(min=1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""

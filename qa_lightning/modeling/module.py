@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -40,11 +41,14 @@ from qa_lightning.modeling.optim import (
     parameter_groups,
     scheduler_config,
 )
+from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
+
+_NO_REGULARIZATION = Regularization()
 
 
 class QALightningModule(EvaluationMixin):
@@ -81,6 +85,7 @@ class QALightningModule(EvaluationMixin):
             encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.
         torch_compile: Whether to compile the model. ``auto``: where batches are packed, on one GPU, in a training that
             is long enough to repay it.
+        regularization: Regularisers, which are added to the loss.
     """
 
     def __init__(
@@ -109,9 +114,13 @@ class QALightningModule(EvaluationMixin):
         attn_implementation: str | None = None,
         packing: AutoOrBool = "auto",
         torch_compile: AutoOrBool = "auto",
+        regularization: Regularization = _NO_REGULARIZATION,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
+        regularization = Regularization.of(regularization)
+        self.hparams["regularization"] = asdict(regularization)
+        self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
         for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -167,7 +176,6 @@ class QALightningModule(EvaluationMixin):
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
         self._loss_check = LossCheck()
-        self.loss_terms: tuple[LossTerm, ...] = ()
         self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
         self.scores: dict[str, dict[str, float]] = {}
@@ -187,9 +195,7 @@ class QALightningModule(EvaluationMixin):
     def forward(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Logits:
         """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each.
 
-        Args:
-            batch: The batch.
-            parameters: Values that take the place of some of the network's parameters, by their names in it.
+        ``parameters`` take the place of some of the network's own, by their names in it.
         """
         inputs = network_inputs(batch, self._accepted)
         return self._acceleration.logits(batch, inputs, parameters)
@@ -231,9 +237,8 @@ class QALightningModule(EvaluationMixin):
         logits, loss_of = self(batch), partial(self._mean_loss, batch)
         loss = loss_of(logits)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
-        again = partial(self, batch)
-        seen = TrainingPass(self.model, batch, logits, loss, self.current_epoch, again, loss_of)
-        for name, term in compute_terms(self.loss_terms, seen).items():
+        first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
+        for name, term in compute_terms(self.loss_terms, first).items():
             self.log(f"train/{name}", term, batch_size=len(batch))
             loss = loss + term
         if self._training_has_begun:

@@ -25,14 +25,16 @@ class AdversarialLoss:
         name: The name in the logs.
         weight: What the loss of the second pass is multiplied by.
         select: Yields the parameters of a network that are moved.
-        radius: How far one of them is moved, by its value: a length, in the Euclidean norm.
+        radius: How far each of them is moved, in the Euclidean norm.
+        relative: Whether that is a share of the parameter's own norm.
         start_epoch: The first epoch, counted from 0, with a second pass.
     """
 
     name: str
     weight: float
     select: Callable[[Any], NamedParameters]
-    radius: Callable[[Tensor], float | Tensor]
+    radius: float
+    relative: bool = False
     start_epoch: int = 0
     reruns_network = True
 
@@ -53,7 +55,8 @@ class AdversarialLoss:
         return self.weight * training_pass.loss_of(training_pass.forward(moved))
 
     def _move(self, parameter: Tensor, gradient: Tensor) -> Tensor:
-        step = self.radius(parameter.detach()) * unit(gradient, gradient.float().norm())
+        length = self.radius * parameter.detach().float().norm() if self.relative else self.radius
+        step = length * unit(gradient, gradient.float().norm())
         return parameter + step.to(parameter.dtype)
 
 
@@ -64,7 +67,7 @@ def fgm(weight: float, radius: float) -> AdversarialLoss:
         weight: What the loss of the second pass is multiplied by.
         radius: How far the table of word embeddings is moved, in the Euclidean norm; the paper's ε.
     """
-    return AdversarialLoss("fgm", weight, _word_embeddings, lambda _: radius)
+    return AdversarialLoss("fgm", weight, _word_embeddings, radius)
 
 
 def awp(weight: float, radius: float, start_epoch: int = 0) -> AdversarialLoss:
@@ -75,7 +78,7 @@ def awp(weight: float, radius: float, start_epoch: int = 0) -> AdversarialLoss:
         radius: How far a matrix is moved, as a share of its own norm; the paper's γ.
         start_epoch: The first epoch, counted from 0, with a second pass.
     """
-    return AdversarialLoss("awp", weight, _matrices, lambda weights: radius * weights.float().norm(), start_epoch)
+    return AdversarialLoss("awp", weight, _matrices, radius, relative=True, start_epoch=start_epoch)
 
 
 def _word_embeddings(network: Any) -> NamedParameters:

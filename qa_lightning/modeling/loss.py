@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +41,11 @@ class LossConfig:
             raise UserError(f"model.loss.label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         check_between("model.loss.null_focal_gamma", self.null_focal_gamma, 0)
         check_between("model.loss.answer_window_weight", self.answer_window_weight, 0)
+
+    @classmethod
+    def of(cls, values: LossConfig | Mapping[str, Any]) -> LossConfig:
+        """Makes it from values by name, as a checkpoint holds them, or returns what is one already."""
+        return values if isinstance(values, LossConfig) else cls(**values)
 
 
 PLAIN = LossConfig()

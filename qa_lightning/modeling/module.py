@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from qa_lightning.modeling.network import (
     network_inputs,
     question_answering_head_is_missing,
 )
+from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, compute_terms, rerun_network
 from qa_lightning.modeling.optim import (
     Schedule,
     adamw,
@@ -39,11 +42,14 @@ from qa_lightning.modeling.optim import (
     parameter_groups,
     scheduler_config,
 )
+from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
+
+_NO_REGULARIZATION = Regularization()
 
 
 class QALightningModule(EvaluationMixin):
@@ -70,7 +76,6 @@ class QALightningModule(EvaluationMixin):
         language: Scores answers as MLQA does in this language (en, es, de, ar, hi, vi, zh; of others, only case,
             punctuation and white space are ignored), or each evaluation set by its name as in
             ``{vi: vi, de: de}``; default: as SQuAD does.
-        loss: What training minimises, unless it is the plain loss; see `LossConfig`.
         version_2_with_negative: Whether null may be predicted; linked to the data's.
         max_length: Most tokens of a window; linked to the data's and kept with the model.
         doc_stride: Context tokens that windows share; linked and kept likewise.
@@ -81,6 +86,8 @@ class QALightningModule(EvaluationMixin):
             encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.
         torch_compile: Whether to compile the model. ``auto``: where batches are packed, on one GPU, in a training that
             is long enough to repay it.
+        loss: What training minimises, unless it is the plain loss; see `LossConfig`.
+        regularization: Regularisers, which are added to the loss.
     """
 
     def __init__(
@@ -101,7 +108,6 @@ class QALightningModule(EvaluationMixin):
         max_answer_length: int = 30,
         null_score_diff_threshold: float | None = None,
         language: str | dict[str, str] | None = None,
-        loss: LossConfig = PLAIN,
         version_2_with_negative: bool = False,
         max_length: int = WindowConfig.max_length,
         doc_stride: int = WindowConfig.doc_stride,
@@ -110,11 +116,16 @@ class QALightningModule(EvaluationMixin):
         attn_implementation: str | None = None,
         packing: AutoOrBool = "auto",
         torch_compile: AutoOrBool = "auto",
+        loss: LossConfig = PLAIN,
+        regularization: Regularization = _NO_REGULARIZATION,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        self.loss = loss = LossConfig(**loss) if isinstance(loss, dict) else loss  # as a checkpoint holds it
-        self.hparams["loss"] = asdict(loss)
+        self.loss = LossConfig.of(loss)
+        self.hparams["loss"] = asdict(self.loss)
+        regularization = Regularization.of(regularization)
+        self.hparams["regularization"] = asdict(regularization)
+        self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
         for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -186,10 +197,13 @@ class QALightningModule(EvaluationMixin):
                 f"{self.source} has no question-answering head, so its answers would be random; train it with fit first"
             )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+    def forward(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Logits:
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each.
+
+        ``parameters`` take the place of some of the network's own, by their names in it.
+        """
         inputs = network_inputs(batch, self._accepted)
-        return self._acceleration.logits(batch, inputs)
+        return self._acceleration.logits(batch, inputs, parameters)
 
     @property
     def packs_windows(self) -> bool:
@@ -199,7 +213,7 @@ class QALightningModule(EvaluationMixin):
     def setup(self, stage: str) -> None:
         """Chooses packing and compiling for the trainer's device."""
         self._training_has_begun = False
-        self._acceleration.set_up(self.trainer)
+        self._acceleration.set_up(self.trainer, reruns=rerun_network(self.loss_terms))
 
     def on_fit_start(self) -> None:
         """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
@@ -219,19 +233,27 @@ class QALightningModule(EvaluationMixin):
             torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the mean loss of a batch's windows, times the batch's weight.
+        """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
 
         Raises:
             UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
                 that batch.
         """
-        losses, labelled = training_loss(*self(batch), batch, self.loss, self.evaluation.max_answer_length)
-        loss = losses.sum() / labelled.sum().clamp(min=1)
+        logits, loss_of = self(batch), partial(self._mean_loss, batch)
+        loss = loss_of(logits)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
+        for name, term in compute_terms(self.loss_terms, first).items():
+            self.log(f"train/{name}", term, batch_size=len(batch))
+            loss = loss + term
         if self._training_has_begun:
             defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
             self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss * batch.weight
+
+    def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
+        return losses.sum() / labelled.sum().clamp(min=1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,9 @@ from qa_lightning.modeling.network import (
     network_inputs,
     question_answering_head_is_missing,
 )
-from qa_lightning.modeling.optim import (
-    Schedule,
-    adamw,
-    clip_gradients,
-    clips_scaled_gradients,
-    make_schedule,
-    parameter_groups,
-    scheduler_config,
-)
+from qa_lightning.modeling.optim import Schedule
+from qa_lightning.modeling.optimization import PLAIN, Optimization
+from qa_lightning.modeling.optimization_hooks import OptimizationMixin
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
@@ -44,7 +39,7 @@ from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
 
 
-class QALightningModule(EvaluationMixin):
+class QALightningModule(OptimizationMixin, EvaluationMixin):
     """A model that answers a question with a span of its context, or with nothing.
 
     Args:
@@ -55,7 +50,8 @@ class QALightningModule(EvaluationMixin):
         model_revision: The Hub revision of the model.
         learning_rate: The peak learning rate of the schedule.
         weight_decay: Weight decay of all parameters except biases and norms.
-        lr_scheduler_type: The learning rate schedule: linear, cosine, polynomial, constant or constant_with_warmup.
+        lr_scheduler_type: The learning rate schedule: linear, cosine, cosine_with_restarts, warmup_stable_decay,
+            polynomial, constant or constant_with_warmup.
         warmup_ratio: Share of all steps over which the learning rate rises from zero.
         warmup_steps: The same as a number of steps, which takes precedence where it is not zero.
         optimizer: An optimizer to use instead of AdamW, with the same two groups of parameters.
@@ -78,6 +74,7 @@ class QALightningModule(EvaluationMixin):
             encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.
         torch_compile: Whether to compile the model. ``auto``: where batches are packed, on one GPU, in a training that
             is long enough to repay it.
+        optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
     """
 
     def __init__(
@@ -106,8 +103,13 @@ class QALightningModule(EvaluationMixin):
         attn_implementation: str | None = None,
         packing: AutoOrBool = "auto",
         torch_compile: AutoOrBool = "auto",
+        optimization: Optimization = PLAIN,
     ) -> None:
         super().__init__()
+        if isinstance(optimization, dict):  # as a checkpoint holds it
+            optimization = Optimization(**optimization)
+        self.optimization = optimization
+        optimization = asdict(optimization)  # type: ignore[assignment]
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
@@ -128,6 +130,7 @@ class QALightningModule(EvaluationMixin):
         self.warmup_steps = warmup_steps
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.check_optimization()
         self.threshold_is_given = null_score_diff_threshold is not None
         saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
@@ -163,6 +166,7 @@ class QALightningModule(EvaluationMixin):
             rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
+        self.prepare_optimization(is_pretrained=model_name_or_path is not None)
         self._loss_check = LossCheck()
         self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
@@ -230,38 +234,12 @@ class QALightningModule(EvaluationMixin):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""
         self._loss_check.before_step(optimizer)
+        if not self._training_has_begun:
+            self.keep_ratios(optimizer)
 
     def on_train_epoch_end(self) -> None:
         """Stops training where a loss was not finite."""
         self._loss_check.finish()
-
-    def configure_optimizers(self) -> Any:
-        """Makes AdamW and a schedule of transformers, or the given optimizer and schedule."""
-        groups = parameter_groups(self.model, self.weight_decay)
-        if self.optimizer is not None:
-            optimizer = self.optimizer(groups)
-        else:
-            optimizer = adamw(groups, self.learning_rate, fused=not clips_scaled_gradients(self.trainer))
-        if self.lr_scheduler is not None:
-            scheduler: Any = self.lr_scheduler(optimizer)
-        else:
-            scheduler = make_schedule(
-                optimizer,
-                self.lr_scheduler_type,
-                steps=self.trainer.estimated_stepping_batches,
-                warmup_ratio=self.warmup_ratio,
-                warmup_steps=self.warmup_steps,
-            )
-        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(scheduler)}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips gradients as the trainer is set to; see `optim.clip_gradients`."""
-        clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def on_validation_epoch_start(self) -> None:
         """Stops training where a loss was not finite, and starts an evaluation."""

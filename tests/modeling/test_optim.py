@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from qa_lightning.modeling.optim import Schedule, adamw, make_schedule, parameter_groups
+from qa_lightning.modeling.optim import Schedule, adamw, make_schedule
+from qa_lightning.modeling.parameter_groups import parameter_groups
 from qa_lightning.utils.errors import UserError
 
 SCHEDULES: tuple[Schedule, ...] = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup")

@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from qa_lightning.cli.lightning import QACLI
 from qa_lightning.cli.parser import check_configs, named_places
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.inspection.optimizer import optimizer_table
 from qa_lightning.inspection.page import notes, render
 from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
 from qa_lightning.inspection.tables import (
@@ -70,6 +71,9 @@ class DataCLI(QACLI):
             "--windows", type=NonNegativeInt, default=1, help="Of how many examples to show a window with its tokens."
         )
         parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Of the examples.")
+        parser.add_argument(
+            "--optimizer", type=bool, default=False, help="Show the optimizer's groups of parameters, and no data."
+        )
         parser.add_argument("--html", type=str | None, default=None, help="File to write the same to, as a page.")
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
@@ -88,22 +92,29 @@ class DataCLI(QACLI):
         del self.config["subcommand"]  # which is no key of the parser
 
     def instantiate_classes(self) -> None:
-        """Builds the data module."""
+        """Builds the data module, or, for ``--optimizer``, the model."""
+        section = "model" if self.config.optimizer else "data"
         with unwrap_user_errors(Progress()):
-            self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+            built = self.parser.instantiate_classes(Namespace({section: self.config[section]}))
+        setattr(self, section, built[section])
 
 
 def run(arguments: list[str]) -> None:
     """Prints what is in each split, then examples and windows; with ``--html``, writes a page with the same.
 
+    With ``--optimizer``, prints the groups of parameters instead, and reads no data.
+
     Args:
         arguments: What follows the verb: the configs and flags of ``fit``, ``--samples``, ``--windows``, ``--seed``,
-            ``--html``.
+            ``--html``, ``--optimizer``.
 
     Raises:
         UserError: For every fault in the data or the settings.
     """
     cli = DataCLI(arguments)
+    if cli.config.optimizer:
+        _print([], [optimizer_table(cli.model)], [], [])
+        return
     config, data = cli.config, cli.data
     max_answer_length = config.model.init_args.get("max_answer_length", 30)
     check_between("max_answer_length", max_answer_length, 1)
@@ -187,10 +198,11 @@ def _print(
     from rich.text import Text
 
     console = Console()
-    shown = RichTable("setting", "value", title="Settings")
-    for name, value in settings:
-        shown.add_row(name, plain_text(value))
-    console.print(shown)
+    if settings:
+        shown = RichTable("setting", "value", title="Settings")
+        for name, value in settings:
+            shown.add_row(name, plain_text(value))
+        console.print(shown)
     for table in tables:
         shown = RichTable(title=table.title)
         for number, name in enumerate(table.head):

@@ -73,27 +73,34 @@ class OptimizationMixin(pl.LightningModule):
 
     def keep_ratios(self, optimizer: Optimizer) -> None:
         """Keeps the ratios of learning rates in a search for one, which gives all groups the same."""
-        set_rates(optimizer, self.trainer.lr_scheduler_configs[0].scheduler.get_last_lr())
+        for config in self.trainer.lr_scheduler_configs:
+            rates = config.scheduler.get_last_lr()
+            if len(set(rates)) == 1:
+                set_rates(optimizer, rates)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """The callbacks that the settings of this model ask for."""
         return self._callbacks
 
-    def configure_optimizers(self) -> Any:
-        """Makes the optimizer and a schedule of transformers, or the given optimizer and schedule."""
+    def make_optimizer(self, *, fused: bool = True) -> Optimizer:
+        """Makes the optimizer, each of whose groups has its peak learning rate.
+
+        Args:
+            fused: Whether it may be fused; see `optim.adamw`.
+        """
         settings = self.optimization
         groups = parameter_groups(self.model, self.weight_decay, settings)
         if self.optimizer is not None:
             optimizer = self.optimizer(groups)
         else:
-            optimizer = make_optimizer(
-                settings.optimizer_type,
-                groups,
-                self.learning_rate,
-                settings.optimizer_kwargs,
-                fused=not clips_scaled_gradients(self.trainer),
-            )
-        set_rates(optimizer, [group["lr"] for group in optimizer.param_groups])
+            name, arguments = settings.optimizer_type, settings.optimizer_kwargs
+            optimizer = make_optimizer(name, groups, self.learning_rate, arguments, fused=fused)
+        set_rates(optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups])
+        return optimizer
+
+    def configure_optimizers(self) -> Any:
+        """Makes the optimizer and a schedule of transformers, or the given optimizer and schedule."""
+        optimizer = self.make_optimizer(fused=not clips_scaled_gradients(self.trainer))
         if self.lr_scheduler is not None:
             scheduler: Any = self.lr_scheduler(optimizer)
         else:
@@ -103,8 +110,8 @@ class OptimizationMixin(pl.LightningModule):
                 steps=self.trainer.estimated_stepping_batches,
                 warmup_ratio=self.warmup_ratio,
                 warmup_steps=self.warmup_steps,
-                decay_ratio=settings.decay_ratio,
-                arguments=settings.lr_scheduler_kwargs,
+                decay_ratio=self.optimization.decay_ratio,
+                arguments=self.optimization.lr_scheduler_kwargs,
             )
         return {"optimizer": optimizer, "lr_scheduler": scheduler_config(scheduler)}
 

@@ -77,14 +77,17 @@ def _hidden_matrices(network: Any) -> set[str]:
 
 
 def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
-    """Sets the learning rate of each group: its own, or its share of the optimizer's.
+    """Sets the learning rates of groups that have their own, or a share of the optimizer's.
 
     Args:
         optimizer: An optimizer of groups that `parameter_groups` made.
         rates: The optimizer's rate for each group.
     """
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = group.get(OWN_LR, rate * group.get(LR_SCALE, 1.0))
+        if OWN_LR in group:
+            group["lr"] = group[OWN_LR]
+        elif LR_SCALE in group:
+            group["lr"] = rate * group[LR_SCALE]
 
 
 def group_rows(network: nn.Module, optimizer: Optimizer) -> list[tuple[str, int, float | None, float | None]]:

@@ -96,7 +96,7 @@ class DataCLI(QACLI):
         section = "model" if self.config.optimizer else "data"
         with unwrap_user_errors(Progress()):
             built = self.parser.instantiate_classes(Namespace({section: self.config[section]}))
-        setattr(self, section, built[section])
+        self.model, self.data = built.get("model"), built.get("data")
 
 
 def run(arguments: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -36,3 +38,21 @@ def mixout(weights: Tensor, pretrained: Tensor, p: float) -> Tensor:
         p: At least 0 and below 1.
     """
     return pretrained + nn.functional.dropout(weights - pretrained, p)
+
+
+def put_mixout(layer: Any, pretrained: Tensor, p: float) -> None:
+    """Makes a `torch.nn.Linear` a `MixoutLinear`, whose parameters and their names stay the same.
+
+    Args:
+        layer: The layer.
+        pretrained: The pretrained weights, beside its weights.
+        p: At least 0 and below 1.
+    """
+    layer.__class__ = MixoutLinear
+    layer.pretrained, layer.p = pretrained, p
+
+
+def remove_mixout(layer: Any) -> None:
+    """Makes a `MixoutLinear` a `torch.nn.Linear` again."""
+    del layer.pretrained, layer.p
+    layer.__class__ = nn.Linear

@@ -76,13 +76,14 @@ class MuonWithAdamW(Optimizer):
         self._share()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Makes a step, after computing the gradients by the closure, if there is one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for optimizer in (self._muon, self._adamw):
+        optimizers: tuple[Any, ...] = (self._muon, self._adamw)
+        for optimizer in optimizers:
             if optimizer is not None:
                 optimizer.step()
         return loss

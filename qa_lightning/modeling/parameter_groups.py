@@ -76,7 +76,7 @@ def _hidden_matrices(network: Any) -> set[str]:
     }
 
 
-def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
+def set_rates(optimizer: Optimizer, rates: Sequence[Any]) -> None:
     """Sets the learning rates of groups that have their own, or a share of the optimizer's.
 
     Args:

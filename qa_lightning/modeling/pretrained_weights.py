@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from qa_lightning.modeling.mixout import MixoutLinear
+from qa_lightning.modeling.mixout import MixoutLinear, put_mixout, remove_mixout
 from qa_lightning.utils.errors import UserError
 
 
@@ -33,7 +33,7 @@ class PretrainedWeights(pl.Callback):
         self.mixout = mixout
         self.decay = decay
         self.weights: dict[str, Tensor] = {}
-        self._beside: dict[nn.Parameter, Tensor] = {}
+        self._beside: dict[Tensor, Tensor] = {}
         self._hook: Any = None
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
@@ -71,8 +71,7 @@ class PretrainedWeights(pl.Callback):
         if self.mixout:
             for module in pl_module.model.modules():
                 if type(module) is nn.Linear and module.weight in self._beside:
-                    module.__class__ = MixoutLinear
-                    module.pretrained, module.p = self._beside[module.weight], self.mixout  # type: ignore[assignment]
+                    put_mixout(module, self._beside[module.weight], self.mixout)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Leaves a plain network."""
@@ -88,8 +87,7 @@ class PretrainedWeights(pl.Callback):
             self._hook = None
         for module in pl_module.model.modules():
             if isinstance(module, MixoutLinear):
-                del module.pretrained, module.p
-                module.__class__ = nn.Linear
+                remove_mixout(module)
         self._beside = {}
 
     @torch.no_grad()

@@ -20,6 +20,7 @@ from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.optimization import PLAIN, Optimization
 from qa_lightning.utils.errors import UserError
 from tests.cli.mistakes import error_of
+from tests.modeling.test_optimizers import needs_muon
 from tests.tiny import fit_arguments, tiny_folder
 from tests.training import NO_DROPOUT, SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
 from tests.utils.test_processes import command
@@ -211,7 +212,9 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_muon if name == "muon" else ()) for name in TECHNIQUES]
+)
 def test_a_training_that_resumes_ends_with_the_same_weights(
     model: Path, squad: Path, tmp_path: Path, name: str
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 from qa_lightning.modeling.muon import BY_MUON
 from qa_lightning.modeling.optimization import Optimization
 from qa_lightning.modeling.parameter_groups import group_rows, parameter_groups
+from tests.modeling.test_optimizers import needs_muon
 from tests.tiny import tiny_folder
 from tests.training import make_module
 
@@ -54,6 +55,7 @@ def test_an_optimizer_that_a_class_names_has_the_same_ratios(folder: Path) -> No
     assert (found["head"], found["layer 2"], found["embeddings"]) == (8.0, 4.0, 0.5)
 
 
+@needs_muon
 def test_every_weight_is_in_one_group(folder: Path) -> None:
     for settings in ({}, {"layer_decay": 0.5}, {"optimizer_type": "muon", "head_learning_rate": 1.0}):
         made = module(folder, **settings)
@@ -82,6 +84,7 @@ def test_layers_frozen_without_the_embeddings(folder: Path) -> None:
     assert weights["bert.encoder.layer.1.output.dense.bias"].requires_grad
 
 
+@needs_muon
 def test_muon_has_the_matrices_of_the_layers(folder: Path) -> None:
     network = module(folder).model
     muon, matrices, vectors = parameter_groups(network, 0.1, Optimization(optimizer_type="muon"))

@@ -15,4 +15,4 @@ def optimizer_table(module: QALightningModule) -> Table:
         for name, weights, rate, decay in group_rows(module.model, optimizer)
     ]
     head = ["", "weights", "learning rate", "weight decay"]
-    return Table(f"Optimizer: {type(optimizer).__name__}", head, [("Groups", rows)])
+    return Table(f"Optimizer: {type(optimizer).__name__}", head, [("at the peak of the schedule", rows)])

@@ -108,6 +108,34 @@ class Optimization:
                 "decay_ratio; keep one of them"
             )
 
+    def check_resumed(self, before: Optimization) -> None:
+        """Checks that a training that resumes has the optimizer and the groups of parameters that it had.
+
+        Args:
+            before: Its settings before.
+
+        Raises:
+            UserError: Where it has others.
+        """
+        for name in _KEPT:
+            here, there = getattr(self, name), getattr(before, name)
+            if here != there and (name != "pretrained_decay" or not (here and there)):
+                raise UserError(
+                    f"model.optimization.{name}: the training that resumes had {there}, not {here}, and goes on with "
+                    "its optimizer; leave it as it was, or begin a new training from best_model"
+                )
+
+
+_KEPT = (
+    "optimizer_type",
+    "optimizer_kwargs",
+    "layer_decay",
+    "head_learning_rate",
+    "freeze_embeddings",
+    "freeze_layers",
+    "pretrained_decay",
+)
+"""Settings that a training keeps for good: what a checkpoint holds of the optimizer follows from them."""
 
 PLAIN = Optimization()
 """AdamW on the whole network."""

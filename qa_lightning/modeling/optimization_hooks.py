@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
 from qa_lightning.modeling.optim import (
@@ -19,7 +20,7 @@ from qa_lightning.modeling.optim import (
     scheduler_config,
 )
 from qa_lightning.modeling.optimization import Optimization, prepare_network
-from qa_lightning.modeling.optimizers import make_optimizer
+from qa_lightning.modeling.optimizers import make_optimizer, optimizer_class
 from qa_lightning.modeling.parameter_groups import parameter_groups, set_rates
 
 
@@ -78,8 +79,25 @@ class OptimizationMixin(pl.LightningModule):
             if len(set(rates)) == 1:
                 set_rates(optimizer, rates)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume a training with groups of parameters, rates or an optimizer that it did not have.
+
+        Raises:
+            UserError: Where these settings have changed.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            before = checkpoint.get("hyper_parameters", {}).get("optimization") or {}
+            self.optimization.check_resumed(Optimization(**before))
+
     def configure_callbacks(self) -> Sequence[Callback]:
-        """The callbacks that the settings of this model ask for."""
+        """The callbacks that the settings of this model ask for.
+
+        Raises:
+            UserError: Where a training begins whose optimizer is not installed, before data are read.
+        """
+        if self.optimizer is None and self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            optimizer_class(self.optimization.optimizer_type)
         return self._callbacks
 
     def make_optimizer(self, *, fused: bool = True) -> Optimizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -77,26 +78,35 @@ def optimizer_class(name: OptimizerName) -> Any:
     if name in _OF_TORCH:
         return getattr(torch.optim, _OF_TORCH[name])
     if name == "muon":
-        if not hasattr(torch.optim, "Muon"):
+        if not is_installed(name):
             raise UserError(f"model.optimization.optimizer_type: muon needs torch 2.9, not {torch.__version__}")
         return MuonWithAdamW
-    try:
-        from pytorch_optimizer import load_optimizer
-    except ImportError:
+    if not is_installed(name):
         raise UserError(
             f"model.optimization.optimizer_type: {name} is in a package that is not installed; install "
             "qa_lightning[optimizers]"
-        ) from None
+        )
+    from pytorch_optimizer import load_optimizer
+
     return load_optimizer(name)
 
 
+def is_installed(name: OptimizerName) -> bool:
+    """Whether what has the optimizer is installed."""
+    if name == "muon":
+        return hasattr(torch.optim, "Muon")
+    return name in _OF_TORCH or find_spec("pytorch_optimizer") is not None
+
+
 def check_optimizer(name: OptimizerName, arguments: Mapping[str, Any]) -> None:
-    """Checks that there is such an optimizer, and that it takes such arguments.
+    """Checks that an optimizer takes such arguments, unless only a training would miss what has it.
+
+    A model whose training needed another package is evaluated without that.
 
     Raises:
         UserError: Where it does not.
     """
-    if name == "adamw" and not arguments:
+    if not arguments or not is_installed(name):
         return
     made = optimizer_class(name)
     where = "model.optimization.optimizer_kwargs"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.cli.main import main
+from qa_lightning.modeling import acceleration, optimizers
 from qa_lightning.modeling.layers import find_layers
 from qa_lightning.modeling.mixout import MixoutLinear, mixout
 from qa_lightning.modeling.module import QALightningModule
@@ -237,7 +238,44 @@ def test_pretrained_weights_that_a_checkpoint_lacks(model: Path, squad: Path, tm
         fit(model, squad, tmp_path, RunCheckpoint(), resume=tmp_path / "checkpoints/last.ckpt", mixout=0.5)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ({}, {"layer_decay": 0.9}, "layer_decay: the training that resumes had 1.0, not 0.9"),
+        ({"optimizer_type": "sgd"}, {}, "optimizer_type: the training that resumes had sgd, not adamw"),
+        ({"pretrained_decay": 0.1}, {"mixout": 0.1}, "pretrained_decay: the training that resumes had 0.1, not 0.0"),
+    ],
+)
+def test_settings_of_the_optimizer_stay(
+    model: Path, squad: Path, tmp_path: Path, before: dict[str, Any], now: dict[str, Any], message: str
+) -> None:
+    fit(model, squad, tmp_path, RunCheckpoint(), max_steps=1, **before)
+    path = tmp_path / "checkpoints/last.ckpt"
+    with pytest.raises(UserError, match=rf"^model\.optimization\.{message}"):
+        fit(model, squad, tmp_path, RunCheckpoint(), resume=path, **now)
+    QALightningModule.load_from_checkpoint(path, optimization=Optimization(**now))
+
+
 # With what there is besides
+
+
+@pytest.mark.parametrize("settings", [{"mixout": 0.9}, {"unfreeze_every_n_steps": 2}])
+def test_a_network_that_is_compiled_computes_the_same(
+    model: Path, squad: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was compiled in a validation before the training."""
+    seen = []
+    for function in (lambda *_, **__: None, lambda network, *_, **__: network.compile(dynamic=False, backend="eager")):
+        monkeypatch.setattr(acceleration, "compile_network", function)
+        torch.compiler.reset()
+        pl.seed_everything(0, verbose=False)
+        options = {"torch_compile": True, "config_overrides": NO_DROPOUT, "learning_rate": 0.02}
+        module = make_module(model, optimization=Optimization(**settings), **options)
+        data = make_data(model, train=squad, validation_file=str(squad))
+        make_trainer(tmp_path, max_steps=4, limit_val_batches=1).fit(module, data)
+        seen.append(weights_of(module))
+    for name, weights in seen[0].items():
+        torch.testing.assert_close(weights, seen[1][name])
 
 
 def test_a_search_for_a_learning_rate_keeps_the_ratios(model: Path, squad: Path, tmp_path: Path) -> None:
@@ -326,6 +364,16 @@ def test_mistakes_end_in_a_line(
     for name, value in zip(names[::2], names[1::2], strict=True):
         arguments += [f"--model.optimization.{name}", value]
     assert message in error_of([*arguments, "--run_dir", str(tmp_path / "run")], capsys)
+
+
+def test_what_is_not_installed_is_missed_by_trainings_alone(
+    model: Path, squad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizers, "is_installed", lambda _: False)
+    module = make_module(model, optimization=Optimization(optimizer_type="lion"))
+    make_trainer(tmp_path).validate(module, make_data(model, validation_file=str(squad)))
+    with pytest.raises(UserError, match="lion is in a package that is not installed"):
+        make_trainer(tmp_path).fit(module, make_data(model, train=tmp_path / "none.json"))
 
 
 @pytest.mark.parametrize("name", ["mixout", "pretrained_decay", "reinit_layers"])

@@ -113,6 +113,8 @@ def run(arguments: list[str]) -> None:
     """
     cli = DataCLI(arguments)
     if cli.config.optimizer:
+        if cli.config.html is not None:
+            raise UserError("--html writes a page about data, which --optimizer reads none of; leave out one of them")
         _print([], [optimizer_table(cli.model)], [], [])
         return
     config, data = cli.config, cli.data

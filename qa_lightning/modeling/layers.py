@@ -51,12 +51,15 @@ class NetworkLayers:
 def find_layers(network: Any) -> NetworkLayers:
     """Finds at which depth each parameter of a question-answering network of transformers stands.
 
-    The head is what stands beside the base model, layers are the members of its lists of modules, and embeddings are
-    what remains of the base model and is called so, or is a table of vectors.
+    The head is what stands beside the base model, or a linear layer beside its parts. Layers are the members of its
+    lists of modules, and embeddings are what remains of it and is called so, or is a table of vectors.
     """
     base = network.base_model
     layers = [layer for layer in _listed(base) if next(layer.parameters(), None) is not None]
     of_base = {id(parameter) for parameter in base.parameters()}
+    if base is network:  # as in T5
+        heads = [child for child in network.children() if isinstance(child, nn.Linear)]
+        of_base -= {id(parameter) for head in heads for parameter in head.parameters()}
     in_tables = {id(p) for module in base.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     depth_of = {id(parameter): i for i, layer in enumerate(layers, 1) for parameter in layer.parameters()}
     depths = {}

@@ -329,3 +329,5 @@ def test_groups_of_the_optimizer(here: Path, model: str, capsys: pytest.CaptureF
     assert cells(capsys.readouterr().out, "matrices")[1:] == ["5e-05", "0"]
     assert main([*asked, "--model.optimization.freeze_layers", "2"]) == 2
     assert "the model has 1 layers, not 2" in capsys.readouterr().err
+    assert main([*asked, "--html", "page.html"]) == 2
+    assert "leave out one of them" in capsys.readouterr().err

@@ -58,6 +58,30 @@ def test_layers_of_each_family(family: str) -> None:
     assert any(f".{number}." in name for name in names[3])
 
 
+def test_layers_of_a_model_without_a_base_model() -> None:
+    config = transformers.T5Config(
+        vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_decoder_layers=1, num_heads=2
+    )
+    with quiet_transformers():
+        found = find_layers(AutoModelForQuestionAnswering.from_config(config))
+    assert (found.number, found.problem) == (3, None)
+    assert {name for name, depth in found.depths.items() if depth == found.head} == {
+        "qa_outputs.weight",
+        "qa_outputs.bias",
+    }
+    assert found.depths["shared.weight"] == 0
+    assert found.depths["decoder.block.0.layer.2.DenseReluDense.wi.weight"] == 3
+
+
+def test_layers_that_are_kept_in_several_lists_are_not_known() -> None:
+    with quiet_transformers():
+        network = AutoModelForQuestionAnswering.from_config(
+            transformers.XLMConfig(vocab_size=60, emb_dim=16, n_layers=2, n_heads=2)
+        )
+    with pytest.raises(UserError, match="the layers of a xlm model are not known"):
+        prepare_network(network, Optimization(freeze_layers=1), is_pretrained=True)
+
+
 def test_what_belongs_to_the_embeddings_is_found_wherever_it_stands() -> None:
     depths = {family: find_layers(network(family)).depths for family in ("deberta-v3", "electra", "mpnet", "bart")}
     assert depths["deberta-v3"]["deberta.encoder.rel_embeddings.weight"] == 0

@@ -392,7 +392,5 @@ def test_what_needs_pretrained_weights_does_not_start_from_random_ones(model: Pa
     ],
 )
 def test_a_class_leaves_nothing_to_be_named(model: Path, options: dict[str, Any], settings: dict[str, Any]) -> None:
-    if "optimizer_type" in settings:
-        pytest.importorskip("pytorch_optimizer")
     with pytest.raises(UserError, match="names a class, which takes the place of"):
         make_module(model, optimization=Optimization(**settings), **options)

@@ -48,7 +48,7 @@ class LossConfig:
         return values if isinstance(values, LossConfig) else cls(**values)
 
 
-PLAIN = LossConfig()
+PLAIN_LOSS = LossConfig()
 
 
 def span_loss(
@@ -101,7 +101,7 @@ def training_loss(
         ``[batch]``.
     """
     attention_mask = batch.inputs["attention_mask"][: len(batch)]
-    if config == PLAIN:
+    if config == PLAIN_LOSS:
         return span_loss(start_logits, end_logits, attention_mask, batch.starts, batch.ends)
     is_null_place = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), start_logits.shape[1]).bool()
     is_null_place &= batch.null_position[:, None] >= 0

@@ -21,7 +21,7 @@ from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
-from qa_lightning.modeling.loss import PLAIN, LossConfig, training_loss
+from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
     accepted_inputs,
@@ -33,15 +33,9 @@ from qa_lightning.modeling.network import (
     question_answering_head_is_missing,
 )
 from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, compute_terms, rerun_network
-from qa_lightning.modeling.optim import (
-    Schedule,
-    adamw,
-    clip_gradients,
-    clips_scaled_gradients,
-    make_schedule,
-    parameter_groups,
-    scheduler_config,
-)
+from qa_lightning.modeling.optim import Schedule
+from qa_lightning.modeling.optimization import PLAIN_OPTIMIZATION, Optimization
+from qa_lightning.modeling.optimization_hooks import OptimizationMixin
 from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
@@ -52,7 +46,7 @@ from qa_lightning.utils.errors import UserError
 _NO_REGULARIZATION = Regularization()
 
 
-class QALightningModule(EvaluationMixin):
+class QALightningModule(OptimizationMixin, EvaluationMixin):
     """A model that answers a question with a span of its context, or with nothing.
 
     Args:
@@ -63,7 +57,8 @@ class QALightningModule(EvaluationMixin):
         model_revision: The Hub revision of the model.
         learning_rate: The peak learning rate of the schedule.
         weight_decay: Weight decay of all parameters except biases and norms.
-        lr_scheduler_type: The learning rate schedule: linear, cosine, polynomial, constant or constant_with_warmup.
+        lr_scheduler_type: The learning rate schedule: linear, cosine, cosine_with_restarts, warmup_stable_decay,
+            polynomial, constant or constant_with_warmup.
         warmup_ratio: Share of all steps over which the learning rate rises from zero.
         warmup_steps: The same as a number of steps, which takes precedence where it is not zero.
         optimizer: An optimizer to use instead of AdamW, with the same two groups of parameters.
@@ -88,6 +83,7 @@ class QALightningModule(EvaluationMixin):
             is long enough to repay it.
         loss: What training minimises, unless it is the plain loss; see `LossConfig`.
         regularization: Regularisers, which are added to the loss.
+        optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
     """
 
     def __init__(
@@ -116,15 +112,18 @@ class QALightningModule(EvaluationMixin):
         attn_implementation: str | None = None,
         packing: AutoOrBool = "auto",
         torch_compile: AutoOrBool = "auto",
-        loss: LossConfig = PLAIN,
+        loss: LossConfig = PLAIN_LOSS,
         regularization: Regularization = _NO_REGULARIZATION,
+        optimization: Optimization = PLAIN_OPTIMIZATION,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
+        self.optimization = Optimization.of(optimization)
         self.loss = LossConfig.of(loss)
-        self.hparams["loss"] = asdict(self.loss)
         regularization = Regularization.of(regularization)
-        self.hparams["regularization"] = asdict(regularization)
+        sections = {"optimization": self.optimization, "loss": self.loss, "regularization": regularization}
+        for name, section in sections.items():
+            self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
         self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
@@ -145,6 +144,7 @@ class QALightningModule(EvaluationMixin):
         self.warmup_steps = warmup_steps
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.check_optimization()
         self.threshold_is_given = null_score_diff_threshold is not None
         saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
@@ -180,6 +180,7 @@ class QALightningModule(EvaluationMixin):
             rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
+        self.prepare_optimization(is_pretrained=model_name_or_path is not None)
         self._loss_check = LossCheck()
         self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
@@ -258,38 +259,12 @@ class QALightningModule(EvaluationMixin):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""
         self._loss_check.before_step(optimizer)
+        if not self._training_has_begun:
+            self.keep_ratios(optimizer)
 
     def on_train_epoch_end(self) -> None:
         """Stops training where a loss was not finite."""
         self._loss_check.finish()
-
-    def configure_optimizers(self) -> Any:
-        """Makes AdamW and a schedule of transformers, or the given optimizer and schedule."""
-        groups = parameter_groups(self.model, self.weight_decay)
-        if self.optimizer is not None:
-            optimizer = self.optimizer(groups)
-        else:
-            optimizer = adamw(groups, self.learning_rate, fused=not clips_scaled_gradients(self.trainer))
-        if self.lr_scheduler is not None:
-            scheduler: Any = self.lr_scheduler(optimizer)
-        else:
-            scheduler = make_schedule(
-                optimizer,
-                self.lr_scheduler_type,
-                steps=self.trainer.estimated_stepping_batches,
-                warmup_ratio=self.warmup_ratio,
-                warmup_steps=self.warmup_steps,
-            )
-        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(scheduler)}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips gradients as the trainer is set to; see `optim.clip_gradients`."""
-        clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def on_validation_epoch_start(self) -> None:
         """Stops training where a loss was not finite, and starts an evaluation."""

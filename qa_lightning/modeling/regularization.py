@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,9 +42,9 @@ class Regularization:
     smart_step: float = 0.001
 
     @classmethod
-    def of(cls, values: Regularization | dict[str, Any]) -> Regularization:
-        """Makes the section of what a checkpoint holds in its place, which are plain values."""
-        return cls(**values) if isinstance(values, dict) else values
+    def of(cls, values: Regularization | Mapping[str, Any]) -> Regularization:
+        """Makes it from values by name, as a checkpoint holds them, or returns what is one already."""
+        return values if isinstance(values, Regularization) else cls(**values)
 
     def loss_terms(self, *, gradient_checkpointing: bool = False) -> tuple[LossTerm, ...]:
         """Makes the terms that are added to the loss: one for each regulariser that is on.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, tensor
 
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
-from qa_lightning.modeling.loss import PLAIN, LossConfig, Normalization, span_loss, training_loss
+from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, Normalization, span_loss, training_loss
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
@@ -124,7 +124,7 @@ def windows(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 @settings(max_examples=60)
-@given(st.lists(windows(), min_size=1, max_size=3), st.sampled_from([*CONFIGS, PLAIN]), st.integers(1, 9))
+@given(st.lists(windows(), min_size=1, max_size=3), st.sampled_from([*CONFIGS, PLAIN_LOSS]), st.integers(1, 9))
 def test_equals_the_formula(rows: list[tuple[Any, ...]], config: LossConfig, most: int) -> None:
     start, end, attention, context, null, golds = (list(column) for column in zip(*rows, strict=True))
     padded = tensor([[*places, *[(-1, -1)] * (2 - len(places))] for places in golds])

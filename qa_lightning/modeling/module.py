@@ -121,7 +121,7 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
         self.optimization = Optimization.of(optimization)
         self.loss = LossConfig.of(loss)
         regularization = Regularization.of(regularization)
-        sections = {"optimization": self.optimization, "loss": self.loss, "regularization": regularization}
+        sections: dict[str, Any] = {"optimization": self.optimization, "loss": self.loss, "regularization": regularization}
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
         self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)

@@ -272,7 +272,8 @@ class QACLI(LightningCLI):
         if self.trainer.is_global_zero:
             self._get(self.config_init, "results").show()
             self._time_report.show()
-            print(f"Everything is in {self.trainer.default_root_dir}", flush=True)
+            kept = "Nothing is kept of a fast_dev_run" if self.trainer.fast_dev_run else None
+            print(kept or f"Everything is in {self.trainer.default_root_dir}", flush=True)
             if self._push_to_hub is not None:
                 self._push_to_hub.finish()
 

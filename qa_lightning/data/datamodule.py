@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from qa_lightning.data.agreement import check_agreement
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
@@ -215,6 +216,8 @@ class QADataModule(pl.LightningDataModule):
             self._training = True
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
+        if self.trainer is not None:
+            check_agreement(self.trainer.lightning_module, self.split_config, self.tokenizer_name)
         self._check_sources(stage)
         with gc_paused():
             for split in _SPLITS[stage]:

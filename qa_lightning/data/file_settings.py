@@ -13,7 +13,7 @@ Files = str | list[str]
 NamedFiles = dict[str, Files]
 """The files of each evaluation set, by the name of the set."""
 
-_RESERVED_NAMES = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
+_RESERVED_NAMES = (BEST_MODEL, "checkpoints", "logs", "lightning_logs", "wandb", "validate", "test", "predict")
 """Names of folders in a run's folder that no evaluation set may have."""
 
 _RESERVED_SUFFIXES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")

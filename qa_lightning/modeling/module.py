@@ -122,9 +122,9 @@ class QALightningModule(EvaluationMixin):
         if null_score_diff_threshold is not None and math.isnan(null_score_diff_threshold):
             raise UserError("null_score_diff_threshold is not a number")
         self.source = model_name_or_path or config_name
-        tokenizer_name = tokenizer_name or model_name_or_path or config_name
+        self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
-        self.tokenizer = load_tokenizer(tokenizer_name) if tokenizer_name else None
+        self.tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name else None
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.lr_scheduler_type = lr_scheduler_type

@@ -25,7 +25,7 @@ from tests.training import make_data, make_module, make_trainer, script_scores, 
 
 pytestmark = trains
 
-FILES = ["metrics.json", "na_prob.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
+FILES = ["data.json", "metrics.json", "na_prob.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
 
 
 def read(path: Path) -> Any:

@@ -19,7 +19,7 @@ from qa_lightning.data.agreement import check_agreement
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
-from qa_lightning.data.file_settings import Files, NamedFiles, check_files_named, check_set_names
+from qa_lightning.data.file_settings import Files, NamedFiles, check_files_named, check_set_names, file_names
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
 from qa_lightning.data.sources import read_examples, rows_to_examples
 from qa_lightning.data.splits import Split, SplitConfig, build_split
@@ -30,6 +30,7 @@ from qa_lightning.pretrained import load_settings, load_tokenizer, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.plain import as_text
 
 _ANY_CSV = CSVFormat()
 _SPLITS = {
@@ -122,7 +123,15 @@ class QADataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        model_name_or_path, config_name, tokenizer_name = map(
+            as_text, (model_name_or_path, config_name, tokenizer_name)
+        )
+        train_file, validation_file = file_names("train", train_file), file_names("validation", validation_file)
+        test_file, predict_file = file_names("test", test_file), file_names("predict", predict_file)
+        cache_dir = as_text(cache_dir)
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
+        if isinstance(synthetic, dict):  # as a checkpoint holds it
+            synthetic = SyntheticCorpus(**synthetic)
         if synthetic is not None:
             self.hparams["synthetic"] = asdict(synthetic)
         if isinstance(csv, dict):  # as a checkpoint holds it

@@ -100,18 +100,19 @@ class Acceleration:
         ):
             compile_network(self._network, device, accumulates=accumulates(trainer))
 
-    def logits(self, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def logits(self, network: Any, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Computes the start and end logits of every position; floating point ``[batch, length]`` each.
 
         Args:
+            network: The network, or what a subclass of the module has wrapped around it.
             batch: The batch.
             inputs: The inputs of the network, as `network_inputs` returns them.
         """
         if batch.row_tokens is None or self.packing is None:
-            output = self._network(**inputs)
+            output = network(**inputs)
             start_logits, end_logits = output.start_logits, output.end_logits
         else:
-            start_logits, end_logits = self.packing.logits(self._network, inputs, batch.row_tokens, len(batch))
+            start_logits, end_logits = self.packing.logits(network, inputs, batch.row_tokens, len(batch))
         return start_logits[: len(batch)], end_logits[: len(batch)]
 
 

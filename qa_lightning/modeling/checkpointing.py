@@ -14,6 +14,7 @@ from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.modeling.weights import network_weights, same_weights
 from qa_lightning.pretrained import CHECKPOINT_KEY, SETTINGS_FILE, tokenizer_files
 from qa_lightning.utils.files import whole_folder, write_json
+from qa_lightning.utils.plain import plain_items
 
 
 class CheckpointMixin(pl.LightningModule):
@@ -70,6 +71,8 @@ class CheckpointMixin(pl.LightningModule):
         What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
         had put them in the place of those that training continues with, the latter are its ``current_model_state``, as
         in checkpoints of Lightning's `WeightAveraging`.
+
+        Arguments that are no plain data are left out: a checkpoint that held them could not be loaded again.
         """
         validated = self.validated_weights
         if validated is not None and not same_weights(checkpoint["state_dict"], validated):
@@ -82,6 +85,9 @@ class CheckpointMixin(pl.LightningModule):
             "settings": self.settings,
             "validation_threshold": self.validation_threshold,
         }
+        for key in ("hyper_parameters", "datamodule_hyper_parameters"):  # which may be those of a user's own classes
+            if key in checkpoint:
+                checkpoint[key] = plain_items(checkpoint[key])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with."""

@@ -46,6 +46,7 @@ from qa_lightning.pretrained import (
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.plain import as_text
 
 
 class QALightningModule(EvaluationMixin):
@@ -112,6 +113,9 @@ class QALightningModule(EvaluationMixin):
         torch_compile: AutoOrBool = "auto",
     ) -> None:
         super().__init__()
+        model_name_or_path, config_name, tokenizer_name = map(
+            as_text, (model_name_or_path, config_name, tokenizer_name)
+        )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
@@ -185,9 +189,19 @@ class QALightningModule(EvaluationMixin):
             )
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each.
+
+        Raises:
+            UserError: Where the batch is none of a `QADataModule`.
+        """
+        if not isinstance(batch, Batch):
+            raise UserError(
+                f"{type(self).__name__} takes the batches of a QADataModule, not a {type(batch).__name__}: for data of your "
+                "own, write it to a file that QADataModule reads, or use its loaders (data.setup('fit'), "
+                "data.train_dataloader(), data.val_dataloader())"
+            )
         inputs = network_inputs(batch, self._accepted)
-        return self._acceleration.logits(batch, inputs)
+        return self._acceleration.logits(self.model, batch, inputs)
 
     @property
     def packs_windows(self) -> bool:

@@ -39,6 +39,11 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no plain form")
 
 
+def as_text(name: Any) -> Any:
+    """Turns a path into a text; any other name stays as it is."""
+    return os.fspath(name) if isinstance(name, os.PathLike) else name
+
+
 def plain_items(values: Mapping[str, Any]) -> dict[str, Any]:
     """Turns the values of a mapping into plain data, and leaves out those that have no plain form."""
     kept = {}

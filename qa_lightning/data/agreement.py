@@ -1,4 +1,4 @@
-"""Checks that a model and its data, where they were made apart from each other, have the same settings."""
+"""Checks that a model, its data and the trainer, where they were made apart from each other, go together."""
 
 from __future__ import annotations
 
@@ -47,6 +47,19 @@ def check_agreement(model: Any, config: WindowConfig, tokenizer_name: str | None
     ]
     if differences:
         raise UserError(f"model and data disagree: {'; '.join(differences)}; give both the same")
+
+
+def check_trainer(trainer: Any) -> None:
+    """Checks that a trainer leaves the order of batches to the data.
+
+    Raises:
+        UserError: Where it would put an order of its own in the place of the loaders'.
+    """
+    if trainer.overfit_batches:
+        raise UserError(
+            "overfit_batches: batches here have an order of their own; to overfit some questions, set train_split and "
+            "validation_split of QADataModule to a slice such as train[:20]"
+        )
 
 
 def _differences(

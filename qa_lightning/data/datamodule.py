@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from qa_lightning.data.agreement import check_agreement
+from qa_lightning.data.agreement import check_agreement, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
@@ -128,7 +128,6 @@ class QADataModule(pl.LightningDataModule):
         )
         train_file, validation_file = file_names("train", train_file), file_names("validation", validation_file)
         test_file, predict_file = file_names("test", test_file), file_names("predict", predict_file)
-        cache_dir = as_text(cache_dir)
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
         if isinstance(synthetic, dict):  # as a checkpoint holds it
             synthetic = SyntheticCorpus(**synthetic)
@@ -226,6 +225,7 @@ class QADataModule(pl.LightningDataModule):
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
         if self.trainer is not None:
+            check_trainer(self.trainer)
             check_agreement(self.trainer.lightning_module, self.split_config, self.tokenizer_name)
         self._check_sources(stage)
         with gc_paused():

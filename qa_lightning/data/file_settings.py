@@ -32,8 +32,8 @@ def file_names(split: str, files: Any) -> Any:
         return plain(files)
     except TypeError:
         raise UserError(
-            f"{split}_file takes the names of files, not a {type(files).__name__}: write it to a file first (a table of "
-            "pandas by to_parquet or to_json, a data set of datasets by save_to_disk)"
+            f"{split}_file takes the names of files, not a {type(files).__name__}: write it to a file first (a pandas "
+            "table by to_parquet or to_json, a data set of datasets by save_to_disk)"
         ) from None
 
 

@@ -46,7 +46,7 @@ from qa_lightning.pretrained import (
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.plain import as_text
+from qa_lightning.utils.plain import as_text, plain_items
 
 
 class QALightningModule(EvaluationMixin):
@@ -129,8 +129,8 @@ class QALightningModule(EvaluationMixin):
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
         self.tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name else None
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+        self.learning_rate = float(learning_rate)  # NumPy's numbers would get into checkpoints with the optimizer
+        self.weight_decay = float(weight_decay)
         self.lr_scheduler_type = lr_scheduler_type
         self.warmup_ratio = warmup_ratio
         self.warmup_steps = warmup_steps
@@ -142,15 +142,17 @@ class QALightningModule(EvaluationMixin):
             null_score_diff_threshold = saved.get("null_score_diff_threshold", 0.0)
         # Stays for a whole training, whose epochs could not be compared otherwise.
         self.validation_threshold = null_score_diff_threshold
-        self.settings: dict[str, Any] = {
-            "max_length": max_length,
-            "doc_stride": doc_stride,
-            "max_question_length": max_question_length,
-            "n_best_size": n_best_size,
-            "max_answer_length": max_answer_length,
-            "version_2_with_negative": version_2_with_negative,
-            "null_score_diff_threshold": null_score_diff_threshold,
-        }
+        self.settings: dict[str, Any] = plain_items(
+            {
+                "max_length": max_length,
+                "doc_stride": doc_stride,
+                "max_question_length": max_question_length,
+                "n_best_size": n_best_size,
+                "max_answer_length": max_answer_length,
+                "version_2_with_negative": version_2_with_negative,
+                "null_score_diff_threshold": null_score_diff_threshold,
+            }
+        )
         if null_at_end(self.tokenizer, saved, training=True):
             self.settings[NULL_AT_END] = True
         self.model: Any
@@ -196,8 +198,8 @@ class QALightningModule(EvaluationMixin):
         """
         if not isinstance(batch, Batch):
             raise UserError(
-                f"{type(self).__name__} takes the batches of a QADataModule, not a {type(batch).__name__}: for data of your "
-                "own, write it to a file that QADataModule reads, or use its loaders (data.setup('fit'), "
+                f"{type(self).__name__} takes the batches of a QADataModule, not a {type(batch).__name__}: write data "
+                "of your own to a file that QADataModule reads, or use its loaders (data.setup('fit'), "
                 "data.train_dataloader(), data.val_dataloader())"
             )
         inputs = network_inputs(batch, self._accepted)

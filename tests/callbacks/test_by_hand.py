@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from qa_lightning import QADataModule, QALightningModule, Reader, Results, RunCheckpoint, UserError
@@ -74,7 +75,9 @@ def made(model: Path, squad: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     data = QADataModule(model, train_file=squad, validation_file=[squad], batch_size=4, **SETTINGS)  # type: ignore
     callbacks = [RunCheckpoint(), Results()]
-    trainer = make_trainer(run, *callbacks, logger=True, log_every_n_steps=1, gradient_clip_val=1.0)
+    trainer = make_trainer(
+        run, *callbacks, logger=CSVLogger(run, "lightning_logs"), log_every_n_steps=1, gradient_clip_val=1.0
+    )
     trainer.fit(module, data)
     trainer.validate(module, data, ckpt_path="best", verbose=False)
     return run, module, trainer

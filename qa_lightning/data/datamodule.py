@@ -13,9 +13,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from qa_lightning.data.agreement import check_agreement, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.encode import AnswerChoice
-from qa_lightning.data.file_settings import Files, NamedFiles
+from qa_lightning.data.file_settings import Files, NamedFiles, file_names
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
 from qa_lightning.data.null_windows import check_null_windows
 from qa_lightning.data.split_sources import SplitSources
@@ -29,6 +30,7 @@ from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.garbage import gc_paused
+from qa_lightning.utils.plain import as_text
 
 _ANY_CSV = CSVFormat()
 _SPLITS = {
@@ -124,7 +126,14 @@ class QADataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        model_name_or_path, config_name, tokenizer_name = map(
+            as_text, (model_name_or_path, config_name, tokenizer_name)
+        )
+        train_file, validation_file = file_names("train", train_file), file_names("validation", validation_file)
+        test_file, predict_file = file_names("test", test_file), file_names("predict", predict_file)
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
+        if isinstance(synthetic, dict):  # as a checkpoint holds it
+            synthetic = SyntheticCorpus(**synthetic)
         if synthetic is not None:
             self.hparams["synthetic"] = asdict(synthetic)
         if isinstance(csv, dict):  # as a checkpoint holds it
@@ -214,6 +223,9 @@ class QADataModule(pl.LightningDataModule):
             self._training = True
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
+        if self.trainer is not None:
+            check_trainer(self.trainer)
+            check_agreement(self.trainer.lightning_module, self.split_config, self.tokenizer_name)
         self.sources.check_synthetic(_SPLITS[stage])
         with gc_paused():
             for split in _SPLITS[stage]:

@@ -111,16 +111,22 @@ class Acceleration:
         compile_network(self._network, device, accumulates=accumulates(trainer), reruns=self._reruns)
 
     def logits(
-        self, batch: Batch, inputs: dict[str, Tensor], parameters: Mapping[str, Tensor] | None = None
+        self,
+        network: Any,
+        batch: Batch,
+        inputs: dict[str, Tensor],
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Computes the start and end logits of every position; floating point ``[batch, length]`` each.
 
         Args:
+            network: The network, or what a subclass of the module has wrapped around it.
             batch: The batch.
             inputs: The inputs of the network, as `network_inputs` returns them.
             parameters: Values that take the place of some of the network's parameters, by their names in it.
         """
-        network = self._network if parameters is None else partial(_call_with, self._network, dict(parameters))
+        if parameters is not None:
+            network = partial(_call_with, network, dict(parameters))
         if batch.row_tokens is None or self.packing is None:
             output = network(**inputs)
             start_logits, end_logits = output.start_logits, output.end_logits

@@ -42,6 +42,7 @@ from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.plain import as_text, plain_items
 
 _NO_REGULARIZATION = Regularization()
 
@@ -117,11 +118,18 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
         optimization: Optimization = PLAIN_OPTIMIZATION,
     ) -> None:
         super().__init__()
+        model_name_or_path, config_name, tokenizer_name = map(
+            as_text, (model_name_or_path, config_name, tokenizer_name)
+        )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
         self.optimization = Optimization.of(optimization)
         self.loss = LossConfig.of(loss)
         regularization = Regularization.of(regularization)
-        sections: dict[str, Any] = {"optimization": self.optimization, "loss": self.loss, "regularization": regularization}
+        sections: dict[str, Any] = {
+            "optimization": self.optimization,
+            "loss": self.loss,
+            "regularization": regularization,
+        }
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
         self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)
@@ -134,11 +142,11 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
         if null_score_diff_threshold is not None and math.isnan(null_score_diff_threshold):
             raise UserError("null_score_diff_threshold is not a number")
         self.source = model_name_or_path or config_name
-        tokenizer_name = tokenizer_name or model_name_or_path or config_name
+        self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
-        self.tokenizer = load_tokenizer(tokenizer_name) if tokenizer_name else None
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+        self.tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name else None
+        self.learning_rate = float(learning_rate)  # NumPy's numbers would get into checkpoints with the optimizer
+        self.weight_decay = float(weight_decay)
         self.lr_scheduler_type = lr_scheduler_type
         self.warmup_ratio = warmup_ratio
         self.warmup_steps = warmup_steps
@@ -151,15 +159,17 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
             null_score_diff_threshold = saved.get("null_score_diff_threshold", 0.0)
         # Stays for a whole training, whose epochs could not be compared otherwise.
         self.validation_threshold = null_score_diff_threshold
-        self.settings: dict[str, Any] = {
-            "max_length": max_length,
-            "doc_stride": doc_stride,
-            "max_question_length": max_question_length,
-            "n_best_size": n_best_size,
-            "max_answer_length": max_answer_length,
-            "version_2_with_negative": version_2_with_negative,
-            "null_score_diff_threshold": null_score_diff_threshold,
-        }
+        self.settings: dict[str, Any] = plain_items(
+            {
+                "max_length": max_length,
+                "doc_stride": doc_stride,
+                "max_question_length": max_question_length,
+                "n_best_size": n_best_size,
+                "max_answer_length": max_answer_length,
+                "version_2_with_negative": version_2_with_negative,
+                "null_score_diff_threshold": null_score_diff_threshold,
+            }
+        )
         if null_at_end(self.tokenizer, saved, training=True):
             self.settings[NULL_AT_END] = True
         self.model: Any
@@ -202,9 +212,18 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
         """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each.
 
         ``parameters`` take the place of some of the network's own, by their names in it.
+
+        Raises:
+            UserError: Where the batch is none of a `QADataModule`.
         """
+        if not isinstance(batch, Batch):
+            raise UserError(
+                f"{type(self).__name__} takes the batches of a QADataModule, not a {type(batch).__name__}: write data "
+                "of your own to a file that QADataModule reads, or use its loaders (data.setup('fit'), "
+                "data.train_dataloader(), data.val_dataloader())"
+            )
         inputs = network_inputs(batch, self._accepted)
-        return self._acceleration.logits(batch, inputs, parameters)
+        return self._acceleration.logits(self.model, batch, inputs, parameters)
 
     @property
     def packs_windows(self) -> bool:

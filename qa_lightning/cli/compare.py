@@ -14,6 +14,17 @@ from rich.text import Text
 
 from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.runs.comparison import Change, Comparison, compare, holm
+from qa_lightning.runs.comparison_tables import (
+    ComparisonTable,
+    better_in,
+    changed_questions,
+    counts_table,
+    deviation,
+    differences_table,
+    has_groups,
+    how_tested,
+    runs_table,
+)
 from qa_lightning.runs.questions import read_questions
 from qa_lightning.utils.files import write_json
 from qa_lightning.utils.terminal import NO_ANSWER, list_answers, plain_text, printable
@@ -62,6 +73,12 @@ def run(arguments: list[str]) -> None:
         }
         write_json(options.output, figures)
         console.print(Text(f"All figures and changed questions: {printable(str(options.output))}"))
+    if options.html:
+        # Imported here, since matplotlib takes a second.
+        from qa_lightning.report.comparison_page import write_comparison
+
+        write_comparison(options.html, comparisons, corrected, options.show)
+        console.print(Text(f"The page is {printable(str(options.html))}"))
 
 
 def _parser() -> VerbParser:
@@ -84,6 +101,9 @@ def _parser() -> VerbParser:
         "--show", metavar="N", type=_at_least(0), default=10, help="how many changed questions each way (10)"
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write all figures and changed ids as JSON")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write the same to FILE as a page, which opens offline"
+    )
     return parser
 
 
@@ -113,61 +133,20 @@ def _corrected(comparisons: Sequence[Comparison]) -> list[dict[str, float]]:
 def _print(console: Console, comparison: Comparison, corrected: dict[str, float] | None, show: int) -> None:
     for side, runs in (("A", comparison.a), ("B", comparison.b)):
         console.print(Text(f"{side}: {printable(', '.join(runs))}"))
-    groups = len(comparison.a) + len(comparison.b) > 2
-    if groups:
-        _print_runs(console, comparison)
-    _print_differences(console, comparison, corrected, groups)
-
-    ways = {name: _ways(comparison, name) for name in ("exact_match", "f1")}
-    questions = comparison.differences["f1"].questions
-    table = Table("score", "better in A", "better in B", "the same", title="Questions")
-    for name, (in_a, in_b) in ways.items():
-        counts = (len(in_a), len(in_b), questions - len(in_a) - len(in_b))
-        table.add_row(name, *(f"{count:,}" for count in counts))
-    console.print(table)
-    title = "More often right in {}" if groups else "Right in {} only"
-    for side, changes in zip("AB", ways["exact_match"], strict=True):
-        _print_changes(console, title.format(side), changes, show)
+    if has_groups(comparison):
+        _print_table(console, runs_table(comparison))
+    _print_table(console, differences_table(comparison, corrected))
+    console.print(how_tested(comparison), highlight=False)
+    _print_table(console, counts_table(comparison))
+    for title, changes in changed_questions(comparison):
+        _print_changes(console, title, changes, show)
 
 
-def _print_runs(console: Console, comparison: Comparison) -> None:
-    table = Table("run", "group", *comparison.differences, title="Runs")
-    for side, runs in (("A", comparison.a), ("B", comparison.b)):
-        for place, name in enumerate(runs):
-            means = (getattr(difference, side.lower())[place] for difference in comparison.differences.values())
-            table.add_row(plain_text(name), side, *(f"{mean:.2f}" for mean in means))
-    console.print(table)
-
-
-def _print_differences(
-    console: Console, comparison: Comparison, corrected: dict[str, float] | None, groups: bool
-) -> None:
-    more = (["p (Holm)"] if corrected else []) + (["p over seeds"] if groups else [])
-    table = Table("score", "A", "B", "B − A", "95 % interval", "p", *more, title="Differences")
-    for name, difference in comparison.differences.items():
-        low, high = difference.interval
-        cells = [
-            name,
-            _mean(difference.a),
-            _mean(difference.b),
-            f"{difference.difference:+.2f}",
-            f"{low:+.2f} to {high:+.2f}",
-        ]
-        cells.append(_p(difference.p_value))
-        if corrected:
-            cells.append(_p(corrected[name]))
-        if groups:
-            cells.append(_p(difference.p_over_seeds))
-        table.add_row(*cells)
-    console.print(table)
-    swaps = f"all {comparison.permutations:,} swaps" if comparison.exact else f"{comparison.permutations:,} shuffles"
-    console.print(
-        f"{comparison.differences['f1'].questions:,} questions on {comparison.paragraphs:,} paragraphs. "
-        "Interval: bootstrap over paragraphs. "
-        f"p: paired {'exact' if comparison.exact else 'approximate'} randomisation by paragraph, {swaps}."
-        + (" p over seeds: Welch's t-test on the means of runs." if groups else ""),
-        highlight=False,
-    )
+def _print_table(console: Console, table: ComparisonTable) -> None:
+    shown = Table(*table.head, title=table.title)
+    for row in table.rows:
+        shown.add_row(*map(plain_text, row))
+    console.print(shown)
 
 
 def _print_changes(console: Console, title: str, changes: Sequence[Change], show: int) -> None:
@@ -182,27 +161,8 @@ def _print_changes(console: Console, title: str, changes: Sequence[Change], show
     console.print(table)
 
 
-def _ways(comparison: Comparison, score: str) -> tuple[list[Change], list[Change]]:
-    """The questions that are better in A, and those that are better in B."""
-    changes = [(getattr(change, score), change) for change in comparison.changes]
-    return [change for value, change in changes if value < 0], [change for value, change in changes if value > 0]
-
-
 def _answers(texts: Sequence[str]) -> str:
     return list_answers(text or NO_ANSWER for text in texts or ("",))
-
-
-def _mean(runs: Sequence[float]) -> str:
-    return f"{np.mean(runs):.2f}" + (f" ± {_deviation(runs):.2f}" if len(runs) > 1 else "")
-
-
-def _deviation(runs: Sequence[float]) -> float | None:
-    """The standard deviation over runs, of the sample."""
-    return float(np.std(runs, ddof=1)) if len(runs) > 1 else None
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
 
 
 def _figures(comparison: Comparison, corrected: dict[str, float]) -> dict[str, Any]:
@@ -220,8 +180,8 @@ def _figures(comparison: Comparison, corrected: dict[str, float]) -> dict[str, A
                 "b": float(np.mean(difference.b)),
                 "a_runs": difference.a,
                 "b_runs": difference.b,
-                "a_deviation": _deviation(difference.a),
-                "b_deviation": _deviation(difference.b),
+                "a_deviation": deviation(difference.a),
+                "b_deviation": deviation(difference.b),
                 "difference": difference.difference,
                 "interval": difference.interval,
                 "p_value": difference.p_value,
@@ -233,7 +193,7 @@ def _figures(comparison: Comparison, corrected: dict[str, float]) -> dict[str, A
         "changed": {
             name: {
                 f"better_in_{side}": [change.id for change in changes]
-                for side, changes in zip("ab", _ways(comparison, name), strict=True)
+                for side, changes in zip("ab", better_in(comparison, name), strict=True)
             }
             for name in ("exact_match", "f1")
         },

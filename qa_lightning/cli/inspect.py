@@ -21,12 +21,17 @@ from qa_lightning.cli.options import INSPECT_OPTIONS
 from qa_lightning.cli.parser import check_configs, named_places
 from qa_lightning.cli.shared_values import check_shared_values
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.inspection.checks import check_splits
+from qa_lightning.inspection.histograms import histograms
 from qa_lightning.inspection.optimizer import optimizer_table
 from qa_lightning.inspection.page import notes, render
 from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
 from qa_lightning.inspection.tables import (
     TOKEN_COLUMNS,
     Table,
+    checks,
+    data_name,
+    found_ids,
     lengths,
     numbers,
     settings_rows,
@@ -82,7 +87,6 @@ class DataCLI(QACLI):
         check_configs(places.config)
         check_shared_values(args, os.environ if parser.default_env else None)
         self.config = parser.parse_args([*earlier_settings("inspect", places.run_dir, places.ckpt_path), *args])
-        self.title = Path(places.config[-1] if places.config else "data").stem
         self.config.seed_everything = False  # --seed rules all that is drawn here
         self.config.subcommand = None  # Lightning asks which it is
 
@@ -127,7 +131,7 @@ def run(arguments: list[str]) -> None:
     for code in language.values() if isinstance(language, Mapping) else [language]:
         check_language(code)
 
-    found = {}
+    found, read = {}, {}
     with _at_work("Reading and tokenising") as says:
         for stage in _stages(data):
             data.setup(stage)
@@ -138,6 +142,9 @@ def run(arguments: list[str]) -> None:
                 code = language.get(part.dataset.name) if isinstance(language, Mapping) else language
                 rule = rule_name(code, null_allowed=data.split_config.version_2_with_negative)
                 found[name] = inspect_split(part, data.split_config, max_answer_length=max_answer_length, rule=rule)
+                read[name] = part.table
+        says("Checking")
+        findings = check_splits(read)
         says("Drawing examples")
         shown = next(iter(data.splits.values()))[0]
         examples = sample_examples(shown, data.split_config.answers, config.samples, config.seed)
@@ -145,10 +152,14 @@ def run(arguments: list[str]) -> None:
         windows = sample_windows(shown, tokenizer, config.windows, config.seed)
 
     settings, of_lengths = settings_rows(data, max_answer_length), lengths(found)
-    few = [dict(list(found.items())[i : i + SIDE_BY_SIDE]) for i in range(0, len(found), SIDE_BY_SIDE)]
-    _print(settings, [*map(numbers, few), of_lengths], examples, windows)
+    few = [list(found)[i : i + SIDE_BY_SIDE] for i in range(0, len(found), SIDE_BY_SIDE)]
+    of_splits = [numbers({name: found[name] for name in names}) for names in few]
+    of_checks = [checks({name: findings[name] for name in names}) for names in few]
+    ids = found_ids(findings)
+    _print(settings, [*of_splits, *of_checks, of_lengths], ids, examples, windows)
     if page:
-        text = render(cli.title, settings, [numbers(found), of_lengths], examples, windows)
+        tables = [numbers(found), checks(findings), of_lengths]
+        text = render(data_name(data.sources), settings, tables, ids, histograms(found), examples, windows)
         with whole_file(page) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         print(f"The page is {page}")
@@ -190,6 +201,7 @@ def _at_work(what: str) -> Iterator[Callable[[str], None]]:
 def _print(
     settings: Sequence[tuple[str, str]],
     tables: Sequence[Table],
+    ids: Sequence[tuple[str, str]],
     examples: Sequence[Example],
     windows: Sequence[WindowView],
 ) -> None:
@@ -214,6 +226,8 @@ def _print(
             for row in rows:
                 shown.add_row(*(plain_text(cell) for cell in row))
         console.print(shown)
+    for what, names in ids:
+        console.print(Text(f"{printable(what)}: {printable(names)}"))
     mark = ("", "") if console.is_terminal else ("»", "«")  # where style is lost
     for number, example in enumerate(examples, 1):
         console.rule(plain_text(f"Example {number} · {example.id}"))

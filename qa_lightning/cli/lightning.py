@@ -45,6 +45,7 @@ from qa_lightning.modeling.network import check_same_architecture
 from qa_lightning.runs.creation import new_run_dir, sole_run, without_false_start
 from qa_lightning.runs.folder import LOGS
 from qa_lightning.runs.resume import earlier_settings, resolve_checkpoint
+from qa_lightning.runs.run_info import this_command
 from qa_lightning.trainer_settings import check_trainer_settings
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
@@ -82,6 +83,7 @@ class QACLI(LightningCLI):
         self._stack = stack
         self._push_to_hub: PushToHub | None = None
         self._progress = progress
+        self._arguments = arguments
         super().__init__(
             QALightningModule,
             QADataModule,
@@ -157,6 +159,7 @@ class QACLI(LightningCLI):
         checkpoint = config.ckpt_path = resolve_checkpoint(config.ckpt_path, config.run_dir, subcommand)
         self._goes_on = checkpoint is not None
         self.save_config_kwargs["overwrite"] = not self._goes_on  # what is there is of a run that never began
+        self.save_config_kwargs["command"] = this_command(PROGRAM, self._arguments)
         config.trainer.default_root_dir = str(folder)
         if checkpoint is not None:
             name = config.model.init_args.model_name_or_path

@@ -26,10 +26,12 @@ def run(arguments: list[str]) -> None:
             parser.error(f"--{flag} must be at least 1, not {value}")
     table = read_questions(options.run, complete=("question_type", "answers"))
     # Imported here, since matplotlib takes a second that --help and a mistake need not wait for.
+    from qa_lightning.report.about import about_run
     from qa_lightning.report.page import write_page
     from qa_lightning.runs.history import read_curves, read_scores, run_name
 
     output = options.output or RunFolder(options.run).report
     scores, curves = read_scores(options.run), read_curves(options.run)
-    write_page(output, run_name(options.run), table, scores, curves, options.n_best, options.questions)
+    about = about_run(options.run)
+    write_page(output, run_name(options.run), table, scores, curves, options.n_best, options.questions, about)
     print(f"The report is in {output}")

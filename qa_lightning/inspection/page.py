@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from qa_lightning.inspection.histograms import HEIGHT, WIDTH, Histogram
 from qa_lightning.inspection.statistics import Example
 from qa_lightning.inspection.tables import TOKEN_COLUMNS, Table, token_rows, window_title
 from qa_lightning.inspection.window_view import WindowView
@@ -19,6 +20,8 @@ def render(
     title: str,
     settings: Sequence[tuple[str, str]],
     tables: Sequence[Table],
+    ids: Sequence[tuple[str, str]],
+    histograms: Mapping[str, Sequence[Histogram]],
     examples: Sequence[Example],
     windows: Sequence[WindowView],
 ) -> str:
@@ -28,6 +31,8 @@ def render(
         title: What it is called.
         settings: Names and values of what the numbers depend on.
         tables: The tables of numbers.
+        ids: What checks found, and the first ids of each.
+        histograms: The histograms of each thing that is measured.
         examples: Questions with their answers in their contexts.
         windows: Windows with their tokens.
     """
@@ -43,6 +48,10 @@ def render(
         title=title,
         settings=settings,
         tables=tables,
+        ids=ids,
+        histograms=histograms,
+        width=WIDTH,
+        height=HEIGHT,
         examples=examples,
         windows=windows,
         policy=Markup(content_policy(style=source_hash(style))),  # noqa: S704

@@ -13,6 +13,7 @@ from qa_lightning.data.encode import AnswerChoice, select_gold_spans
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.windows import add_gold_windows, locate_golds, window_gold_pairs
 from qa_lightning.inspection.ceiling import Reach, covered, reachable
+from qa_lightning.utils.arrays import IntArray
 
 AROUND = 200
 """Characters of the context that an example shows on each side of its answer."""
@@ -46,6 +47,7 @@ class Inspection:
         alignment: Golds (of dropped questions too) by kind; see `alignment.AlignmentReport`.
         lengths: By what is measured and its unit: distinct contexts, questions as published, all golds, in tokens
             those that tokens cover, and windows; None where there is nothing to measure.
+        token_lengths: By what is measured, all the lengths in tokens that ``lengths`` sums up.
         windows: Windows that the questions are cut into.
         windows_added: How many of them only training has, for answers that lie across the border of two others.
         windows_dropped: How many of them training leaves out.
@@ -67,6 +69,7 @@ class Inspection:
     questions_cut: int
     alignment: dict[str, int]
     lengths: dict[tuple[str, str], Lengths | None]
+    token_lengths: dict[str, IntArray]
     windows: int
     windows_added: int
     windows_dropped: int
@@ -148,6 +151,12 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
         rule=rule,
     )
     _, first_use = np.unique(context_index, return_index=True)
+    token_lengths = {
+        "question": encoded.questions.lengths[encoded.question_index],
+        "context": encoded.contexts.lengths[encoded.context_index[first_use]],
+        "answer": answer_tokens,
+        "window": beside_context[windows.example] + windows.last - windows.first,
+    }
     return Inspection(
         questions=len(table),
         contexts=len(texts),
@@ -159,13 +168,14 @@ def inspect_split(split: Split, config: SplitConfig, *, max_answer_length: int, 
         alignment=report["alignment"]["golds"],
         lengths={
             ("context", "characters"): _lengths(characters),
-            ("context", "tokens"): _lengths(encoded.contexts.lengths[encoded.context_index[first_use]]),
+            ("context", "tokens"): _lengths(token_lengths["context"]),
             ("question", "characters"): _lengths([len(text) for text in table["question"].to_pylist()]),
-            ("question", "tokens"): _lengths(encoded.questions.lengths[encoded.question_index]),
+            ("question", "tokens"): _lengths(token_lengths["question"]),
             ("answer", "characters"): _lengths([len(text) for published in golds for text in published]),
-            ("answer", "tokens"): _lengths(answer_tokens),
-            ("window", "tokens"): _lengths(beside_context[windows.example] + windows.last - windows.first),
+            ("answer", "tokens"): _lengths(token_lengths["answer"]),
+            ("window", "tokens"): _lengths(token_lengths["window"]),
         },
+        token_lengths=token_lengths,
         windows=len(windows),
         windows_added=report.get("windows_added", 0),
         windows_dropped=report.get("windows_dropped", 0),

@@ -1,15 +1,19 @@
-"""The tables of ``inspect``: settings, figures of each split, lengths, and the tokens of a window."""
+"""The tables of ``inspect``: settings, figures of each split, checks, lengths, and the tokens of a window."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from qa_lightning.data.alignment import KINDS
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.data.split_sources import SplitSources
+from qa_lightning.inspection.checks import Finding
 from qa_lightning.inspection.statistics import Inspection, Lengths
 from qa_lightning.inspection.window_view import WindowView, shortened
 from qa_lightning.scoring.rules import SQUAD_V1, SQUAD_V2
+from qa_lightning.scoring.squad import first_ids
 
 TOKEN_COLUMNS = ("position", "token", "text", "characters", "part", "label")
 """The columns of the tokens of a window."""
@@ -28,6 +32,26 @@ class Table:
     title: str
     head: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Sequence[str]]]]
+
+
+def data_name(sources: SplitSources) -> str:
+    """What to call data: the names of its files, or of its data set on the Hub, or of the synthetic corpus."""
+    names = list(dict.fromkeys(Path(file).name for files in sources.files.values() for file in _flat(files)))
+    if not names and sources.dataset_name is not None:
+        parts = (Path(sources.dataset_name).name if Path(sources.dataset_name).exists() else sources.dataset_name,)
+        names = [" ".join(filter(None, (*parts, sources.dataset_config_name)))]
+    if not names:
+        return "synthetic corpus"
+    more = [f"{len(names) - 2} more"] if len(names) > 3 else names[2:]
+    shown = [*names[:2], *more]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def _flat(files: object) -> list[str]:
+    """All the files of a split's setting."""
+    if isinstance(files, dict):
+        return [file for part in files.values() for file in _flat(part)]
+    return list(files) if isinstance(files, list) else [str(files)] if files is not None else []
 
 
 def settings_rows(data: QADataModule, max_answer_length: int) -> list[tuple[str, str]]:
@@ -59,12 +83,38 @@ def numbers(found: dict[str, Inspection]) -> Table:
     return Table("Splits", ["", *found], groups)
 
 
+def checks(found: Mapping[str, Sequence[Finding]]) -> Table:
+    """A column for each split, with how many questions or contexts each check found."""
+    rows = {}
+    for findings in found.values():
+        for finding in findings:
+            cells = []
+            for split in found.values():
+                counts = [(other.count, other.of) for other in split if other.check == finding.check]
+                cells.append(share(*counts[0]) if counts else "–")
+            rows[finding.check] = [finding.check, *cells]
+    shared = [row for check, row in rows.items() if "train" in check]
+    groups = [("Shared with train", shared), ("Golds", [row for row in rows.values() if row not in shared])]
+    return Table("Checks", ["", *found], [(name, group) for name, group in groups if group])
+
+
+def found_ids(found: Mapping[str, Sequence[Finding]]) -> list[tuple[str, str]]:
+    """For each check that found something, split and check, and the first ids."""
+    return [
+        (f"{name}: {finding.check}", first_ids(finding.ids))
+        for name, findings in found.items()
+        for finding in findings
+        if finding.ids
+    ]
+
+
+def share(part: int, whole: int) -> str:
+    """A count with its share of a whole: ``3 (33.3 %)``."""
+    return f"{part:,} ({100 * part / whole:.1f}\N{NO-BREAK SPACE}%)" if part else "0"
+
+
 def _figures(split: Inspection) -> dict[str, dict[str, str]]:
     """The cells of one split's column, by group and by row."""
-
-    def share(part: int, whole: int) -> str:
-        return f"{part:,} ({100 * part / whole:.1f}\N{NO-BREAK SPACE}%)" if part else "0"
-
     golds, reach = sum(split.alignment.values()), split.reach
     repairs = [kind for kind in KINDS if kind not in ("exact", "no_offset", "not_found")]
     return {

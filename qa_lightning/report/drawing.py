@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qa_lightning.runs.analysis import Calibration, Group
+from qa_lightning.runs.comparison import Difference
 from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.html import PALETTE
 
@@ -27,11 +28,17 @@ INK, MUTED, LINE, ACCENT, SOFT = _COLORS.values()
 """Text, lesser text, lines, the accent and its tint; on the page, each gives way to a colour of the style sheet."""
 
 _WIDTH = 4.1
+"""Inches. On a phone, a point of a picture is about 1.1 pixels: text of 11 points has 12 there."""
+
+_INTERVAL = "95 % of F1"
 _MOST_POINTS = 500
-_LONGEST_LABEL = 18
+_LONGEST_LABEL = 16
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.size": 9.5,
+    "font.size": 11,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
     "text.color": INK,
     "text.parse_math": False,
     "axes.edgecolor": LINE,
@@ -76,25 +83,51 @@ class Line:
 
 
 def bar_chart(groups: Sequence[Group]) -> Figure:
-    """A bar for each group, EM within F1, with F1 and the number of questions beside it."""
+    """A bar for each group, EM within F1 with its interval, with F1 and the number of questions beside it."""
     with _style():
-        figure = Figure(figsize=(_WIDTH, 0.75 + 0.24 * len(groups)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 0.85 + 0.27 * len(groups)), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(groups))
         axes.barh(rows, [group.f1 for group in groups], height=0.62, color=SOFT, label="F1")
         axes.barh(rows, [group.exact_match for group in groups], height=0.62, color=ACCENT, label="EM")
+        _whiskers(axes, groups)
         axes.set_yticks(rows, [_short(group.label) for group in groups], color=INK)
         axes.set_ylim(len(groups) - 0.5, -0.5)
         axes.set_xlim(0, 100)
-        axes.set_xticks([0, 25, 50, 75, 100])
+        axes.set_xticks([0, 50, 100])
         axes.grid(visible=False, axis="y")
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
         f1s = [f"{group.f1:.1f}" if group.count else "–" for group in groups]
         counts = [f"{group.count:,}" for group in groups]
-        _column(axes, 36, "F1", f1s, INK)
-        _column(axes, 46 + 6 * max(map(len, counts)), "n", counts, MUTED)
-        figure.legend(*_reversed(axes), loc="outside upper left", ncols=2, handlelength=1.0, borderpad=0)
+        _column(axes, 38, "F1", f1s, INK)
+        _column(axes, 45 + 7 * max(map(len, counts)), "n", counts, MUTED)
+        figure.legend(
+            *_in_order(axes, "EM", "F1", _INTERVAL), loc="outside upper left", ncols=3, handlelength=1.0, borderpad=0
+        )
+    return figure
+
+
+def difference_chart(differences: Mapping[str, Difference]) -> Figure:
+    """A dot for how much each score differs, on its interval, beside an upright line where nothing does."""
+    with _style():
+        figure = Figure(figsize=(_WIDTH, 0.7 + 0.3 * len(differences)), layout="constrained")
+        axes = figure.subplots()
+        rows = np.arange(len(differences))
+        means = np.array([difference.difference for difference in differences.values()])
+        low, high = np.array([difference.interval for difference in differences.values()]).T
+        reach = np.maximum([means - low, high - means], 0)
+        axes.axvline(0, color=MUTED, linewidth=1)
+        axes.errorbar(means, rows, xerr=reach, fmt="o", color=ACCENT, ecolor=ACCENT, capsize=3)
+        axes.set_yticks(rows, list(differences), color=INK)
+        axes.set_ylim(len(differences) - 0.5, -0.5)
+        axes.set_xlabel("worse in B  ←  B − A  →  better in B")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(length=0)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.locator_params(axis="x", nbins=5)
+        reach_of_axis = max(abs(low).max(), abs(high).max(), 0.5) * 1.08
+        axes.set_xlim(-reach_of_axis, reach_of_axis)
     return figure
 
 
@@ -197,20 +230,32 @@ def _column(axes: Axes, right: int, name: str, cells: Sequence[str], color: str)
         "xytext": (right, 0),
         "textcoords": "offset points",
         "ha": "right",
-        "fontsize": 9,
     }
     axes.annotate(name, (1, -0.75), va="bottom", color=MUTED, **to_the_right)
     for row, cell in enumerate(cells):
         axes.annotate(cell, (1, row), va="center", color=color, **to_the_right)
 
 
+def _whiskers(axes: Axes, groups: Sequence[Group]) -> None:
+    """A line from end to end of each interval of F1."""
+    known = [(row, group.f1, *group.f1_interval) for row, group in enumerate(groups) if group.f1_interval]
+    if known:
+        rows, f1, low, high = np.array(known).T
+        reach = np.maximum([f1 - low, high - f1], 0)
+        bars = axes.errorbar(f1, rows, xerr=reach, fmt="none", ecolor=INK, elinewidth=1, capsize=2.5, label=_INTERVAL)
+        for part in bars.lines[1]:
+            part.set_clip_on(False)
+
+
 def _short(label: str) -> str:
     return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
 
 
-def _reversed(axes: Axes) -> tuple[list[Any], list[str]]:
-    handles, labels = axes.get_legend_handles_labels()
-    return handles[::-1], labels[::-1]
+def _in_order(axes: Axes, *labels: str) -> tuple[list[Any], list[str]]:
+    """What is in the legend, in this order, as far as it is in the chart."""
+    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    kept = [label for label in labels if label in found]
+    return [found[label] for label in kept], kept
 
 
 def _thinned(line: Line) -> tuple[FloatArray, FloatArray]:

@@ -13,13 +13,8 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
 from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
-from qa_lightning.runs.analysis import (
-    Group,
-    by_size,
-    by_tenth,
-    by_type,
-    calibration,
-)
+from qa_lightning.runs.analysis import Group, by_size, by_tenth, by_type, calibration
+from qa_lightning.runs.comparison import clusters
 from qa_lightning.scoring.figures import THRESHOLD_IN_USE
 from qa_lightning.scoring.thresholds import average_precision, best_threshold, precision_recall_curve, threshold_curve
 from qa_lightning.utils.arrays import BoolArray, FloatArray
@@ -41,6 +36,7 @@ class Chart:
         note: What to know in order to read it.
         words: Its numbers in words, for those who cannot see it.
         figure: The picture.
+        groups: The groups that it shows, where it shows groups.
     """
 
     name: str
@@ -49,6 +45,7 @@ class Chart:
     note: str
     words: str
     figure: Figure
+    groups: Sequence[Group] = ()
 
 
 def draw_figures(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> dict[str, Figure]:
@@ -93,34 +90,43 @@ def _groups(known: pa.Table) -> list[Chart]:
         return []
     exact, f1 = _numbers(known, "exact_match"), _numbers(known, "f1")
     answer, windows = _numbers(known, "answer_length"), _numbers(known, "windows")
-    position = _gold_positions(known)
+    position, paragraph = _gold_positions(known), clusters(known)
     has_answer, located = np.isfinite(answer), np.isfinite(position)
     wanted: list[tuple[str, str, str, list[Group]]] = [
-        ("question_type", "Question type", "", by_type(known["question_type"].to_pylist(), exact, f1)),
+        (
+            "question_type",
+            "Question type",
+            "",
+            by_type(known["question_type"].to_pylist(), exact, f1, paragraphs=paragraph),
+        ),
         (
             "answer_length",
             "Answer length",
             "Characters of the first gold answer; answerable questions.",
-            by_size(answer[has_answer].astype(np.int64), exact[has_answer], f1[has_answer]),
+            by_size(
+                answer[has_answer].astype(np.int64), exact[has_answer], f1[has_answer], paragraphs=paragraph[has_answer]
+            ),
         ),
         (
             "answer_position",
             "Position of the answer",
             "Where in the context the first gold that was located begins.",
-            by_tenth(position[located], exact[located], f1[located]) if located.any() else [],
+            by_tenth(position[located], exact[located], f1[located], paragraphs=paragraph[located])
+            if located.any()
+            else [],
         ),
         (
             "context_length",
             "Context length",
             "Characters.",
-            by_size(_numbers(known, "context_length").astype(np.int64), exact, f1),
+            by_size(_numbers(known, "context_length").astype(np.int64), exact, f1, paragraphs=paragraph),
         ),
     ]
     if windows.max() > 1:
         title, note = "Number of windows", "Pieces that question and context were cut into for the model."
-        wanted.append(("windows", title, note, by_size(windows.astype(np.int64), exact, f1)))
+        wanted.append(("windows", title, note, by_size(windows.astype(np.int64), exact, f1, paragraphs=paragraph)))
     return [
-        Chart(name, "groups", title, note, _in_words(groups), bar_chart(groups))
+        Chart(name, "groups", title, note, _in_words(groups), bar_chart(groups), groups)
         for name, title, note, groups in wanted
         if groups
     ]
@@ -210,7 +216,12 @@ def _gold_positions(table: pa.Table) -> FloatArray:
 
 def _in_words(groups: Sequence[Group]) -> str:
     return "; ".join(
-        f"{group.label}: F1 {group.f1:.1f}, EM {group.exact_match:.1f}, {group.count:,} questions"
+        f"{group.label}: F1 {_with_interval(group.f1, group.f1_interval)}, "
+        f"EM {_with_interval(group.exact_match, group.exact_interval)}, {group.count:,} questions"
         for group in groups
         if group.count
     )
+
+
+def _with_interval(mean: float, interval: tuple[float, float] | None) -> str:
+    return f"{mean:.1f}" if interval is None else f"{mean:.1f} ({interval[0]:.1f} to {interval[1]:.1f})"

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from markupsafe import Markup
 
+from qa_lightning.report.about import About, in_lines, readable_date
 from qa_lightning.report.browser import page_data
 from qa_lightning.report.drawing import signed, to_svg
 from qa_lightning.report.figures import Curve, draw_charts
@@ -60,6 +61,7 @@ def write_page(
     curves: Mapping[str, Curve],
     n_best: int = 5,
     questions: int | None = None,
+    about: About | None = None,
 ) -> None:
     """Writes the page, whole or not at all; the same page for the same run.
 
@@ -71,8 +73,9 @@ def write_page(
         curves: Its learning curves, as `qa_lightning.runs.history.read_curves` reads them.
         n_best: How many candidate answers of each question are shown.
         questions: How many questions can be looked at; None: all, as far as there is room.
+        about: How the run was made, as far as it is known.
     """
-    page = render(name, table, scores, curves, n_best, questions)
+    page = render(name, table, scores, curves, n_best, questions, about)
     with whole_file(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
@@ -84,10 +87,12 @@ def render(
     curves: Mapping[str, Curve],
     n_best: int = 5,
     questions: int | None = None,
+    about: About | None = None,
 ) -> str:
     """The page as text; arguments as of `write_page`."""
     # Everything that is put into the template is escaped but for what is marked as HTML here: what the package
     # itself holds, pictures, which matplotlib escapes, and JSON, which is harmless by its own escapes.
+    about = about or About()
     charts = draw_charts(table, scores, curves)
     pictures = {chart.name: Markup(to_svg(chart.figure, chart.name)) for chart in charts}  # noqa: S704
     found = page_data(table, n_best, questions)
@@ -99,6 +104,10 @@ def render(
         .render(
             name=name,
             facts=list(_facts(table, scores)),
+            about=about,
+            made=about.commands or about.settings,
+            readable_date=readable_date,
+            in_lines=in_lines,
             rows=rows,
             at_thresholds=any(row.threshold for row in rows),
             intervals=any(row.exact_interval or row.f1_interval for row in rows),

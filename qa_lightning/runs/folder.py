@@ -18,6 +18,7 @@ NBEST_PREDICTIONS = "nbest_predictions.json"
 NULL_ODDS = "null_odds.json"
 NA_PROB = "na_prob.json"
 DATA_REPORT = "data.json"
+RUN_INFO = "run.json"
 REPORT = "report.html"
 LOGS = "logs"
 LIGHTNING_LOGS = "lightning_logs"
@@ -26,7 +27,7 @@ CHECKPOINTS = "checkpoints"
 EVALUATION_FILES = (METRICS, QUESTIONS, PREDICTIONS, NBEST_PREDICTIONS, NULL_ODDS, NA_PROB)
 """The files that an evaluation writes."""
 
-FILES_AT_START = (CONFIG, DATA_REPORT, "hparams.yaml")
+FILES_AT_START = (CONFIG, DATA_REPORT, RUN_INFO, "hparams.yaml")
 """The files that a run has before anything was trained or evaluated."""
 
 _STEP_CHECKPOINT = re.compile(r"step-(\d+)\.ckpt")
@@ -69,6 +70,11 @@ class RunFolder:
     def data_report(self) -> Path:
         """What became of the data."""
         return self.path / DATA_REPORT
+
+    @property
+    def run_info(self) -> Path:
+        """How the run was made: command, date, versions, and the settings that are no defaults."""
+        return self.path / RUN_INFO
 
     @property
     def report(self) -> Path:

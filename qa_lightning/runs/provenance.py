@@ -28,6 +28,7 @@ class Provenance:
     Attributes:
         base: What training began with: a model's name, or that of a folder; empty where it is not known.
         base_is_on_hub: Whether that is a name on the Hub.
+        random_start: Whether training began with random weights, in the shape of the base.
         datasets: Names on the Hub of the data sets that it was trained on.
         data: By split, the names of its files, or of its data set.
         training: How it was trained.
@@ -37,6 +38,7 @@ class Provenance:
 
     base: str = ""
     base_is_on_hub: bool = False
+    random_start: bool = False
     datasets: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +67,7 @@ def provenance_of(name: str) -> Provenance:
     return Provenance(
         base=public_name(base),
         base_is_on_hub=on_hub(base) and bool(model.get("model_name_or_path")),
+        random_start=bool(base) and not model.get("model_name_or_path"),
         datasets=(dataset,) if isinstance(dataset, str) and on_hub(dataset) else (),
         data=dict(_data(data)),
         training={key: _plain(values[key]) for key in _TRAINING if values.get(key) not in (None, 0, -1, {})},

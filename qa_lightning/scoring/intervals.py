@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from qa_lightning.utils.arrays import FloatArray, IntArray
+
+Name = TypeVar("Name", bound=Hashable)
 
 # Resamples are drawn as many at a time as hold this many draws: arrays of 2 MB, which a cache holds.
 _DRAWS = 1 << 18
 
 
 def bootstrap_intervals(
-    scores: Mapping[str, FloatArray],
+    scores: Mapping[Name, FloatArray],
     clusters: IntArray,
     *,
     resamples: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> dict[str, tuple[float, float]]:
+) -> dict[Name, tuple[float, float]]:
     """Computes percentile intervals of mean scores by the cluster bootstrap.
 
     Questions on one paragraph are not independent, so whole clusters are drawn, with replacement, as many as
@@ -45,7 +48,7 @@ def bootstrap_intervals(
     sizes = cluster_sums(counted.astype(np.float64), clusters)
     drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
     percentiles = (50 * (1 - confidence), 50 * (1 + confidence))
-    intervals = {}
+    intervals: dict[Name, tuple[float, float]] = {}
     for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True):
         low, high = np.percentile(total[size > 0] / size[size > 0], percentiles)
         intervals[name] = (float(low), float(high))

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from qa_lightning.utils.html import content_policy, html_environment
+from markupsafe import Markup
+
+from qa_lightning.utils.html import content_policy, html_environment, style_sheet
+
+_PACKAGE = "qa_lightning.serving"
 
 CONTENT_POLICY = content_policy(style="'unsafe-inline'", script="'unsafe-inline'", connect="'self'")
 """What a browser lets the page do: ask this server."""
@@ -23,9 +27,14 @@ def docs_page(openapi: dict[str, Any]) -> str:
         for path, methods in openapi["paths"].items()
         for method, operation in methods.items()
     ]
-    environment = html_environment("qa_lightning.serving")
+    environment = html_environment(_PACKAGE)
     environment.filters["kind"] = kind
-    return environment.get_template("docs.html.j2").render(info=openapi["info"], operations=operations, schemas=schemas)
+    return environment.get_template("docs.html.j2").render(
+        info=openapi["info"],
+        operations=operations,
+        schemas=schemas,
+        style=Markup(style_sheet(_PACKAGE, "docs.css")),  # noqa: S704
+    )
 
 
 def kind(schema: dict[str, Any]) -> str:

@@ -49,13 +49,13 @@ def html_environment(package: str) -> Environment:
 
 @cache
 def style_sheet(package: str, file: str) -> str:
-    """Reads a style sheet, with the palette in front of it.
+    """Reads a style sheet, with the palette and what all pages share in front of it.
 
     Args:
         package: The package that holds the file.
         file: Its name.
     """
-    return palette_css() + read_resource(package, file)
+    return palette_css() + read_resource("qa_lightning.utils", "page.css") + read_resource(package, file)
 
 
 def palette_css() -> str:

@@ -8,13 +8,17 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qa_lightning.cli.inspect import notes
 from qa_lightning.cli.main import main
+from qa_lightning.data.split_sources import SplitSources
 from qa_lightning.inspection.statistics import Example
+from qa_lightning.inspection.tables import data_name
 from tests.conftest import ROOT
+from tests.report.chromium import chromium
 from tests.tiny import SQUAD, tiny_folder, write_squad
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> {{ 7*7 }} \x1b[31m\x07 \u202e [red]x[/red]"
@@ -208,6 +212,74 @@ def test_the_tokens_of_windows(here: Path, model: str, capsys: pytest.CaptureFix
     assert "[CLS]" not in (here / "page.html").read_text(encoding="utf-8")
 
 
+def test_checks_and_histograms(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    train, dev = write_squad(here / "train.json"), write_squad(here / "dev.json", impossible=True)
+    files = ["--data.validation_file", str(dev), "--data.version_2_with_negative", "true"]
+    assert main([*arguments(model, train), *files, "--html", "page.html"]) == 0
+    shown = capsys.readouterr().out
+    assert cells(shown, "contexts that train has too") == ["–", "3 (100.0 %)"]
+    assert cells(shown, "asked twice on a context, with other golds") == ["0", "0"]
+    assert re.search(r"validation: contexts that train has too: '\S+', ", shown)
+    page = Page(here / "page.html")
+    assert "<title>train.json and dev.json: the data</title>" in page.text
+    assert ["contexts that train has too", "–", "3 (100.0\N{NO-BREAK SPACE}%)"] in page.rows
+    pictures = [attributes["aria-label"] or "" for tag, attributes in page.tags if tag == "svg"]
+    assert [label.split(" in tokens, ")[0] for label in pictures[::2]] == [
+        "Questions",
+        "Contexts",
+        "Answers",
+        "Windows",
+    ]
+    assert [label.split(", ")[1].split(":")[0] for label in pictures] == ["train", "validation"] * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (
+            {"train": "a/x.json", "validation": {"en": "b/y.json", "vi": ["z.json", "b/y.json"]}},
+            "x.json, y.json and z.json",
+        ),
+        ({"train": ["1", "2", "3", "4"]}, "1, 2 and 2 more"),
+        ({"train": "a/x.json"}, "x.json"),
+        ({"dataset_name": "squad/none", "dataset_config_name": "v2"}, "squad/none v2"),
+        ({}, "synthetic corpus"),
+    ],
+)
+def test_data_are_called_what_they_are_read_from(settings: dict[str, Any], name: str) -> None:
+    files = {split: settings.get(split) for split in ("train", "validation", "test", "predict")}
+    hub = {key: settings.get(key) for key in ("dataset_name", "dataset_config_name", "dataset_revision")}
+    others: Any = {"selections": {}, "column_names": None, "text_format": None, "synthetic": None}
+    assert data_name(SplitSources(files=files, **hub, **others)) == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_page_offline(here: Path, model: str, width: int) -> None:
+    train, dev = write_squad(here / "train.json"), write_squad(here / "dev.json")
+    assert main([*arguments(model, train), "--data.validation_file", str(dev), "--html", "page.html"]) == 0
+    complaints: list[str] = []
+    requests: list[str] = []
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((here / "page.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        heights = page.locator("figure rect").evaluate_all(
+            "bars => bars.map(bar => bar.getBoundingClientRect().height)"
+        )
+        texts = page.locator("figure text").evaluate_all(
+            "texts => texts.map(text => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"
+        )
+        wide = page.locator(".splits th").evaluate_all("found => found.some(cell => cell.scrollWidth > innerWidth)")
+    assert min(heights) >= 1
+    assert min(texts) >= 11
+    assert not wide
+    assert complaints == []
+    assert len(requests) == 1
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_terminal_shows_what_is_being_done(
     here: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool
@@ -249,7 +321,7 @@ def test_text_from_data_is_only_text(here: Path, model: str, capsys: pytest.Capt
     assert f"default-src 'none'; style-src 'sha256-{digest}';" in policy
     assert "http" not in re.sub("http-equiv", "", page.text)
     # Data reads in its own direction.
-    assert [a.get("dir") for tag, a in page.tags if tag == "p" and "class" in a] == ["auto"] * 3
+    assert [a.get("dir") for tag, a in page.tags if a.get("class") in ("id", "question", "context")] == ["auto"] * 3
     assert {a.get("dir") for tag, a in page.tags if tag in ("dd", "h1")} == {"auto"}
 
 

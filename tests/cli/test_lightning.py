@@ -83,7 +83,7 @@ def read(path: Path) -> Any:
 
 def test_a_run_leaves_what_it_promises(finished: Path, files: dict[str, str]) -> None:
     kept = {
-        *("config.yaml", "data.json", "logs", "checkpoints", "best_model"),
+        *("config.yaml", "data.json", "run.json", "logs", "checkpoints", "best_model"),
         *("metrics.json", "predictions.json", "nbest_predictions.json", "null_odds.json", "na_prob.json"),
         "per_question.parquet",
     }
@@ -97,6 +97,14 @@ def test_a_run_leaves_what_it_promises(finished: Path, files: dict[str, str]) ->
         assert list(read(finished / f"{name}.json")) == ids
     metrics = read(finished / "metrics.json")
     assert {"val/exact_match", "val/f1", "val/loss", "val/HasAns_f1", "val/NoAns_f1", "val/best_f1"} <= set(metrics)
+    info = read(finished / "run.json")
+    (command,) = info["commands"]
+    assert command["command"].startswith("python -m qa_lightning fit --model.model_name_or_path ")
+    changed = info["changed_settings"]
+    assert changed["trainer"]["max_epochs"] == 2
+    assert "min_epochs" not in changed["trainer"]
+    assert changed["model"]["init_args"]["learning_rate"] == 0.01
+    assert changed["data"]["init_args"]["validation_file"] == files["v2"]
 
 
 def test_validating_the_best_checkpoint_repeats_the_scores_of_its_epoch(run: Path) -> None:
@@ -187,6 +195,9 @@ def test_training_goes_on_in_its_folder(run: Path, capsys: pytest.CaptureFixture
     assert after["epoch"] == before["epoch"] + 1
     assert after["global_step"] == before["global_step"] // 2 * 3
     assert (run / "config.yaml").read_text(encoding="utf-8") == config
+    began, went_on = read(run / "run.json")["commands"]
+    assert "--ckpt_path" not in began["command"]
+    assert went_on["command"].endswith(" --ckpt_path last --trainer.max_epochs 3")
 
 
 def test_predicting_answers_questions_without_golds(run: Path, tmp_path: Path) -> None:

@@ -243,6 +243,18 @@ def test_pages_of_fifty_and_the_keyboard(browser: Any, tmp_path: Path) -> None:
     assert reader.asked_for_nothing()
 
 
+def test_on_a_phone_the_text_of_charts_is_legible(reader: Reader) -> None:
+    reader.page.set_viewport_size({"width": 390, "height": 844})
+    sizes = reader.page.locator("figure svg text").evaluate_all(
+        """found => found.map((text) => {
+          const { a, b } = text.getScreenCTM();
+          return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b);
+        })"""
+    )
+    assert len(sizes) > 100
+    assert min(sizes) >= 12
+
+
 def test_on_a_narrow_screen_nothing_is_cut_off(browser: Any, tmp_path: Path) -> None:
     long = "a" * 300
     predictions = [
@@ -253,6 +265,9 @@ def test_on_a_narrow_screen_nothing_is_cut_off(browser: Any, tmp_path: Path) -> 
     reader.page.set_viewport_size({"width": 360, "height": 740})
     assert not reader.overflows()
     assert not reader.page.locator("#detail").is_visible()
+    for summary in reader.page.locator("figure summary").all():
+        summary.click()
+    assert not reader.overflows()
     reader.open(6)
     assert not reader.overflows()
     assert not reader.page.locator("#list").is_visible()

@@ -48,6 +48,7 @@ def test_only_unanswerable_questions_have_no_precision() -> None:
 
 def test_the_words_state_the_numbers() -> None:
     charts = {chart.name: chart for chart in draw_charts(table(), {}, {})}
+    # All questions are on one paragraph, which says nothing of others.
     assert charts["windows"].words == "1: F1 40.0, EM 40.0, 5 questions; 2: F1 66.7, EM 0.0, 1 questions"
     # F1: with the first two answered, 1 + 2/3, and the two unanswerable ones left out, 2; over six questions. For
     # EM, answering the second gains nothing, and of equally good thresholds the lowest is taken.
@@ -71,6 +72,24 @@ def test_bars_are_the_groups_means() -> None:
     assert exact == [40.0, 0.0]
 
 
+def test_groups_on_several_paragraphs_have_intervals() -> None:
+    right = [answered(row, ["Ada"], "Ada", context=f"Ada {row}") for row in range(4)]
+    wrong = [answered(row, ["Ada"], "4", context="Ada 4", windows=2) for row in range(4, 6)]
+    mixed = [answered(row, ["Ada"], "Ada" if row % 2 else str(row), context=f"Ada {row}") for row in range(6, 10)]
+    charts = {chart.name: chart for chart in draw_charts(table([*right, *wrong, *mixed]), {}, {})}
+    one, two = charts["windows"].groups
+    assert one.f1_interval is not None
+    assert 25 <= one.f1_interval[0] < one.f1 < one.f1_interval[1] == 100
+    assert (two.count, two.f1_interval) == (2, None)
+    low, high = one.f1_interval
+    assert (
+        f"1: F1 75.0 ({low:.1f} to {high:.1f}), EM 75.0 ({low:.1f} to {high:.1f}), 8 questions"
+        in charts["windows"].words
+    )
+    (whiskers,) = charts["windows"].figure.axes[0].collections
+    assert whiskers.get_segments()[0][:, 0].tolist() == pytest.approx([low, high])
+
+
 def typed(label: str) -> pa.Table:
     """A table of one question whose type has this name."""
     made = table([answered(0, ["Ada"], "Ada")])
@@ -92,8 +111,8 @@ def test_names_from_data_are_text_in_pictures(label: str) -> None:
 
 def test_a_long_name_is_cut() -> None:
     svg = to_svg(draw_figures(typed("x" * 500), {}, {})["question_type"], "question_type")
-    assert "x" * 17 + "…" in svg
-    assert "x" * 18 not in svg
+    assert "x" * 15 + "…" in svg
+    assert "x" * 16 not in svg
 
 
 def test_pictures_take_the_pages_colours() -> None:

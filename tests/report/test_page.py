@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from qa_lightning.report.about import About
 from qa_lightning.report.page import ScoreRow, other_scores, render, score_rows, write_page
+from qa_lightning.runs.run_info import Command
 from tests.report.runs import HOSTILE, answered, many, table
 
 METRICS: dict[str, Any] = {
@@ -113,6 +115,25 @@ def test_hostile_text_makes_no_element() -> None:
 def test_a_part_of_the_questions_is_called_that() -> None:
     assert "Here are the first" not in render("run", table(), {}, {})
     assert "Here are the first 2 of 6 questions" in render("run", table(), {}, {}, questions=2)
+
+
+def test_how_the_run_was_made_is_said() -> None:
+    command = Command("program fit --x '<b>'", "2026-11-30T04:19:58+00:00", {"torch": "2.13"})
+    about = About(
+        "bert<i>", {"training": "a.json; 5 questions"}, "30 November 2026", (command, command), {"x": "<u>"}, True
+    )
+    page = render("run", table(), METRICS, {}, about=about)
+    said = Elements(page).inside
+    assert said["pre"] == ["program fit \\\n  --x '<b>'"] * 2
+    assert "bert<i>" in said["dd"]
+    assert "a.json; 5 questions" in said["dd"]
+    assert [text for text in said["code"] if text.strip()] == ["x", "<u>"]
+    assert "Began on 30 November 2026, 04:19 UTC, with" in said["p"]
+    assert "torch 2.13" in said["p"]
+    assert "Every setting is the default." in render(
+        "run", table(), METRICS, {}, about=About(commands=(command,), all_known=True)
+    )
+    assert "How it was made" not in render("run", table(), METRICS, {})
 
 
 def test_nothing_at_all_makes_a_page() -> None:

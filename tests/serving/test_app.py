@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import BodyLimit
 from qa_lightning.serving.limits import Limits
 from qa_lightning.utils.errors import UserError
+from tests.report.chromium import chromium
 from tests.tiny import PASSAGES
 
 LIMITS = Limits(max_body_bytes=2000, max_context_characters=300, max_questions=5)
@@ -351,6 +353,43 @@ def test_the_page_is_made_of_the_document_and_needs_nothing_else(reader: Reader)
     for text in ("POST /predict", "GET /health", "string, or list of string", "The body is too large.", "top_k"):
         assert text in page
     assert "Who wrote the program?" in page
+
+
+def test_the_root_leads_to_the_page(app: FastAPI) -> None:
+    response = ask(app, lambda client: client.get("/"))
+    assert (response.status_code, response.headers["location"]) == (307, "docs")
+    assert ask(app, lambda client: client.get("/", follow_redirects=True)).text.startswith("<!doctype html>")
+    assert "/" not in ask(app, lambda client: client.get("/openapi.json")).json()["paths"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_word_of_the_page_is_broken(reader: Reader, tmp_path: Path, width: int) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(ask(make_app(Batcher(reader), "tiny", LIMITS), lambda client: client.get("/docs")).text)
+    with chromium() as browser:
+        shown = browser.new_page(viewport={"width": width, "height": 844})
+        shown.goto(page.as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        # A word that is broken has a rectangle on each of its lines.
+        broken = shown.evaluate(
+            """() => {
+              const found = [];
+              const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+              while (walker.nextNode()) {
+                if (!walker.currentNode.parentElement.closest("tbody, h1, h2, p, nav")) continue;
+                for (const { index, 0: word } of walker.currentNode.data.matchAll(/[^\\s-]+/g)) {
+                  const range = document.createRange();
+                  range.setStart(walker.currentNode, index);
+                  range.setEnd(walker.currentNode, index + word.length);
+                  const lines = new Set([...range.getClientRects()].map((part) => Math.round(part.top)));
+                  if (lines.size > 1) found.push(word);
+                }
+              }
+              return found;
+            }"""
+        )
+    assert broken == []
 
 
 def test_limits_below_one_are_refused() -> None:

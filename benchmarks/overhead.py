@@ -25,7 +25,8 @@ from benchmarks.train import BATCH, spread
 from qa_lightning.modeling.attention import use_fast_dropout
 from qa_lightning.modeling.loss import span_loss
 from qa_lightning.modeling.module import QALightningModule
-from qa_lightning.modeling.optim import adamw, parameter_groups
+from qa_lightning.modeling.optim import adamw
+from qa_lightning.modeling.parameter_groups import parameter_groups
 from qa_lightning.records import Batch
 
 BAR = 3.0

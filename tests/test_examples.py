@@ -47,7 +47,10 @@ def test_training_by_the_python_api(tmp_path: Path) -> None:
     printed = run_example("python_api.py", tmp_path / "run", PASSAGES="60")
     assert printed.splitlines()[-2].startswith("F1 ")
     assert "'answer': " in printed.splitlines()[-1]
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"best_model", "checkpoints", "metrics.json"}
+    assert "Some answers" in printed
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"best_model", "checkpoints", "config.yaml", "data.json", "logs", "metrics.json"}
+    assert main(["report", str(tmp_path / "run")]) == 0
 
 
 def test_reading_tables_with_pandas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ PRIVATES = {
 IMPORTED = {
     "lightning.pytorch.trainer.connectors.signal_connector._SignalConnector",
     "torch._dynamo.config",
+    "torch._functorch.config",
 }
 """Private names, and names in private modules, that are imported from other packages."""
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.modeling.regularization import Regularization
 from tests.tiny import tiny_folder
 from tests.training import NO_DROPOUT, Watch, make_data, make_module, make_trainer, trains, write_long
 
@@ -135,3 +136,17 @@ def test_a_compiled_model_learns_the_same_and_compiles_each_shape_once(folder: P
     shapes = 2 if packing else 4
     assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] <= shapes
     assert not torch._dynamo.utils.counters["graph_break"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # which it hides otherwise
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler, g++")
+def test_regularisers_are_the_same_in_a_compiled_model(folder: Path) -> None:
+    torch._dynamo.reset()
+    values = {"r_drop": 1.0, "fgm": 0.5, "fgm_radius": 0.3, "awp": 0.5, "awp_radius": 0.02, "smart": 50.0}
+    options = {"packing": True, "regularization": Regularization(**values, smart_radius=0.02, smart_step=0.02)}
+    plain, scores = train(folder, options)
+    losses, others = train(folder, options | {"torch_compile": True})
+    assert losses == pytest.approx(plain, rel=1e-3)
+    assert others == pytest.approx(scores, rel=1e-2)

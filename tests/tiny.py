@@ -51,7 +51,7 @@ def tiny_tokenizer() -> Any:
     )
 
 
-def tiny_folder(folder: Path, *, hidden_size: int = 16, head: bool = True) -> Path:
+def tiny_folder(folder: Path, *, hidden_size: int = 16, layers: int = 1, head: bool = True) -> Path:
     """A BERT of random weights with its tokenizer, saved as transformers does."""
     import torch
     from transformers import BertConfig, BertForQuestionAnswering, BertModel
@@ -60,7 +60,7 @@ def tiny_folder(folder: Path, *, hidden_size: int = 16, head: bool = True) -> Pa
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,

@@ -13,13 +13,9 @@ import os
 from pathlib import Path
 
 import lightning as L
+from lightning.pytorch.loggers import CSVLogger
 
-from qa_lightning import Reader
-from qa_lightning.callbacks.checkpoint import RunCheckpoint
-from qa_lightning.callbacks.results import Results
-from qa_lightning.data.datamodule import QADataModule
-from qa_lightning.data.synthetic import SyntheticCorpus
-from qa_lightning.modeling.module import QALightningModule
+from qa_lightning import QADataModule, QALightningModule, Reader, Results, RunCheckpoint, SyntheticCorpus
 
 run_dir = Path(os.environ.get("RUN_DIR", "runs/python_api"))
 L.seed_everything(0)
@@ -28,64 +24,68 @@ L.seed_everything(0)
 # ## Data
 #
 # A corpus that the package writes itself stands in for files; for yours, give `train_file` and `validation_file`. The
-# folder holds a tokenizer and the configuration of a small BERT.
+# folder holds a tokenizer and the configuration of a small BERT. What data and model must both know stands in `shared`:
+# on the command line it is linked; here, values that disagree are refused before anything is trained.
 
 # %%
 model_folder = "configs/quickstart_model"
-windows = {"max_length": 64, "doc_stride": 16, "max_question_length": 24}
+shared = {
+    "config_name": model_folder,
+    "version_2_with_negative": True,
+    "max_length": 64,
+    "doc_stride": 16,
+    "max_question_length": 24,
+}
 
 data = QADataModule(
-    config_name=model_folder,
     synthetic=SyntheticCorpus(train_passages=int(os.environ.get("PASSAGES", "1000")), validation_passages=120),
-    version_2_with_negative=True,
     batch_size=64,
-    **windows,
+    **shared,
 )
 
 # %% [markdown]
 # ## Model
 #
-# `config_name` starts from random weights; `model_name_or_path` would start from a model. The settings of windows are
-# given twice here, to the data and to the model that is saved with them; on the command line they are linked.
+# `config_name` starts from random weights; `model_name_or_path` would start from a model.
 
 # %%
 module = QALightningModule(
-    config_name=model_folder,
-    tokenizer_name=model_folder,
     learning_rate=2e-3,
     weight_decay=0.01,
     warmup_ratio=0.1,
     max_answer_length=9,
-    version_2_with_negative=True,
-    **windows,
+    **shared,
 )
 
 # %% [markdown]
 # ## Training
 #
-# `RunCheckpoint` keeps the best and the last checkpoint, `Results` writes the files of the best evaluation. Batches are
-# dealt to processes by the data module, so Lightning's own sampler stays off.
+# `RunCheckpoint` keeps the best and the last checkpoint, `Results` the best model and the files of its evaluation.
+# `default_root_dir` becomes a run's folder like those of the command line: `report`, `compare` and `validate --run_dir`
+# read it. `fast_dev_run=True` would try one batch and leave no files.
 
 # %%
+results = Results()
 trainer = L.Trainer(
     default_root_dir=run_dir,
     accelerator="cpu",
     max_epochs=1,
     gradient_clip_val=1.0,
-    use_distributed_sampler=False,
     num_sanity_val_steps=0,
-    logger=False,
     enable_progress_bar=False,
     enable_model_summary=False,
-    callbacks=[RunCheckpoint(), Results()],
+    log_every_n_steps=5,
+    logger=CSVLogger(run_dir, name="logs"),
+    callbacks=[RunCheckpoint(), results],
 )
 trainer.fit(module, data)
+results.show()
 print("F1", round(float(trainer.callback_metrics["val/f1"]), 1))
 
 # %% [markdown]
 # ## Asking the model
 
 # %%
-reader = Reader.from_pretrained(run_dir / "best_model")
+reader = Reader.from_pretrained(run_dir)
 text = "The castle has a tower that is 961 metres high. 716 steps lead to the top of Langley Castle."
 print(reader(question="How high is the tower of the castle?", context=text))

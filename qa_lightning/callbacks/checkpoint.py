@@ -14,7 +14,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.final_validation import training_ends
-from qa_lightning.callbacks.loop_state import go_on_after_batch, go_on_before_validation
+from qa_lightning.callbacks.loop_state import go_on_after_batch, go_on_before_validation, is_whole
+from qa_lightning.callbacks.run_files import begins, keeps_files, warn_of_earlier_run, write_run_files
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
@@ -48,6 +49,8 @@ class RunCheckpoint(ModelCheckpoint):
     Raises:
         UserError: For a ``save_total_limit`` that keeps nothing, or without ``every_n_train_steps``.
     """
+
+    section = "checkpoint"
 
     def __init__(
         self,
@@ -91,6 +94,24 @@ class RunCheckpoint(ModelCheckpoint):
             warnings.filterwarnings("ignore", ".*exists and is not empty")  # as it should be, when training goes on
             super().setup(trainer, pl_module, stage)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make it anew."""
+        return {
+            "monitor": self.monitor,
+            "mode": self.mode,
+            "every_n_train_steps": self.steps_between,
+            "save_weights_only": self.save_weights_only,
+            "save_total_limit": self.save_total_limit,
+        }
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forgets what another training reached, where this object was there for it, too."""
+        if begins(trainer):
+            self.best_model_path = self.kth_best_model_path = self.last_model_path = ""
+            self.best_model_score, self.best_k_models = None, {}
+            warn_of_earlier_run(trainer)
+
     def state_dict(self) -> dict[str, Any]:
         """The best score, so that training that goes on does not take a worse one for it."""
         return {"best_model_score": self.best_model_score}
@@ -105,6 +126,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on, Ctrl-C and SIGTERM wait for a good moment."""
+        if keeps_files(trainer):
+            write_run_files(trainer, pl_module, self._run.path, overwrite=trainer.ckpt_path is None)
         self._step_of_last = trainer.global_step  # of the checkpoint that training goes on from
         self._is_due = self._all_stop = False
         launcher: Any = trainer.strategy.launcher
@@ -125,7 +148,7 @@ class RunCheckpoint(ModelCheckpoint):
         Here, and not at the end of the batch before, a validation that was due after that one is done.
         """
         self._epoch_is_over = False
-        if not _is_whole(trainer):
+        if not is_whole(trainer):
             return
         if self._is_due or (self.steps_between and trainer.global_step % self.steps_between == 0):
             self._save_last(trainer)
@@ -139,12 +162,12 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Ends training that was asked to end. The other processes do at the end of their batches of the validation."""
-        if _in_training(trainer) and _is_whole(trainer) and self._signals.signal is not None:
+        if _in_training(trainer) and is_whole(trainer) and self._signals.signal is not None:
             self._end_if_asked(trainer)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ends training that a process was asked to end, before all of them bring together what they have."""
-        if _in_training(trainer) and _is_whole(trainer):
+        if _in_training(trainer) and is_whole(trainer):
             self._end_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -218,9 +241,9 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         """Saves the state in training, once a step; between two steps, once the second is made."""
-        if not _in_training(trainer) or trainer.global_step == self._step_of_last:
+        if not _in_training(trainer) or trainer.global_step == self._step_of_last or not keeps_files(trainer):
             return
-        self._is_due = not _is_whole(trainer)
+        self._is_due = not is_whole(trainer)
         if self._is_due:
             return
         step_of_best = self._last_global_step_saved
@@ -276,14 +299,6 @@ class RunCheckpoint(ModelCheckpoint):
 def _oldest_first(run: RunFolder, step: int) -> list[Path]:
     """The step checkpoints of a run; first those beyond this step, which training went back from."""
     return [path for _, path in sorted(run.step_checkpoints(), key=lambda kept: (kept[0] <= step, kept[0]))]
-
-
-def _is_whole(trainer: pl.Trainer) -> bool:
-    """Whether no batch is at work, and no gradients wait for those of the next."""
-    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
-    if progress.current.started != progress.current.processed:
-        return False
-    return progress.is_last_batch or progress.current.processed % trainer.accumulate_grad_batches == 0
 
 
 def _in_training(trainer: pl.Trainer) -> bool:

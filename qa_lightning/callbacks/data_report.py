@@ -33,7 +33,8 @@ class DataReport(pl.Callback):
         if not trainer.is_global_zero:
             return
         reports = self.data.reports()
-        write_json(RunFolder(Path(trainer.default_root_dir)).data_report, reports)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            write_json(RunFolder(Path(trainer.default_root_dir)).data_report, reports)
         counts = {f"data/{key}": value for key, value in _numbers(reports)}
         for logger in trainer.loggers:
             logger.log_hyperparams(counts)

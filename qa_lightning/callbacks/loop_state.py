@@ -1,8 +1,10 @@
-"""Corrects the saved state of Lightning's loops, so that training goes on with what is next."""
+"""Where Lightning's loops are in a training, and what a saved state of them says."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import lightning.pytorch as pl
 
 
 def go_on_after_batch(fit_loop: dict[str, Any]) -> None:
@@ -28,3 +30,11 @@ def go_on_before_validation(fit_loop: dict[str, Any]) -> None:
     progress["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
     progress["current"] |= dict.fromkeys(progress["current"], 0)
     progress["is_last_batch"] = False
+
+
+def is_whole(trainer: pl.Trainer) -> bool:
+    """Whether no batch is at work, and no gradients wait for those of the next."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    if progress.current.started != progress.current.processed:
+        return False
+    return progress.is_last_batch or progress.current.processed % trainer.accumulate_grad_batches == 0

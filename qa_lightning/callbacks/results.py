@@ -12,8 +12,10 @@ import pyarrow as pa
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.callbacks.parts import gather
 from qa_lightning.callbacks.pictures import log_pictures
+from qa_lightning.callbacks.run_files import begins, keeps_files, write_run_files
 from qa_lightning.callbacks.tables import COLUMNS, SAMPLED, print_samples, print_scores, sample_rows
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.records import Prediction
@@ -22,6 +24,7 @@ from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.predictions import remove_evaluation, write_predictions
 from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.scoring.figures import mean_over_sets, name_metrics
+from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import write_json
 
 
@@ -33,11 +36,17 @@ class Results(pl.Callback):
     ``best_model/`` is a plain transformers folder. With several processes, the run's folder must be one that
     all of them reach.
 
+    The run's folder is the trainer's ``default_root_dir``. Where a model was trained there, a later ``validate``,
+    ``test`` or ``predict`` writes into a folder of its name in it. In a script or a notebook, ``config.yaml`` and
+    ``data.json`` are written, too, as the command line does. A ``fast_dev_run`` leaves none of these.
+
     Args:
         monitor: The score that decides which evaluation is the best.
         mode: Whether more (``max``) or less (``min``) of it is better.
         samples: How many answers to show.
     """
+
+    section = "results"
 
     def __init__(self, monitor: str = "val/f1", mode: str = "max", samples: int = 5) -> None:
         self.monitor = monitor
@@ -48,6 +57,25 @@ class Results(pl.Callback):
         self._shown: tuple[dict[str, Any], pa.Table | None] | None = None
         self._watched: Path | None = None
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make it anew."""
+        return {"monitor": self.monitor, "mode": self.mode, "samples": self.samples}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Checks that the best checkpoint and the best model are of one evaluation.
+
+        Raises:
+            UserError: Where `RunCheckpoint` watches another score.
+        """
+        for callback in trainer.callbacks if stage == "fit" else ():  # type: ignore[attr-defined]
+            watched = (self.monitor, self.mode)
+            if isinstance(callback, RunCheckpoint) and (callback.monitor, callback.mode) != watched:
+                raise UserError(
+                    f"RunCheckpoint watches {callback.monitor} ({callback.mode}) and Results {self.monitor} "
+                    f"({self.mode}), so the best checkpoint and the best model could differ; give both the same"
+                )
+
     def state_dict(self) -> dict[str, Any]:
         """The best score, so that training that goes on does not take a worse one for it."""
         return {"best": self.best}
@@ -57,9 +85,14 @@ class Results(pl.Callback):
         self.best = state_dict["best"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forgets a best score that was reached in another folder, where its files are."""
-        if not RunFolder(Path(trainer.default_root_dir)).metrics.is_file():
+        """Forgets a best score that another training reached, or this one in another folder, where its files are."""
+        if begins(trainer) or not RunFolder(Path(trainer.default_root_dir)).metrics.is_file():
             self.best = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the run's config where nobody else does; training that goes on keeps the one that it began with."""
+        if keeps_files(trainer):
+            write_run_files(trainer, pl_module, Path(trainer.default_root_dir), overwrite=trainer.ckpt_path is None)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets what an earlier, perhaps interrupted, evaluation left."""
@@ -123,7 +156,8 @@ class Results(pl.Callback):
 
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, QALightningModule)
-        pl_module.save_pretrained(RunFolder(Path(trainer.default_root_dir)).best_model)
+        if keeps_files(trainer):
+            pl_module.save_pretrained(RunFolder(Path(trainer.default_root_dir)).best_model)
 
     def _log_pictures(self, trainer: pl.Trainer) -> None:
         if self._watched is not None:
@@ -142,20 +176,20 @@ class Results(pl.Callback):
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str | None) -> None:
         assert isinstance(pl_module, QALightningModule)
-        folder = Path(trainer.default_root_dir)
+        folder, keeps = _folder(trainer), keeps_files(trainer)
         tables = {
             name: tabulate(predictions.values(), None if stage is None else pl_module.evaluation.rule(name))
             for name, predictions in self._predictions.items()
         }
         self._predictions = {}
-        tables = gather(tables, folder, trainer)
+        if keeps:
+            tables = gather(tables, folder, trainer)
         if not trainer.is_global_zero:
             return
-        remove_evaluation(folder)
-        for name, table in tables.items():
-            write_predictions(folder / name, table)
-            if stage is not None:
-                write_table(RunFolder(folder / name).questions, table)
+        if keeps:
+            self._write_tables(folder, tables, scored=stage is not None)
+            if trainer.state.fn != TrainerFn.FITTING:
+                write_run_files(trainer, pl_module, folder, overwrite=True)
         metrics: dict[str, Any] = {}
         if stage is not None:
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
@@ -166,14 +200,33 @@ class Results(pl.Callback):
             for name, scores in pl_module.scores.items():
                 metrics |= name_metrics(stage, name, scores, intervals_of(tables[name]))
             metrics |= name_metrics(stage, "", mean_over_sets(pl_module.scores), {})
-            write_json(RunFolder(folder).metrics, metrics)
-            self._watched = folder / next(iter(tables), "")
+            if keeps:
+                write_json(RunFolder(folder).metrics, metrics)
+                self._watched = folder / next(iter(tables), "")
         watched = next(iter(tables.values()), None)
         self._shown = (metrics, None if watched is None else _spread(watched, self.samples))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and watched is not None:
                 samples = sample_rows(_spread(watched, 10 * self.samples))
                 logger.log_table("samples", columns=list(COLUMNS), data=samples)
+
+    @staticmethod
+    def _write_tables(folder: Path, tables: Mapping[str, pa.Table], *, scored: bool) -> None:
+        """Writes what is known of each question, in the place of an earlier evaluation's."""
+        remove_evaluation(folder)
+        for name, table in tables.items():
+            write_predictions(folder / name, table)
+            if scored:
+                write_table(RunFolder(folder / name).questions, table)
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    """Where an evaluation's files go: beside the model that it is of, or in a folder where another's stand there."""
+    folder = Path(trainer.default_root_dir)
+    stage = trainer.state.fn
+    if stage in (None, TrainerFn.FITTING) or not RunFolder(folder).holds_a_model:
+        return folder
+    return folder / stage.value
 
 
 def _spread(table: pa.Table, count: int) -> pa.Table:

@@ -23,6 +23,7 @@ from qa_lightning.cli.shared_values import check_shared_values
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.inspection.checks import check_splits
 from qa_lightning.inspection.histograms import histograms
+from qa_lightning.inspection.optimizer import optimizer_table
 from qa_lightning.inspection.page import notes, render
 from qa_lightning.inspection.statistics import Example, inspect_split, sample_examples
 from qa_lightning.inspection.tables import (
@@ -73,10 +74,10 @@ class DataCLI(QACLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of ``inspect`` to those of ``fit``."""
-        defaults = {"samples": 10, "windows": 1, "seed": 0}
+        kinds = dict.fromkeys(("samples", "windows", "seed"), NonNegativeInt) | {"optimizer": bool, "html": str | None}
+        defaults = {"samples": 10, "windows": 1, "seed": 0, "optimizer": False}
         for name, text in INSPECT_OPTIONS.items():
-            kind = NonNegativeInt if name in defaults else str | None
-            parser.add_argument(f"--{name}", type=kind, default=defaults.get(name), help=text)
+            parser.add_argument(f"--{name}", type=kinds[name], default=defaults.get(name), help=text)
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(pl.Trainer, "fit", skip=self.subcommands()["fit"])
 
@@ -94,22 +95,31 @@ class DataCLI(QACLI):
         del self.config["subcommand"]  # which is no key of the parser
 
     def instantiate_classes(self) -> None:
-        """Builds the data module."""
+        """Builds the data module, or, for ``--optimizer``, the model."""
+        section = "model" if self.config.optimizer else "data"
         with unwrap_user_errors(Progress()):
-            self.data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+            built = self.parser.instantiate_classes(Namespace({section: self.config[section]}))
+        self.model, self.data = built.get("model"), built.get("data")
 
 
 def run(arguments: list[str]) -> None:
     """Prints what is in each split, then examples and windows; with ``--html``, writes a page with the same.
 
+    With ``--optimizer``, prints the groups of parameters instead, and reads no data.
+
     Args:
         arguments: What follows the verb: the configs and flags of ``fit``, ``--samples``, ``--windows``, ``--seed``,
-            ``--html``.
+            ``--html``, ``--optimizer``.
 
     Raises:
         UserError: For every fault in the data or the settings.
     """
     cli = DataCLI(arguments)
+    if cli.config.optimizer:
+        if cli.config.html is not None:
+            raise UserError("--html writes a page about data, which --optimizer reads none of; leave out one of them")
+        _print([], [optimizer_table(cli.model)], [], [])
+        return
     config, data = cli.config, cli.data
     max_answer_length = config.model.init_args.get("max_answer_length", 30)
     check_between("max_answer_length", max_answer_length, 1)
@@ -201,10 +211,11 @@ def _print(
     from rich.text import Text
 
     console = Console()
-    shown = RichTable("setting", "value", title="Settings")
-    for name, value in settings:
-        shown.add_row(name, plain_text(value))
-    console.print(shown)
+    if settings:
+        shown = RichTable("setting", "value", title="Settings")
+        for name, value in settings:
+            shown.add_row(name, plain_text(value))
+        console.print(shown)
     for table in tables:
         shown = RichTable(title=table.title)
         for number, name in enumerate(table.head):

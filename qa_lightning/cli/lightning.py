@@ -27,6 +27,7 @@ from qa_lightning.callbacks.progress import MarkStarted
 from qa_lightning.callbacks.progress_bar import ProgressBar
 from qa_lightning.callbacks.push_to_hub import PushToHub
 from qa_lightning.callbacks.results import Results
+from qa_lightning.callbacks.run_files import keeps_files
 from qa_lightning.callbacks.save_config import SaveConfig
 from qa_lightning.callbacks.stop_reason import StopReason
 from qa_lightning.callbacks.time_report import TimeReport
@@ -244,7 +245,8 @@ class QACLI(LightningCLI):
         if self.trainer.is_global_zero:
             self._get(self.config_init, "results").show()
             self._time_report.show()
-            print(f"Everything is in {self.trainer.default_root_dir}", flush=True)
+            where = f"Everything is in {self.trainer.default_root_dir}"
+            print(where if keeps_files(self.trainer) else "Nothing is kept of a fast_dev_run", flush=True)
             if self._push_to_hub is not None:
                 self._push_to_hub.finish()
 

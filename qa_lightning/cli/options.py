@@ -33,6 +33,7 @@ INSPECT_OPTIONS = {
     "samples": "How many examples to show.",
     "windows": "Of how many examples to show a window with its tokens.",
     "seed": "Of the examples.",
+    "optimizer": "Show the optimizer's groups of parameters, and no data.",
     "html": "File to write the same to, as a page.",
 }
 """Options of ``inspect`` besides those of ``fit``."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler
 
+from qa_lightning.data.null_windows import NullWindowSample
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
 
@@ -57,6 +58,7 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         seed: The seed of the order, which is different in each epoch.
         rank: The rank of this process.
         world_size: The number of processes.
+        sample: Which windows an epoch has; None: all.
     """
 
     def __init__(
@@ -70,8 +72,12 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        sample: NullWindowSample | None = None,
     ) -> None:
+        if sample is not None:
+            lengths = sample.lengths
         super().__init__(len(lengths), rank, world_size, seed)
+        self._sample = sample
         self.lengths = lengths
         self.contexts = contexts
         # How much of what is cut off the order makes a batch: windows, or their tokens.
@@ -110,7 +116,8 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         if not len(self):
             return
         random = np.random.default_rng((self.seed, self.epoch))
-        batches = self._batches(random)
+        windows = np.arange(len(self.lengths)) if self._sample is None else self._sample.draw(random)
+        batches = self._batches(random, self.contexts[windows])
         largest = np.argmax([len(rows) * self.lengths[rows].max() for rows in batches])
         # Processes work side by side on batches next to each other here, which are alike in length.
         steps = random.permutation(len(self))
@@ -119,12 +126,12 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         epoch, trained = self._trained
         for step in steps[trained if epoch == self.epoch else 0 :]:
             # Behind the last batch, the first ones are seen again.
-            yield batches[(step * self.world_size + self.rank) % len(batches)]
+            yield windows[batches[(step * self.world_size + self.rank) % len(batches)]]
 
-    def _batches(self, random: np.random.Generator) -> list[RowNumbers]:
-        """An epoch's batches, neighbours alike in length."""
+    def _batches(self, random: np.random.Generator, contexts: NDArray[np.integer]) -> list[RowNumbers]:
+        """An epoch's batches of places, neighbours alike in length, from the context of each place."""
         shuffled = random.permutation(len(self.lengths))
-        contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts]
+        contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[contexts]
         order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
         if self._shapes is not None:
             if self._shapes.is_packed:

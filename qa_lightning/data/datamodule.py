@@ -13,10 +13,12 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from qa_lightning.data.agreement import check_agreement, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.encode import AnswerChoice
-from qa_lightning.data.file_settings import Files, NamedFiles
+from qa_lightning.data.file_settings import Files, NamedFiles, file_names
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
+from qa_lightning.data.null_windows import check_null_windows
 from qa_lightning.data.split_sources import SplitSources
 from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
@@ -28,6 +30,7 @@ from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.garbage import gc_paused
+from qa_lightning.utils.plain import as_text
 
 _ANY_CSV = CSVFormat()
 _SPLITS = {
@@ -71,6 +74,8 @@ class QADataModule(pl.LightningDataModule):
         answers: Which of several gold answers to train on: ``first``, ``most_frequent`` or ``all``.
         allow_impossible_windows: Whether to train on windows of an answerable question that do not hold its
             answer (they count as having none).
+        null_windows: Share of the windows of each epoch that hold no answer, such as 0.3, drawn anew for each epoch;
+            those that hold one are in every epoch. Default: all windows are. At least 0, below 1.
         max_length: Most tokens of a window: question, context and special tokens.
         doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
             whole gets a window of its own; where it is longer than a window, its question is left out.
@@ -110,6 +115,7 @@ class QADataModule(pl.LightningDataModule):
         on_misaligned: OnMisaligned = "repair",
         answers: AnswerChoice = "first",
         allow_impossible_windows: bool = True,
+        null_windows: float | None = None,
         max_length: int = WindowConfig.max_length,
         doc_stride: int = WindowConfig.doc_stride,
         max_question_length: int = WindowConfig.max_question_length,
@@ -120,20 +126,24 @@ class QADataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        model_name_or_path, config_name, tokenizer_name = map(
+            as_text, (model_name_or_path, config_name, tokenizer_name)
+        )
+        train_file, validation_file = file_names("train", train_file), file_names("validation", validation_file)
+        test_file, predict_file = file_names("test", test_file), file_names("predict", predict_file)
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
+        if isinstance(synthetic, dict):  # as a checkpoint holds it
+            synthetic = SyntheticCorpus(**synthetic)
         if synthetic is not None:
             self.hparams["synthetic"] = asdict(synthetic)
         if isinstance(csv, dict):  # as a checkpoint holds it
             csv = CSVFormat(**csv)
         self.hparams["csv"] = asdict(csv)
-        for name, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("batch_shapes", batch_shapes),
-        ):
-            if value is not None:
-                check_between(name, value, 1, MOST_WINDOWS)
+        for name in ("batch_size", "eval_batch_size", "batch_shapes"):
+            if self.hparams[name] is not None:
+                check_between(name, self.hparams[name], 1, MOST_WINDOWS)
         check_between("max_length", max_length, 1, MOST_WINDOWS)
+        check_null_windows(null_windows, allow_impossible_windows)
         check_between("tokens_per_batch", tokens_per_batch or 0, 0, MOST_WINDOWS * max_length)
         if tokens_per_batch is not None and tokens_per_batch < max_length:
             raise UserError(f"tokens_per_batch ({tokens_per_batch}) must be at least max_length ({max_length})")
@@ -162,6 +172,7 @@ class QADataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
         self.batch_shapes = batch_shapes
+        self.null_windows = null_windows
         self._eval_batch_size = eval_batch_size
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.split_config = SplitConfig(
@@ -212,6 +223,9 @@ class QADataModule(pl.LightningDataModule):
             self._training = True
             if self.splits and self._null_at_end() != before:
                 self.splits.clear()  # made for a model that is not trained, which has null elsewhere
+        if self.trainer is not None:
+            check_trainer(self.trainer)
+            check_agreement(self.trainer.lightning_module, self.split_config, self.tokenizer_name)
         self.sources.check_synthetic(_SPLITS[stage])
         with gc_paused():
             for split in _SPLITS[stage]:
@@ -240,6 +254,7 @@ class QADataModule(pl.LightningDataModule):
             tokens_per_batch=self.tokens_per_batch,
             shapes=self.batch_shapes,
             seed=seed,
+            null_windows=self.null_windows,
         )
         if self._resume_position is not None:
             batches.skip(**self._resume_position)

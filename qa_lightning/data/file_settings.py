@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from qa_lightning.pretrained.loading import BEST_MODEL
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.plain import plain
 
 Files = str | list[str]
 """A file or several."""
@@ -13,11 +15,26 @@ Files = str | list[str]
 NamedFiles = dict[str, Files]
 """The files of each evaluation set, by the name of the set."""
 
-_RESERVED_NAMES = (BEST_MODEL, "checkpoints", "logs", "wandb", "validate", "test", "predict")
+_RESERVED_NAMES = (BEST_MODEL, "checkpoints", "logs", "lightning_logs", "wandb", "validate", "test", "predict")
 """Names of folders in a run's folder that no evaluation set may have."""
 
 _RESERVED_SUFFIXES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
 """Suffixes of the files in a run's folder, beside the folders of evaluation sets."""
+
+
+def file_names(split: str, files: Any) -> Any:
+    """Turns paths among the files of a split into names; what else there is stays as it is.
+
+    Raises:
+        UserError: Where there is something else than names, such as a table.
+    """
+    try:
+        return plain(files)
+    except TypeError:
+        raise UserError(
+            f"{split}_file takes the names of files, not a {type(files).__name__}: write it to a file first (a pandas "
+            "table by to_parquet or to_json, a data set of datasets by save_to_disk)"
+        ) from None
 
 
 def check_set_names(split: str, files: NamedFiles) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler, packed_shape
 from qa_lightning.data.collate import WindowDataset
+from qa_lightning.data.null_windows import sample_null_windows
 from qa_lightning.data.prefetch import PrefetchLoader
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.records import Batch
@@ -49,6 +50,7 @@ def training_batch_sampler(
     tokens_per_batch: int | None,
     shapes: int | None,
     seed: int,
+    null_windows: float | None = None,
 ) -> TrainingBatchSampler:
     """Makes the batch sampler for training, and sets the data set's shapes.
 
@@ -59,12 +61,15 @@ def training_batch_sampler(
         tokens_per_batch: Tokens in a batch instead.
         shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
         seed: The seed of the order.
+        null_windows: Share of an epoch's windows that hold no answer; None: all windows are in each epoch.
     """
-    if place.packs_windows and len(dataset):
-        dataset.shapes = packed_shape(dataset.lengths, batch_size, tokens_per_batch)
+    sample = None if null_windows is None else sample_null_windows(dataset, null_windows)
+    lengths = dataset.lengths if sample is None else sample.lengths
+    if place.packs_windows and len(lengths):
+        dataset.shapes = packed_shape(lengths, batch_size, tokens_per_batch)
     else:
         dataset.shapes = _padded_shapes(
-            dataset, place, shapes, lambda lengths: tokens_per_batch // lengths if tokens_per_batch else batch_size
+            lengths, place, shapes, lambda widths: tokens_per_batch // widths if tokens_per_batch else batch_size
         )
     batches = TrainingBatchSampler(
         dataset.lengths,
@@ -75,9 +80,10 @@ def training_batch_sampler(
         seed=seed,
         rank=place.rank,
         world_size=place.world_size,
+        sample=sample,
     )
     varies = tokens_per_batch is not None or place.packs_windows
-    dataset.mean_batch_size = len(dataset) / max(1, batches.batches) if varies else None
+    dataset.mean_batch_size = len(lengths) / max(1, batches.batches) if varies else None
     return batches
 
 
@@ -99,7 +105,7 @@ def evaluation_batch_sampler(
         most = min(4 * batch_size, tokens // int(dataset.lengths.min()))
         dataset.shapes = Shapes.packed(dataset.lengths, most, tokens)
     else:
-        dataset.shapes = _padded_shapes(dataset, place, shapes, lambda lengths: tokens // lengths)
+        dataset.shapes = _padded_shapes(dataset.lengths, place, shapes, lambda widths: tokens // widths)
     return EvaluationBatchSampler(
         dataset.windows, dataset.lengths, tokens, place.rank, place.world_size, dataset.shapes
     )
@@ -124,8 +130,8 @@ def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> D
 
 
 def _padded_shapes(
-    dataset: WindowDataset, place: Placement, count: int | None, windows: Callable[[NDArray[np.int64]], Any]
+    lengths: NDArray[np.int64], place: Placement, count: int | None, windows: Callable[[NDArray[np.int64]], Any]
 ) -> Shapes | None:
     """Chooses the shapes of a split's batches: few if requested or on a GPU; None: any."""
     count = count or (None if place.device.type == "cpu" else GPU_SHAPES)
-    return None if count is None or not len(dataset) else Shapes.of(dataset.lengths, count, windows)
+    return None if count is None or not len(lengths) else Shapes.of(lengths, count, windows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import Tensor
+from torch.func import functional_call
 
 from qa_lightning.modeling.attention import register_attention, use_fast_dropout, use_our_attention
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
@@ -57,6 +60,7 @@ class Acceleration:
         torch_compile: AutoOrBool = "auto",
     ) -> None:
         self._network = network
+        self._reruns = False
         self._attn_implementation = attn_implementation
         self._packing_choice = packing
         self._compile_choice = torch_compile
@@ -68,14 +72,16 @@ class Acceleration:
         self.__dict__.update(state)
         register_attention()
 
-    def set_up(self, trainer: pl.Trainer) -> None:
+    def set_up(self, trainer: pl.Trainer, *, reruns: bool = False) -> None:
         """Chooses packing and compiling by the device and precision, before the network is moved there.
 
         On a GPU, float32 matrices are multiplied in TF32 from now on, which is less precise and much faster.
 
         Args:
             trainer: The trainer, whose strategy is set up.
+            reruns: Whether a training step has several forward passes.
         """
+        self._reruns = reruns
         device = trainer.strategy.root_device
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -83,7 +89,7 @@ class Acceleration:
             self._packing_choice, self._network, self._attn_implementation, device, trainer.precision, self.packing
         )
         if self._compile_choice is True:
-            compile_network(self._network, device, accumulates=accumulates(trainer))
+            self._compile(trainer)
 
     def begin_training(self, trainer: pl.Trainer) -> None:
         """Chooses by the length of the training, which is known once its batches are.
@@ -98,21 +104,39 @@ class Acceleration:
         if self._compile_choice == "auto" and compiling_pays(
             device, packed=self.packing is not None, processes=trainer.world_size, batches=batches
         ):
-            compile_network(self._network, device, accumulates=accumulates(trainer))
+            self._compile(trainer)
 
-    def logits(self, batch: Batch, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _compile(self, trainer: pl.Trainer) -> None:
+        device = trainer.strategy.root_device
+        compile_network(self._network, device, accumulates=accumulates(trainer), reruns=self._reruns)
+
+    def logits(
+        self,
+        network: Any,
+        batch: Batch,
+        inputs: dict[str, Tensor],
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Computes the start and end logits of every position; floating point ``[batch, length]`` each.
 
         Args:
+            network: The network, or what a subclass of the module has wrapped around it.
             batch: The batch.
             inputs: The inputs of the network, as `network_inputs` returns them.
+            parameters: Values that take the place of some of the network's parameters, by their names in it.
         """
+        if parameters is not None:
+            network = partial(_call_with, network, dict(parameters))
         if batch.row_tokens is None or self.packing is None:
-            output = self._network(**inputs)
+            output = network(**inputs)
             start_logits, end_logits = output.start_logits, output.end_logits
         else:
-            start_logits, end_logits = self.packing.logits(self._network, inputs, batch.row_tokens, len(batch))
+            start_logits, end_logits = self.packing.logits(network, inputs, batch.row_tokens, len(batch))
         return start_logits[: len(batch)], end_logits[: len(batch)]
+
+
+def _call_with(network: Any, parameters: dict[str, Tensor], **inputs: Any) -> Any:
+    return functional_call(network, parameters, kwargs=inputs)
 
 
 def choose_packing(
@@ -193,19 +217,24 @@ def missing_compiler() -> str | None:
     return None if any(map(shutil.which, ("cc", "gcc", "clang"))) else "a C compiler"
 
 
-def compile_network(network: Any, device: torch.device, *, accumulates: bool = False) -> None:
+def compile_network(network: Any, device: torch.device, *, accumulates: bool = False, reruns: bool = False) -> None:
     """Compiles a network when it is first called, once for each shape of its inputs.
 
     On a GPU, its kernels are replayed as CUDA graphs, so that the host does not limit their pace; not where gradients
-    are accumulated, since what a graph leaves in its memory is overwritten when it is replayed.
+    are accumulated or a step has several forward passes, since what a graph leaves in its memory is overwritten when
+    it is replayed.
 
     Args:
         network: A network of transformers.
         device: Its device.
         accumulates: Whether several batches make a step of the optimizer.
+        reruns: Whether a training step has several forward passes, and takes gradients between them.
     """
     from torch._dynamo import config
+    from torch._functorch import config as autograd_config
 
     config.recompile_limit = max(config.recompile_limit, MAX_COMPILED_SHAPES)
-    graphs = device.type == "cuda" and not accumulates
+    if reruns:
+        autograd_config.donated_buffer = False  # a backward pass that reuses them cannot be run twice
+    graphs = device.type == "cuda" and not accumulates and not reruns
     network.compile(dynamic=False, mode="reduce-overhead" if graphs else None)

@@ -16,6 +16,7 @@ from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
 from qa_lightning.pretrained.loading import tokenizer_files
 from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.utils.files import whole_folder, write_json
+from qa_lightning.utils.plain import plain_items
 
 
 class CheckpointMixin(pl.LightningModule):
@@ -74,6 +75,8 @@ class CheckpointMixin(pl.LightningModule):
         What is saved after a validation holds the weights that were validated as its ``state_dict``. Where a callback
         had put them in the place of those that training continues with, the latter are its ``current_model_state``, as
         in checkpoints of Lightning's `WeightAveraging`.
+
+        Arguments that are no plain data are left out: a checkpoint that held them could not be loaded again.
         """
         validated = self.validated_weights
         if validated is not None and not same_weights(checkpoint["state_dict"], validated):
@@ -86,6 +89,9 @@ class CheckpointMixin(pl.LightningModule):
             "settings": self.settings,
             "validation_threshold": self.validation_threshold,
         }
+        for key in ("hyper_parameters", "datamodule_hyper_parameters"):  # which may be those of a user's own classes
+            if key in checkpoint:
+                checkpoint[key] = plain_items(checkpoint[key])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with."""

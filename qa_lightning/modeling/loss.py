@@ -1,9 +1,54 @@
-"""The training objective, as a pure function of logits."""
+"""The loss of the gold spans, as pure functions of logits: the plain one, and those that training may use instead."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from qa_lightning.records import Batch
+from qa_lightning.utils.bounds import check_between
+from qa_lightning.utils.errors import UserError
+
+Normalization = Literal["pointers", "spans"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What training minimises; by default, what ``val/loss`` is, too.
+
+    Attributes:
+        normalization: ``pointers``: start and end are two distributions over the tokens. ``spans``: one distribution
+            over the spans that may be answers, of at most ``max_answer_length`` tokens, and null.
+        label_smoothing: Share of the probability that is spread over all valid places, or spans, instead of the golds;
+            at least 0, below 1.
+        null_focal_gamma: How much windows without an answer count less, the surer the model is of that: their losses
+            are multiplied by ``(1 - p(null)) ** gamma`` (Lin et al., 2017). 0: they count as all others.
+        answer_window_weight: What the losses of windows that hold an answer are multiplied by.
+    """
+
+    normalization: Normalization = "pointers"
+    label_smoothing: float = 0.0
+    null_focal_gamma: float = 0.0
+    answer_window_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"model.loss.label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
+        check_between("model.loss.null_focal_gamma", self.null_focal_gamma, 0)
+        check_between("model.loss.answer_window_weight", self.answer_window_weight, 0)
+
+    @classmethod
+    def of(cls, values: LossConfig | Mapping[str, Any]) -> LossConfig:
+        """Makes it from values by name, as a checkpoint holds them, or returns what is one already."""
+        return values if isinstance(values, LossConfig) else cls(**values)
+
+
+PLAIN_LOSS = LossConfig()
 
 
 def span_loss(
@@ -34,3 +79,90 @@ def span_loss(
     labelled = starts[:, 0] >= 0
     likelihood = (start + end).masked_fill(starts < 0, never).logsumexp(-1)
     return torch.where(labelled, -likelihood / 2, 0.0), labelled
+
+
+def training_loss(
+    start_logits: Tensor, end_logits: Tensor, batch: Batch, config: LossConfig, max_answer_length: int
+) -> tuple[Tensor, Tensor]:
+    """Computes the loss of each window that training minimises.
+
+    With the plain configuration, it is that of `span_loss`. All losses are halves of negative log-likelihoods of spans,
+    so that a learning rate that suits one suits the others.
+
+    Args:
+        start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        batch: The batch, with its golds.
+        config: Which loss.
+        max_answer_length: Most tokens of a span that may be an answer.
+
+    Returns:
+        The loss of each window, float32 ``[batch]``, zero where it has no gold, and whether it has one, bool
+        ``[batch]``.
+    """
+    attention_mask = batch.inputs["attention_mask"][: len(batch)]
+    if config == PLAIN_LOSS:
+        return span_loss(start_logits, end_logits, attention_mask, batch.starts, batch.ends)
+    is_null_place = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), start_logits.shape[1]).bool()
+    is_null_place &= batch.null_position[:, None] >= 0
+    labelled = batch.starts[:, 0] >= 0
+    if config.normalization == "spans":
+        losses, uniform = _joint_losses(start_logits, end_logits, batch, is_null_place, max_answer_length)
+    else:
+        losses, _ = span_loss(start_logits, end_logits, attention_mask, batch.starts, batch.ends)
+        uniform = _uniform_pointer_loss(start_logits, end_logits, attention_mask, batch.context_mask | is_null_place)
+    weights = torch.ones_like(losses)
+    is_null = labelled & (batch.starts[:, 0] == batch.null_position)
+    if config.null_focal_gamma:
+        # By the tiniest number instead of zero, whose power has no gradient below an exponent of one.
+        unsure = -torch.expm1(-2 * losses).clamp(max=-torch.finfo(losses.dtype).tiny)
+        weights = torch.where(is_null, unsure**config.null_focal_gamma, weights)
+    weights = torch.where(is_null, weights, config.answer_window_weight)
+    smoothing = config.label_smoothing
+    losses = losses if not smoothing else (1 - smoothing) * losses + smoothing * uniform
+    return torch.where(labelled, weights * losses, 0.0), labelled
+
+
+def _uniform_pointer_loss(start_logits: Tensor, end_logits: Tensor, attention_mask: Tensor, valid: Tensor) -> Tensor:
+    """The cross-entropy with a uniform distribution over the valid places, the mean of start and end; ``[batch]``."""
+    padding = attention_mask == 0
+    never = torch.finfo(torch.float32).min
+    count = valid.sum(-1).clamp(min=1)
+    start, end = (
+        logits.float().masked_fill(padding, never).log_softmax(-1).masked_fill(~valid, 0.0).sum(-1) / count
+        for logits in (start_logits, end_logits)
+    )
+    return -(start + end) / 2
+
+
+def _joint_losses(
+    start_logits: Tensor, end_logits: Tensor, batch: Batch, is_null_place: Tensor, max_answer_length: int
+) -> tuple[Tensor, Tensor]:
+    """Half the negative log-likelihood of the golds among all valid spans, and that of a uniform choice of them.
+
+    A gold that is no valid span, as one of more tokens, is one more choice of its window.
+    """
+    never = torch.finfo(torch.float32).min / 4  # the sum of some of them is still finite
+    width = min(max_answer_length, start_logits.shape[1])
+    start, end = start_logits.float(), end_logits.float()
+    context = batch.context_mask
+    ends = pad(end.masked_fill(~context, never), (0, width - 1), value=never).unfold(1, width, 1)
+    of_start = start.masked_fill(~context, never) + ends.logsumexp(-1)
+    null = (start + end).masked_fill(~is_null_place, never).logsumexp(-1)
+    total = torch.logaddexp(of_start.logsumexp(-1), null)
+
+    starts, lasts = batch.starts.clamp(min=0), batch.ends.clamp(min=0)
+    scores = (start.gather(1, starts) + end.gather(1, lasts)).masked_fill(batch.starts < 0, never)
+    inside = context.gather(1, starts) & context.gather(1, lasts) & (lasts >= starts) & (lasts - starts < width)
+    inside |= (batch.starts == batch.null_position[:, None]) & (starts == lasts)
+    total = torch.logaddexp(total, scores.masked_fill(inside, never).logsumexp(-1))
+    losses = (total - scores.logsumexp(-1)) / 2
+
+    # Each token is the start, or the end, of as many valid spans as there are places for the other.
+    places = context.float()
+    as_start = places * pad(places, (0, width - 1)).unfold(1, width, 1).sum(-1)
+    as_end = places * pad(places, (width - 1, 0)).unfold(1, width, 1).sum(-1)
+    nulls = is_null_place.float()
+    sums = ((as_start + nulls) * start + (as_end + nulls) * end).sum(-1)
+    count = (as_start + nulls).sum(-1).clamp(min=1)
+    return losses, (total - sums / count) / 2

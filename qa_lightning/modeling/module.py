@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
+from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
     accepted_inputs,
@@ -28,23 +32,22 @@ from qa_lightning.modeling.network import (
     network_inputs,
     question_answering_head_is_missing,
 )
-from qa_lightning.modeling.optim import (
-    Schedule,
-    adamw,
-    clip_gradients,
-    clips_scaled_gradients,
-    make_schedule,
-    parameter_groups,
-    scheduler_config,
-)
+from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, compute_terms, rerun_network
+from qa_lightning.modeling.optim import Schedule
+from qa_lightning.modeling.optimization import PLAIN_OPTIMIZATION, Optimization
+from qa_lightning.modeling.optimization_hooks import OptimizationMixin
+from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.plain import as_text, plain_items
+
+_NO_REGULARIZATION = Regularization()
 
 
-class QALightningModule(EvaluationMixin):
+class QALightningModule(OptimizationMixin, EvaluationMixin):
     """A model that answers a question with a span of its context, or with nothing.
 
     Args:
@@ -55,7 +58,8 @@ class QALightningModule(EvaluationMixin):
         model_revision: The Hub revision of the model.
         learning_rate: The peak learning rate of the schedule.
         weight_decay: Weight decay of all parameters except biases and norms.
-        lr_scheduler_type: The learning rate schedule: linear, cosine, polynomial, constant or constant_with_warmup.
+        lr_scheduler_type: The learning rate schedule: linear, cosine, cosine_with_restarts, warmup_stable_decay,
+            polynomial, constant or constant_with_warmup.
         warmup_ratio: Share of all steps over which the learning rate rises from zero.
         warmup_steps: The same as a number of steps, which takes precedence where it is not zero.
         optimizer: An optimizer to use instead of AdamW, with the same two groups of parameters.
@@ -78,6 +82,9 @@ class QALightningModule(EvaluationMixin):
             encoders with ``sdpa`` attention. ``auto``: on a GPU in 16-bit precision, where the model can.
         torch_compile: Whether to compile the model. ``auto``: where batches are packed, on one GPU, in a training that
             is long enough to repay it.
+        loss: What training minimises, unless it is the plain loss; see `LossConfig`.
+        regularization: Regularisers, which are added to the loss.
+        optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
     """
 
     def __init__(
@@ -106,9 +113,26 @@ class QALightningModule(EvaluationMixin):
         attn_implementation: str | None = None,
         packing: AutoOrBool = "auto",
         torch_compile: AutoOrBool = "auto",
+        loss: LossConfig = PLAIN_LOSS,
+        regularization: Regularization = _NO_REGULARIZATION,
+        optimization: Optimization = PLAIN_OPTIMIZATION,
     ) -> None:
         super().__init__()
+        model_name_or_path, config_name, tokenizer_name = map(
+            as_text, (model_name_or_path, config_name, tokenizer_name)
+        )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
+        self.optimization = Optimization.of(optimization)
+        self.loss = LossConfig.of(loss)
+        regularization = Regularization.of(regularization)
+        sections: dict[str, Any] = {
+            "optimization": self.optimization,
+            "loss": self.loss,
+            "regularization": regularization,
+        }
+        for name, section in sections.items():
+            self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
+        self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
         for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -118,31 +142,34 @@ class QALightningModule(EvaluationMixin):
         if null_score_diff_threshold is not None and math.isnan(null_score_diff_threshold):
             raise UserError("null_score_diff_threshold is not a number")
         self.source = model_name_or_path or config_name
-        tokenizer_name = tokenizer_name or model_name_or_path or config_name
+        self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
-        self.tokenizer = load_tokenizer(tokenizer_name) if tokenizer_name else None
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+        self.tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name else None
+        self.learning_rate = float(learning_rate)  # NumPy's numbers would get into checkpoints with the optimizer
+        self.weight_decay = float(weight_decay)
         self.lr_scheduler_type = lr_scheduler_type
         self.warmup_ratio = warmup_ratio
         self.warmup_steps = warmup_steps
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.check_optimization()
         self.threshold_is_given = null_score_diff_threshold is not None
         saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
             null_score_diff_threshold = saved.get("null_score_diff_threshold", 0.0)
         # Stays for a whole training, whose epochs could not be compared otherwise.
         self.validation_threshold = null_score_diff_threshold
-        self.settings: dict[str, Any] = {
-            "max_length": max_length,
-            "doc_stride": doc_stride,
-            "max_question_length": max_question_length,
-            "n_best_size": n_best_size,
-            "max_answer_length": max_answer_length,
-            "version_2_with_negative": version_2_with_negative,
-            "null_score_diff_threshold": null_score_diff_threshold,
-        }
+        self.settings: dict[str, Any] = plain_items(
+            {
+                "max_length": max_length,
+                "doc_stride": doc_stride,
+                "max_question_length": max_question_length,
+                "n_best_size": n_best_size,
+                "max_answer_length": max_answer_length,
+                "version_2_with_negative": version_2_with_negative,
+                "null_score_diff_threshold": null_score_diff_threshold,
+            }
+        )
         if null_at_end(self.tokenizer, saved, training=True):
             self.settings[NULL_AT_END] = True
         self.model: Any
@@ -163,6 +190,7 @@ class QALightningModule(EvaluationMixin):
             rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
+        self.prepare_optimization(is_pretrained=model_name_or_path is not None)
         self._loss_check = LossCheck()
         self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
         self._training_has_begun = True
@@ -180,10 +208,22 @@ class QALightningModule(EvaluationMixin):
                 f"{self.source} has no question-answering head, so its answers would be random; train it with fit first"
             )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each."""
+    def forward(self, batch: Batch, parameters: Mapping[str, Tensor] | None = None) -> Logits:
+        """Computes the start and end logits of every position of a batch; floating point ``[batch, length]`` each.
+
+        ``parameters`` take the place of some of the network's own, by their names in it.
+
+        Raises:
+            UserError: Where the batch is none of a `QADataModule`.
+        """
+        if not isinstance(batch, Batch):
+            raise UserError(
+                f"{type(self).__name__} takes the batches of a QADataModule, not a {type(batch).__name__}: write data "
+                "of your own to a file that QADataModule reads, or use its loaders (data.setup('fit'), "
+                "data.train_dataloader(), data.val_dataloader())"
+            )
         inputs = network_inputs(batch, self._accepted)
-        return self._acceleration.logits(batch, inputs)
+        return self._acceleration.logits(self.model, batch, inputs, parameters)
 
     @property
     def packs_windows(self) -> bool:
@@ -193,7 +233,7 @@ class QALightningModule(EvaluationMixin):
     def setup(self, stage: str) -> None:
         """Chooses packing and compiling for the trainer's device."""
         self._training_has_begun = False
-        self._acceleration.set_up(self.trainer)
+        self._acceleration.set_up(self.trainer, reruns=rerun_network(self.loss_terms))
 
     def on_fit_start(self) -> None:
         """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
@@ -213,55 +253,37 @@ class QALightningModule(EvaluationMixin):
             torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the mean loss of a batch's windows, times the batch's weight.
+        """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
 
         Raises:
             UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
                 that batch.
         """
-        losses, labelled = self.losses(batch, *self(batch))
-        loss = losses.sum() / labelled.sum().clamp(min=1)
+        logits, loss_of = self(batch), partial(self._mean_loss, batch)
+        loss = loss_of(logits)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
+        for name, term in compute_terms(self.loss_terms, first).items():
+            self.log(f"train/{name}", term, batch_size=len(batch))
+            loss = loss + term
         if self._training_has_begun:
             defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
             self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss * batch.weight
+
+    def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
+        return losses.sum() / labelled.sum().clamp(min=1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""
         self._loss_check.before_step(optimizer)
+        if not self._training_has_begun:
+            self.keep_ratios(optimizer)
 
     def on_train_epoch_end(self) -> None:
         """Stops training where a loss was not finite."""
         self._loss_check.finish()
-
-    def configure_optimizers(self) -> Any:
-        """Makes AdamW and a schedule of transformers, or the given optimizer and schedule."""
-        groups = parameter_groups(self.model, self.weight_decay)
-        if self.optimizer is not None:
-            optimizer = self.optimizer(groups)
-        else:
-            optimizer = adamw(groups, self.learning_rate, fused=not clips_scaled_gradients(self.trainer))
-        if self.lr_scheduler is not None:
-            scheduler: Any = self.lr_scheduler(optimizer)
-        else:
-            scheduler = make_schedule(
-                optimizer,
-                self.lr_scheduler_type,
-                steps=self.trainer.estimated_stepping_batches,
-                warmup_ratio=self.warmup_ratio,
-                warmup_steps=self.warmup_steps,
-            )
-        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(scheduler)}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips gradients as the trainer is set to; see `optim.clip_gradients`."""
-        clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def on_validation_epoch_start(self) -> None:
         """Stops training where a loss was not finite, and starts an evaluation."""

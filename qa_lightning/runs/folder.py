@@ -21,6 +21,7 @@ DATA_REPORT = "data.json"
 RUN_INFO = "run.json"
 REPORT = "report.html"
 LOGS = "logs"
+LIGHTNING_LOGS = "lightning_logs"
 CHECKPOINTS = "checkpoints"
 
 EVALUATION_FILES = (METRICS, QUESTIONS, PREDICTIONS, NBEST_PREDICTIONS, NULL_ODDS, NA_PROB)
@@ -84,6 +85,11 @@ class RunFolder:
     def logs(self) -> Path:
         """The folder of Lightning's CSV logs, which learning curves are drawn from."""
         return self.path / LOGS
+
+    @property
+    def lightning_logs(self) -> Path:
+        """The folder of such logs where a script or a notebook leaves them to Lightning."""
+        return self.path / LIGHTNING_LOGS
 
     @property
     def best_model(self) -> Path:

@@ -77,8 +77,7 @@ def read_curves(run: Path) -> Curves:
     """
     owner, prefix = RunFolder(run).owner()
     points: dict[str, dict[int, float]] = {}
-    versions = [path for path in owner.logs.glob("version_*/metrics.csv") if _version(path) is not None]
-    for path in sorted(versions, key=lambda path: _version(path) or 0):
+    for path in [*_logs(owner.lightning_logs), *_logs(owner.logs)]:
         later = _logged(path)
         # Training went on from a checkpoint: what was logged beyond it belongs to an end that nobody kept.
         start = min((step for column in later.values() for step in column), default=math.inf)
@@ -100,6 +99,12 @@ def _is_figure(key: str, value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
+def _logs(folder: Path) -> list[Path]:
+    """The logs below a folder, the oldest first."""
+    found = [path for path in folder.glob("version_*/metrics.csv") if _version(path) is not None]
+    return sorted(found, key=lambda path: _version(path) or 0)
 
 
 def _version(path: Path) -> int | None:

@@ -19,8 +19,14 @@ REFUSED = 2
 class UserError(Exception):
     """Bad input, described in one clear line: the file, the row or id, and what to do.
 
-    The command line prints the message without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with status 2; so does a notebook, which goes on.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints in the place of a traceback: the message alone, unless `DEBUG` asks for more."""
+        if os.environ.get(DEBUG):
+            return traceback.format_exception(self)
+        return [f"{type(self).__name__}: {one_line(str(self))}"]
 
 
 def print_error(message: str, error: BaseException | None = None) -> None:

@@ -25,7 +25,7 @@ from tests.training import make_data, make_module, make_trainer, script_scores, 
 
 pytestmark = trains
 
-FILES = ["metrics.json", "na_prob.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
+FILES = ["data.json", "metrics.json", "na_prob.json", "nbest_predictions.json", "null_odds.json", "predictions.json"]
 
 
 def read(path: Path) -> Any:
@@ -154,7 +154,7 @@ def test_without_validation_the_last_model_is_kept(model: Path, squad: Path, run
     module = make_module(model, learning_rate=0.02)
     trainer = make_trainer(run, Results(), max_epochs=2)
     trainer.fit(module, make_data(model, train=squad))
-    assert sorted(path.name for path in run.iterdir()) == ["best_model"]
+    assert sorted(path.name for path in run.iterdir()) == ["best_model", "config.yaml", "data.json"]
     assert torch.equal(saved_weight(run), module.model.qa_outputs.weight)
     results = next(callback for callback in trainer.callbacks if isinstance(callback, Results))
     results.show()  # nothing, and no error
@@ -192,7 +192,7 @@ def test_where_null_is_not_allowed_there_are_no_null_odds(model: Path, squad: Pa
     module = make_module(model, version_2_with_negative=False)
     data = make_data(model, validation_file=str(answerable), version_2_with_negative=False)
     make_trainer(run, Results()).validate(module, data, verbose=False)
-    assert json_files(run) == ["metrics.json", "nbest_predictions.json", "predictions.json"]
+    assert json_files(run) == ["data.json", "metrics.json", "nbest_predictions.json", "predictions.json"]
 
 
 def test_named_sets_have_folders_of_their_own(model: Path, squad: Path, run: Path) -> None:
@@ -200,8 +200,8 @@ def test_named_sets_have_folders_of_their_own(model: Path, squad: Path, run: Pat
     module = make_module(model)
     data = make_data(model, validation_file={"vi": str(squad), "en": str(other)})
     make_trainer(run, Results()).validate(module, data, verbose=False)
-    assert json_files(run) == ["metrics.json"]
-    assert json_files(run / "vi") == json_files(run / "en") == FILES[1:]
+    assert json_files(run) == ["data.json", "metrics.json"]
+    assert json_files(run / "vi") == json_files(run / "en") == FILES[2:]
     assert len(read(run / "vi" / "predictions.json")) == 7
     assert len(read(run / "en" / "predictions.json")) == 14
     metrics = read(run / "metrics.json")
@@ -215,8 +215,10 @@ def test_files_of_sets_that_are_gone_do_not_stay(model: Path, squad: Path, run: 
     for files in (str(squad), {"vi": str(squad), "en": str(squad)}, {"vi": str(squad)}):
         make_trainer(run, Results()).validate(module, make_data(model, validation_file=files), verbose=False)
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.*")) == [
+        "config.yaml",
+        "data.json",
         "metrics.json",
-        *(f"vi/{name}" for name in sorted([*FILES[1:], QUESTIONS])),
+        *(f"vi/{name}" for name in sorted([*FILES[2:], QUESTIONS])),
     ]
 
 
@@ -241,7 +243,7 @@ def test_a_test_writes_scores_under_its_own_name(model: Path, squad: Path, run: 
 def test_predict_writes_answers_and_no_scores(model: Path, squad: Path, run: Path) -> None:
     data = make_data(model, predict_file=str(squad))
     make_trainer(run, Results()).predict(make_module(model), data, return_predictions=False)
-    assert json_files(run) == FILES[1:]
+    assert json_files(run) == ["data.json", *FILES[2:]]
     assert len(read(run / "predictions.json")) == 7
     assert not (run / QUESTIONS).exists()  # there are no scores
 

@@ -379,3 +379,26 @@ def test_an_example_is_noted_only_for_what_its_highlight_does_not_say() -> None:
     assert notes(Example("1", "Who?", "", "Ada", " wrote", "Ada", ())) == {}
     assert notes(Example("1", "Who?", "", "Ada", " wrote", None, ())) == {"tokens cover": "nothing"}
     assert notes(Example("1", "Who?", "Ada", None, "", None, ())) == {"answer": "none, the question is unanswerable"}
+
+
+def test_groups_of_the_optimizer(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = "layer_decay 0.5 head_learning_rate 0.001 freeze_embeddings true".split()
+    settings = [
+        part
+        for name, value in zip(flags[::2], flags[1::2], strict=True)
+        for part in (f"--model.optimization.{name}", value)
+    ]
+    asked = [*arguments(model, here / "none.json"), "--optimizer", "true", *settings]
+    assert main([*asked, "--model.learning_rate", "0.0002", "--model.weight_decay", "0.1"]) == 0
+    shown = capsys.readouterr().out
+    assert "Optimizer: AdamW" in shown
+    assert cells(shown, "layer 0") == ["2,048", "0.0001", "0.1"]
+    assert cells(shown, "layer 0/bias_and_norm") == ["176", "0.0001", "0"]
+    assert cells(shown, "head") == ["32", "0.001", "0.1"]
+    assert cells(shown, "frozen")[1:] == ["", ""]
+    assert main([*arguments(model, here / "none.json"), "--optimizer", "true"]) == 0
+    assert cells(capsys.readouterr().out, "matrices")[1:] == ["5e-05", "0"]
+    assert main([*asked, "--model.optimization.freeze_layers", "2"]) == 2
+    assert "the model has 1 layers, not 2" in capsys.readouterr().err
+    assert main([*asked, "--html", "page.html"]) == 2
+    assert "leave out one of them" in capsys.readouterr().err

@@ -842,6 +842,14 @@ def test_a_model_packs_by_itself_where_there_is_a_kernel(folder: Path, monkeypat
         packs(True, cuda, "bf16-mixed")
 
 
+def test_graphs_are_replayed_where_a_step_is_one_forward_pass() -> None:
+    seen: list[str | None] = []
+    network = SimpleNamespace(compile=lambda *, dynamic, mode: seen.append(mode))
+    for device, options in (("cuda", {}), ("cuda", {"accumulates": True}), ("cuda", {"reruns": True}), ("cpu", {})):
+        acceleration.compile_network(network, torch.device(device), **options)
+    assert seen == ["reduce-overhead", None, None, None]
+
+
 def test_a_training_is_compiled_where_it_is_repaid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceleration, "missing_compiler", lambda: missing)
     missing = None

@@ -1,8 +1,9 @@
-"""Parameter groups, the optimizer, and schedules beside transformers' own."""
+"""Parameter groups, AdamW, and schedules beside transformers' own."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from qa_lightning.modeling.optim import Schedule, adamw, make_schedule, parameter_groups
+from qa_lightning.modeling.optim import Schedule, adamw, check_schedule, make_schedule
+from qa_lightning.modeling.parameter_groups import parameter_groups
 from qa_lightning.utils.errors import UserError
 
-SCHEDULES: tuple[Schedule, ...] = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup")
+SCHEDULES: tuple[Schedule, ...] = (
+    *("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"),
+)
 
 
 def network() -> nn.Module:
@@ -96,6 +100,58 @@ def test_cosine_ends_at_zero_by_half_a_wave() -> None:
     assert rates(scheduler, 5) == pytest.approx([(1 + math.cos(math.pi * i / 4)) / 2 for i in range(5)])
 
 
+def test_the_rate_rises_stays_and_falls() -> None:
+    settings: dict[str, Any] = {"steps": 10, "warmup_ratio": 0.2, "warmup_steps": 0}
+    linear = {"decay_type": "linear"}
+    scheduler = make_schedule(optimizer(), "warmup_stable_decay", **settings, decay_ratio=0.3, arguments=linear)
+    assert rates(scheduler, 11) == pytest.approx([0, 0.5, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3, 0])
+    scheduler = make_schedule(optimizer(), "warmup_stable_decay", **settings)
+    assert rates(scheduler, 11) == pytest.approx([0, 0.5, *[1] * 8, 0])
+    floor = linear | {"num_decay_steps": 2, "min_lr_ratio": 0.2}
+    scheduler = make_schedule(optimizer(), "warmup_stable_decay", **settings, arguments=floor)
+    assert rates(scheduler, 11)[-3:] == pytest.approx([1, 0.6, 0.2])
+
+
+def test_a_decay_that_is_longer_than_what_the_warm_up_leaves_begins_after_it() -> None:
+    scheduler = make_schedule(
+        optimizer(), "warmup_stable_decay", steps=4, warmup_ratio=0, warmup_steps=2, decay_ratio=1.0
+    )
+    assert rates(scheduler, 5) == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+def test_cosine_starts_again() -> None:
+    settings: dict[str, Any] = {"steps": 8, "warmup_ratio": 0, "warmup_steps": 0, "arguments": {"num_cycles": 2}}
+    wave = [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]
+    assert rates(make_schedule(optimizer(), "cosine_with_restarts", **settings), 8) == pytest.approx(wave + wave)
+
+
+def test_groups_keep_the_ratios_of_their_rates() -> None:
+    parameters = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    both = torch.optim.SGD([{"params": parameters[:1], "lr": 0.1}, {"params": parameters[1:], "lr": 0.4}])
+    scheduler = make_schedule(both, "linear", steps=6, warmup_ratio=0, warmup_steps=2)
+    for _ in range(6):
+        low, high = (group["lr"] for group in both.param_groups)
+        assert high == pytest.approx(4 * low)
+        both.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "decay_ratio", "arguments", "message"),
+    [
+        ("cosine", 0.1, {}, "decay_ratio is of lr_scheduler_type: warmup_stable_decay, which cosine is not"),
+        ("constant", None, {"num_cycles": 2}, "the schedule constant has none"),
+        ("linear", None, {"num_cycles": 2}, "the schedule linear does not accept them"),
+        ("warmup_stable_decay", None, {"decay_type": "square"}, "Unknown decay type: square"),
+    ],
+)
+def test_arguments_that_a_schedule_does_not_take(
+    name: Schedule, decay_ratio: float | None, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_schedule(name, decay_ratio, arguments)
+
+
 @pytest.mark.parametrize(
     ("ratio", "steps", "warmup"),
     [(0.1, 100, 10), (0.1, 101, 11), (0.1, 5, 1), (0.06, 20, 2), (0.25, 8, 2), (0.0, 100, 0), (1.0, 7, 7)],
@@ -112,7 +168,15 @@ def test_a_number_of_steps_goes_before_a_share() -> None:
 
 @pytest.mark.parametrize(
     ("name", "ratio"),
-    [("linear", 0.0), ("cosine", 0.0), ("polynomial", 0.0), ("constant_with_warmup", 0.1), ("constant", 0.1)],
+    [
+        ("linear", 0.0),
+        ("cosine", 0.0),
+        ("cosine_with_restarts", 0.0),
+        ("warmup_stable_decay", 0.0),
+        ("polynomial", 0.0),
+        ("constant_with_warmup", 0.1),
+        ("constant", 0.1),
+    ],
 )
 def test_training_without_an_end_has_no_schedule_that_needs_one(name: Schedule, ratio: float) -> None:
     with pytest.raises(UserError, match=r"trainer\.max_epochs or trainer\.max_steps"):

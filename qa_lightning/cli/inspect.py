@@ -118,7 +118,7 @@ def run(arguments: list[str]) -> None:
     if cli.config.optimizer:
         if cli.config.html is not None:
             raise UserError("--html writes a page about data, which --optimizer reads none of; leave out one of them")
-        _print([], [optimizer_table(cli.model)], [], [])
+        _print([], [optimizer_table(cli.model)], [], [], [])
         return
     config, data = cli.config, cli.data
     max_answer_length = config.model.init_args.get("max_answer_length", 30)

@@ -65,7 +65,7 @@ _OF_DATA = ("data.eval_batch_size", "trainer.accelerator", "trainer.precision")
 SHOWN = {
     "fit": (
         *("config", "run_dir", "ckpt_path", "seed_everything", "early_stopping_patience", "print_config"),
-        *("model.model_name_or_path", "model.learning_rate", "model.warmup_ratio"),
+        *("model.model_name_or_path", "model.learning_rate"),
         *("data.train_file", "data.validation_file", "data.dataset_name", "data.version_2_with_negative"),
         *("data.max_length", "data.doc_stride", "data.batch_size", "checkpoint.monitor", "results.samples"),
         *("trainer.max_epochs", "trainer.precision", "trainer.accelerator", "trainer.devices"),

@@ -136,16 +136,20 @@ class Forked:
                 self.kill()  # so that nobody waits for its output
                 raise
             printed, complaints = (text.result() for text in texts)
+        self._close()
         return printed, complaints
 
     def __enter__(self) -> Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+        self._process.join()
+
+    def _close(self) -> None:
         for stream in (self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
-        self._process.join()
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Stands for the harness' processes, which import torch again, where what they give is looked at, not what they cost."""
+"""Stands for the harness' processes, which import torch again, where only what they give is looked at."""
 
 from __future__ import annotations
 

@@ -22,8 +22,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ import httpx
 import pytest
 
 from qa_lightning.__main__ import main
+from tests import forked
 from tests.conftest import ROOT
 from tests.training import trains
 
@@ -189,8 +188,7 @@ class Workplace:
 @contextlib.contextmanager
 def serving(arguments: list[str]) -> Iterator[str]:
     """Runs a server on a free port; gives the line that it prints."""
-    command = [sys.executable, "-m", "qa_lightning", *arguments, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with forked.Forked(["-m", "qa_lightning", *arguments, "--port", "0"], cwd=Path.cwd()) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

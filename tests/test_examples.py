@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from qa_lightning.cli.main import main
+from tests import forked
 from tests.conftest import ROOT
 from tests.training import trains
 
@@ -20,15 +19,8 @@ pytestmark = [pytest.mark.slow, *trains]
 
 def run_example(name: str, run_dir: Path, **variables: str) -> str:
     """Runs a script as its own process, in the project's folder, and returns what it prints."""
-    result = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "RUN_DIR": str(run_dir)} | variables,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RUN_DIR": str(run_dir)} | variables
+    result = forked.run([EXAMPLES / name], env=environment)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout
 

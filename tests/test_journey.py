@@ -88,7 +88,8 @@ def check(loaded: RawSplit, tokenizer: Any, null_allowed: bool) -> tuple[list[st
         The golds that cannot be reached, with what was answered instead, and how many the many windows were.
     """
     right = reachable(loaded, tokenizer)
-    encoded = prepare(loaded, tokenizer, version_2_with_negative=null_allowed, **UNCUT).dataset.encoded
+    uncut = prepare(loaded, tokenizer, version_2_with_negative=null_allowed, **UNCUT).dataset
+    encoded = uncut.encoded
     longest_gold = int((encoded.golds.last - encoded.golds.first).max()) + 1
     longest_question = int(encoded.question_lengths.max())
     narrow = {
@@ -97,8 +98,8 @@ def check(loaded: RawSplit, tokenizer: Any, null_allowed: bool) -> tuple[list[st
         "doc_stride": longest_gold,
     }
     described = []
-    for settings in (UNCUT, narrow):
-        dataset = prepare(loaded, tokenizer, version_2_with_negative=null_allowed, **settings).dataset
+    many = prepare(loaded, tokenizer, version_2_with_negative=null_allowed, **narrow).dataset
+    for dataset in (uncut, many):
         predictions = predict(dataset, null_allowed, longest_gold)
         pairs = [((prediction.question.golds or ("",))[0], prediction.text) for prediction in predictions]
         assert [gold.strip() == text for gold, text in pairs] == right
@@ -111,7 +112,7 @@ def check(loaded: RawSplit, tokenizer: Any, null_allowed: bool) -> tuple[list[st
         assert all(gold.strip() in text for gold, text in missed)
         described.append([f"{gold!r} was answered with {text!r}" for gold, text in missed])
     assert described[0] == described[1]
-    return described[0], len(dataset)
+    return described[0], len(many)
 
 
 def test_by_hand() -> None:
@@ -138,7 +139,8 @@ def test_marks_that_a_tokenizer_drops_are_part_of_the_answer() -> None:
     assert check(loaded, tokenizer, null_allowed=False)[0] == []
 
 
-# How many golds start or end inside a token, by file and family.
+# How many golds start or end inside a token, by file and family. The two parts of a language hold what its file holds;
+# Vietnamese stands here in parts, of which the smaller is quick.
 INSIDE = """
                    bert-uncased  bert-cased  bert-left  roberta  xlnet  xlm-roberta  albert  t5  word-level  llama  qwen
 xquad.en                      1           1          1       13      8            8       8   8          13     13    12
@@ -147,9 +149,6 @@ xquad.de                      1           1          1        7      5          
 xquad.zh                      0           0          0        1      1            1       1   1         152      1     2
 xquad.ar                      0          23          0       10     12           10      12  10          38     10    10
 xquad.hi                      4           6          4        5      5            5       5   5           9      5     4
-xquad.vi                      2           2          2       20     14           14      14  14          24     20    19
-xquad.en.train                1           1          1       11      7            7       7   7          11     11    10
-xquad.en.dev                  0           0          0        2      1            1       1   1           2      2     2
 xquad.vi.train                2           2          2       18     13           13      13  13          19     18    17
 xquad.vi.dev                  0           0          0        2      1            1       1   1           5      2     2
 xquad.en.v2.train             1           1          1       11      7            7       7   7          11     11     -

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import forked
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
@@ -48,24 +49,27 @@ class Run:
         self.command = [*command, "--run_dir", str(folder / "run")]
         folder.mkdir()
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *, real: bool = False) -> forked.Forked | subprocess.Popen[bytes]:
+        """Starts it, as a process that imports all it needs where that is to be real."""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(self.folder / "cache")}
         script = (
             "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
             "from qa_lightning.cli.main import main; sys.exit(main())"
         )
         with (self.folder / "said").open("ab") as said:
-            command = [sys.executable, "-c", script, *self.command]
-            return subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+            command = ["-c", script, *self.command]
+            if real:
+                return subprocess.Popen([sys.executable, *command], env=environment, stdout=said, stderr=said)
+            return forked.Forked(command, env=environment, stdout=said)
 
-    def finish(self) -> None:
+    def finish(self, *, real: bool = False) -> None:
         """Runs it to its end."""
-        assert self.start().wait(300) == 0, self.said()
+        assert self.start(real=real).wait(300) == 0, self.said()
 
     def kill(self, number: int, moment: str, delay: float) -> int:
         """Starts it, sends a signal at a moment, and returns the status."""
-        process = self.start()
         pattern = MOMENTS[moment]
+        process = self.start(real=pattern is None)
         while process.poll() is None and not (pattern is None or any(self.folder.glob(pattern))):
             time.sleep(0.002)
         time.sleep(delay)
@@ -96,7 +100,7 @@ def test_kills(tmp_path: Path, show: Callable[[str, str], None]) -> None:
     ]
     whole = Run(tmp_path / "whole", command)
     begun = time.monotonic()
-    whole.finish()
+    whole.finish(real=True)
     seconds = time.monotonic() - begun
     expected, scores = whole.weights(), whole.scores()
     dice, lines, wrong = random.Random(0), [], 0

@@ -16,6 +16,7 @@ from benchmarks import collate, data, featurize, harness, padding, scoring, warm
 from benchmarks import memory as memory_benchmark
 from benchmarks.harness import Row
 from qa_lightning.data.sources import rows_to_examples
+from tests.benchmarks.children import in_fork
 
 COUNT = 60
 
@@ -81,6 +82,7 @@ def test_featurize_measures_both(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (peak.figure, peak.peer, peak.ratio) == pytest.approx((5, 6, 1.2))
 
 
+@pytest.mark.slow
 def test_a_part_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     featurize.write_inputs(COUNT, tmp_path)
     measured = harness.in_child("benchmarks.featurize", "ours", tmp_path, watch=True)
@@ -93,6 +95,7 @@ def test_a_part_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
 def test_warm_start_comes_to_its_first_batch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(warm_start.QUESTIONS, "small", COUNT)
     monkeypatch.setattr(warm_start, "REPEATS", 1)
+    monkeypatch.setattr(warm_start, "in_child", in_fork)
     rows = warm_start.run("small")
     assert sound(rows, "warm_start")
     assert [row.bar for row in rows] == [None, 3, 3, 3]
@@ -131,6 +134,7 @@ def test_batches_and_neighbours_by_hand() -> None:
 
 def test_memory_lists_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(memory_benchmark.QUESTIONS, "small", COUNT)
+    monkeypatch.setattr(memory_benchmark, "in_child", in_fork)
     rows = memory_benchmark.run("small")
     assert sound(rows, "memory")
     (peak,) = rows

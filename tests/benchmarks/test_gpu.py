@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks import gpu, gpu_bars, gpu_plan, gpu_variants, limit, models, tim
 from benchmarks.gpu_plan import MEANT_TO_FAIL, PEERS, PLANS, VARIANTS
 from benchmarks.harness import Row
 from benchmarks.models import TINY
+from tests import forked
 from tests.conftest import ROOT
 
 pytestmark = [
@@ -320,9 +320,7 @@ def test_a_packed_batch_has_less_filler_than_a_padded_one_has_padding(folder: Pa
 
 @pytest.mark.slow
 def test_a_dry_run_walks_all_of_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--dry"], cwd=ROOT, check=False, capture_output=True, text=True
-    )
+    done = forked.run(["-m", "benchmarks.gpu", "--dry"])
     assert done.returncode == 0, done.stderr
     rows = [Row(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
     failed = [row.what for row in rows if row.note.startswith("failed")]

@@ -16,6 +16,7 @@ from benchmarks import decode, evaluate, limit, models, overhead, timed, train
 from benchmarks.harness import Row
 from benchmarks.models import BERT_LARGE, DEBERTA, DISTILBERT, MINILM, MODERNBERT, ROBERTA, TINY, Shape
 from qa_lightning.records import Answer
+from tests.benchmarks.children import in_fork
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
@@ -48,7 +49,8 @@ def check(rows: list[Row], name: str, number: int) -> None:
     [(DISTILBERT, 66), (MINILM, 22), (ROBERTA, 124), (BERT_LARGE, 334), (DEBERTA, 183), (MODERNBERT, 149)],
 )
 def test_shapes_have_the_sizes_that_they_are_named_for(tmp_path: Path, shape: Shape, millions: int) -> None:
-    network = models.make_module(models.write_model(shape, tmp_path)).model
+    with torch.device("meta"):  # sizes without weights
+        network = models.make_module(models.write_model(shape, tmp_path)).model
     assert sum(parameter.numel() for parameter in network.parameters()) // 1_000_000 == millions
 
 
@@ -235,7 +237,8 @@ def test_gathered_logits_give_the_validations_answers(folder: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_evaluate_gives_figures() -> None:
+def test_evaluate_gives_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "in_child", in_fork)
     check(evaluate.measure(evaluate.Plan(TINY, 20)), "evaluate", 4)
 
 
@@ -257,10 +260,11 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, shape: Shape) ->
 
 
 def test_a_sliding_window_and_relative_positions_count(tmp_path: Path) -> None:
-    sliding = models.make_module(models.write_model(MODERNBERT, tmp_path / "sliding")).model
+    with torch.device("meta"):
+        sliding = models.make_module(models.write_model(MODERNBERT, tmp_path / "sliding")).model
+        relative = models.make_module(models.write_model(DEBERTA, tmp_path / "relative")).model
     near, far = (limit.operations(sliding, 1, length, backward=False) / length for length in (1_000, 2_000))
     assert far - near == 4 * 768 * 8 * 1_000  # of its 22 layers, 8 see all
-    relative = models.make_module(models.write_model(DEBERTA, tmp_path / "relative")).model
     linear = sum(module.weight.numel() for module in relative.modules() if isinstance(module, torch.nn.Linear))
     assert limit.operations(relative, 1, 1, backward=False) == 2 * linear + 12 * 768 * (4 + 2 * 2 * 512)
 

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import serve
 from benchmarks.models import TINY
+from tests.benchmarks.children import in_fork
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -58,7 +59,8 @@ def test_wrong_answers_and_failures_are_listed(echo: str, tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_a_server_is_measured_beside_its_reader() -> None:
+def test_a_server_is_measured_beside_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "in_child", in_fork)
     rows = serve.measure(serve.Plan(TINY, 20, 0.5))
     assert [row.benchmark for row in rows] == ["serve"] * 4
     assert all(math.isfinite(row.figure) for row in rows)

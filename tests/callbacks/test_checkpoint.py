@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from qa_lightning.callbacks.checkpoint import RunCheckpoint
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.utils.errors import UserError
-from tests.conftest import ROOT
+from tests import forked
 from tests.training import Send, StopAt, make_data, make_module, make_trainer, script_scores, trains
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
@@ -535,17 +532,14 @@ trainer.fit(make_module(model), make_data(model, train=squad, validation_file=st
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_usable_run(training: Training, number: signal.Signals) -> None:
-    arguments = [sys.executable, "-c", SCRIPT, str(training.model), str(training.squad), str(training.run)]
-    process = subprocess.Popen(
-        arguments, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
-    )
+    process = forked.Forked(["-c", SCRIPT, training.model, training.squad, training.run])
     try:
-        for _ in itertools.takewhile(lambda _: process.poll() is None, range(600)):
+        for _ in itertools.takewhile(lambda _: process.poll() is None, range(6000)):
             if (training.checkpoints / "best.ckpt").is_file():
                 break
-            time.sleep(0.1)
+            time.sleep(0.01)
         process.send_signal(number)
-        process.wait(60)
+        process.communicate(60)
     finally:
         process.kill()
         process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from qa_lightning import Reader
 from qa_lightning.cli.main import main
-from tests.conftest import ROOT
+from tests import forked
 from tests.report.chromium import chromium
 from tests.tiny import PASSAGES, tiny_folder
 
@@ -30,16 +29,8 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         flags = [str(part) for name, value in SETTINGS.items() if value is not True for part in (f"--{name}", value)]
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "qa_lightning", "demo", "--model", str(folder)),
-                *("--port", "0", "--no_browser", "--handle_impossible_answer", *flags),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        named = ["-m", "qa_lightning", "demo", "--model", folder]
+        self.process = forked.Forked([*named, "--port", "0", "--no_browser", "--handle_impossible_answer", *flags])
         assert self.process.stdout is not None
         match = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
         assert match is not None, self.process.communicate()

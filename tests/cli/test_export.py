@@ -12,6 +12,7 @@ import pytest
 
 from qa_lightning.cli.main import main
 from qa_lightning.reader.reader import Reader
+from tests import forked
 from tests.cli import mistakes
 from tests.conftest import ROOT
 from tests.hub import TOKEN, Hub, standin_hub
@@ -25,10 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the command line, in a folder of its own."""
     folder = tmp_path_factory.mktemp("secret-place")
     model, data = tiny_folder(folder / "tiny"), write_squad(folder / "squad.json")
-    arguments = [*fit_arguments(str(model), str(data), str(data)), "--run_dir", str(folder / "run")]
-    subprocess.run(
-        [sys.executable, "-m", "qa_lightning", *arguments], check=True, capture_output=True, cwd=ROOT, timeout=300
-    )
+    forked.run(["-m", "qa_lightning", *fit_arguments(str(model), str(data), str(data)), "--run_dir", folder / "run"])
     return folder / "run"
 
 

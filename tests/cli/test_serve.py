@@ -22,8 +22,8 @@ import httpx
 import pytest
 
 from qa_lightning import Reader
+from tests import forked
 from tests.cli import mistakes
-from tests.conftest import ROOT
 from tests.report.chromium import chromium
 from tests.tiny import PASSAGES, tiny_folder
 
@@ -37,7 +37,7 @@ SECONDS = 60.0
 class Server(NamedTuple):
     """A server that runs, and its address."""
 
-    process: subprocess.Popen[str]
+    process: forked.Forked
     address: str
 
     @property
@@ -48,9 +48,8 @@ class Server(NamedTuple):
 @contextmanager
 def serving(model: Path, *flags: str) -> Iterator[Server]:
     """A server on a free port, which is killed where a test has not stopped it."""
-    command = [sys.executable, "-m", "qa_lightning", "serve", "--model", str(model), "--port", "0", *FLAGS, *flags]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+    command = ["-m", "qa_lightning", "serve", "--model", model, "--port", "0", *FLAGS, *flags]
+    with forked.Forked(command) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

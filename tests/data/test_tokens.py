@@ -34,6 +34,7 @@ from qa_lightning.data.tokens import (
     tokenize_ids,
     tokenize_pairs,
 )
+from tests import forked
 from tests.data.tokenizers import characters, word_level
 
 ROOT = Path(__file__).parents[2]
@@ -293,8 +294,7 @@ print(tokenize(pa.array([f"ada {i}" for i in range(5000)]), backend, cache).ids.
 def test_two_processes_at_once(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     plain_backend(words()).save(str(file))
-    command = [sys.executable, "-c", TOKENIZE, file, tmp_path]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
+    both = [forked.Forked(["-c", TOKENIZE, file, tmp_path]) for _ in range(2)]
     assert [process.communicate(timeout=60)[0] for process in both] == ["True\n", "True\n"]
     assert len(entries(tmp_path)) == 1
 

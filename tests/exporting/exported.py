@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from qa_lightning.reader.reader import Reader
 
 Row = dict[str, str]
@@ -22,11 +24,10 @@ def questions(path: Path) -> list[Row]:
     ]
 
 
-def spans(reader: Reader, rows: list[Row], **settings: Any) -> list[tuple[int, int]]:
-    """Where the best answers are."""
-    return [(answer["start"], answer["end"]) for answer in reader(rows, **settings)]
-
-
-def scores(reader: Reader, rows: list[Row], **settings: Any) -> list[float]:
-    """The scores of the best answers."""
-    return [answer["score"] for answer in reader(rows, **settings)]
+def check_alike(reader: Reader, other: Reader, rows: list[Row], **settings: Any) -> None:
+    """The best answers of two readers are in the same places, with the same scores."""
+    found, expected = reader(rows, **settings), other(rows, **settings)
+    assert [(answer["start"], answer["end"]) for answer in found] == [
+        (answer["start"], answer["end"]) for answer in expected
+    ]
+    assert [answer["score"] for answer in found] == pytest.approx([answer["score"] for answer in expected], abs=1e-4)

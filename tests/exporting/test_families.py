@@ -14,7 +14,7 @@ from qa_lightning.exporting.folders import export
 from qa_lightning.reader.onnx_runner import OnnxRunner
 from qa_lightning.reader.reader import Reader
 from qa_lightning.utils.errors import UserError
-from tests.exporting.exported import questions, scores, spans
+from tests.exporting.exported import check_alike, questions
 from tests.modeling.families import CONFIGS
 from tests.standins import roberta, save
 
@@ -78,8 +78,7 @@ def test_answers_are_those_of_torch(family: str, padding_side: str, shared: Path
     assert ours.runner.longest == torchs.runner.longest
     for tokens in (1, 4096):  # batches of one window, and of many
         ours.tokens_per_batch = torchs.tokens_per_batch = tokens
-        assert spans(ours, rows) == spans(torchs, rows)
-        assert scores(ours, rows) == pytest.approx(scores(torchs, rows), abs=1e-4)
+        check_alike(ours, torchs, rows)
 
 
 @pytest.mark.slow
@@ -90,8 +89,7 @@ def test_answers_are_those_of_torch_on_all_of_xquad(shared: Path, tmp_path: Path
     ours, torchs = Reader.from_pretrained(tmp_path / "onnx"), Reader.from_pretrained(model)
     assert isinstance(ours.runner, OnnxRunner)
     for settings in ({}, {"handle_impossible_answer": True, "max_seq_len": 96, "doc_stride": 16}):
-        assert spans(ours, rows, **settings) == spans(torchs, rows, **settings)
-        assert scores(ours, rows, **settings) == pytest.approx(scores(torchs, rows, **settings), abs=1e-4)
+        check_alike(ours, torchs, rows, **settings)
 
 
 @pytest.mark.parametrize("family", ["longformer", "xlnet"])

@@ -10,8 +10,6 @@ import re
 import shutil
 import statistics
 import string
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -34,7 +32,7 @@ from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.records import Batch, Prediction
 from qa_lightning.utils.errors import UserError
-from tests.conftest import ROOT
+from tests import forked
 from tests.modeling.families import config
 from tests.tiny import tiny_folder, tiny_tokenizer
 from tests.training import (
@@ -704,9 +702,7 @@ def test_also_to_one_that_has_not_made_a_module(folder: Path, tmp_path: Path) ->
         "with torch.no_grad():\n"
         "    print(sum(float(logits.sum()) for logits in module(batch)))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "module")], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    ended = forked.run(["-c", code, tmp_path / "module"])
     assert ended.returncode == 0, ended.stderr[-1000:]
     here = sum(float(some.detach().sum()) for some in module(BATCH))
     assert float(ended.stdout) == pytest.approx(here, abs=1e-4)

@@ -72,6 +72,16 @@ def questions(file: Path) -> dict[str, dict[str, str]]:
     }
 
 
+def thinned(file: Path, folder: Path) -> Path:
+    """SQuAD JSON with all of its texts, but only a fifth of the questions on each."""
+    document = json.loads(file.read_text())
+    for article in document["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["qas"] = paragraph["qas"][::5]
+    (folder / file.name).write_text(json.dumps(document))
+    return folder / file.name
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this model is a causal decoder")
 @pytest.mark.parametrize(("family", "null"), CASES)
@@ -80,8 +90,9 @@ def test_the_best_answer_is_what_validation_predicts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = folder_of(family, TOKENIZERS[family], shared, tmp_path / "model")
-    file = shared / "data" / ("xquad.en.v2.dev.json" if null else "xquad.en.json")
+    file = thinned(shared / "data" / ("xquad.en.v2.dev.json" if null else "xquad.en.json"), tmp_path)
     asked = questions(file)
+    assert len(asked) > 100
     reader = Reader.from_pretrained(folder, device="cpu", max_answer_len=30, align_to_words=False)
     # A threshold at which about half of the questions are left unanswered.
     odds = sorted(

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from qa_lightning.pretrained.loading import tokenizer_files
 from qa_lightning.utils.checkpoint_io import DurableCheckpointIO
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import remove_unfinished, whole_file, whole_folder
+from tests import forked
 from tests.conftest import ROOT
 from tests.tiny import tiny_tokenizer
 
@@ -123,9 +123,7 @@ for write in (
 
 def run(code: str, path: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, env=environment, check=False
-    )
+    return forked.run(["-c", code, path], env=environment)
 
 
 @pytest.mark.slow

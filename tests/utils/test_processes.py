@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 
 from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import read_table
+from tests import forked
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
@@ -35,14 +34,7 @@ def read(path: Path) -> Any:
 def command(*arguments: str) -> None:
     """Runs a whole command, as DDP does again for each of its processes."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "qa_lightning", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = forked.run(["-m", "qa_lightning", *arguments], env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
 
 
@@ -206,12 +198,9 @@ def test_a_signal_ends_all_processes_and_training_goes_on(
     # DDP starts the program again by its name.
     (tmp_path / "program.py").write_text(f"{script}main; sys.exit(main())")
     arguments = [*endless, "--run_dir", str(run)]
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "program.py"), *arguments, "--trainer.max_epochs", "100000"],
+    process = forked.Forked(
+        [tmp_path / "program.py", *arguments, "--trainer.max_epochs", "100000"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
         start_new_session=True,
     )
     try:

@@ -545,6 +545,7 @@ def test_the_drop_in(tmp_path: Path) -> None:
 
 
 def test_nothing_else_is_in_the_package() -> None:
-    assert set(qa_lightning.__all__) == {"QADataModule", "QALightningModule", "Reader", "pipeline", "__version__"}
+    modules, callbacks = {"QADataModule", "QALightningModule", "SyntheticCorpus"}, {"Results", "RunCheckpoint"}
+    assert set(qa_lightning.__all__) == modules | callbacks | {"Reader", "UserError", "pipeline", "__version__"}
     with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
         qa_lightning.Trainer  # noqa: B018

@@ -37,9 +37,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     squad = str(write_squad(folder / "squad.json"))
     lengths = {name: SETTINGS[name] for name in ("max_length", "doc_stride", "max_question_length")}
     config = {
-        "model": {"model_name_or_path": str(tiny_folder(folder / "model"))},
+        "model": {"model_name_or_path": str(tiny_folder(folder / "model", layers=8))},
         "data": {"train_file": squad, "validation_file": squad, **lengths},
-        "trainer": {"accelerator": "cpu", "enable_progress_bar": False},
+        "trainer": {"accelerator": "cpu"},
     }
     return yaml.safe_dump(config)
 

@@ -13,6 +13,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_warn
 
 from qa_lightning.callbacks.data_report import DataReport
+from qa_lightning.callbacks.log_lines import callbacks_of
 from qa_lightning.callbacks.save_config import SaveConfig
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.files import whole_file, write_json
@@ -66,14 +67,14 @@ def write_run_files(trainer: pl.Trainer, pl_module: pl.LightningModule, folder: 
         folder: The run's folder, or the one in it of an evaluation.
         overwrite: Whether to replace a config that is there.
     """
-    if not trainer.is_global_zero or any(isinstance(callback, SaveConfig) for callback in _callbacks(trainer)):
+    if not trainer.is_global_zero or any(isinstance(callback, SaveConfig) for callback in callbacks_of(trainer)):
         return
     run, data = RunFolder(folder), trainer.datamodule  # type: ignore[attr-defined]
     if overwrite or not run.config.is_file():
         text = yaml.safe_dump(_config(trainer, pl_module, data), sort_keys=False, allow_unicode=True)
         with whole_file(run.config) as unfinished:
             unfinished.write_text(_HEADER + text, encoding="utf-8")
-    if hasattr(data, "reports") and not any(isinstance(callback, DataReport) for callback in _callbacks(trainer)):
+    if hasattr(data, "reports") and not any(isinstance(callback, DataReport) for callback in callbacks_of(trainer)):
         write_json(run.data_report, data.reports())
 
 
@@ -109,7 +110,7 @@ def _config(trainer: pl.Trainer, pl_module: pl.LightningModule, data: Any) -> di
     }
     if data is not None:
         config["data"] = _section(data, _with_tokenizer(data.hparams, pl_module.hparams))
-    for callback in _callbacks(trainer):
+    for callback in callbacks_of(trainer):
         if isinstance(callback, HasArguments):
             config[callback.section] = _section(callback, callback.arguments)
     return config
@@ -139,8 +140,3 @@ def _given_callables(pl_module: pl.LightningModule) -> dict[str, Any]:
         if isinstance(cls, type):
             found[name] = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": plain_items(given)}
     return found
-
-
-def _callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return callbacks

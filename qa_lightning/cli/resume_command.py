@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from qa_lightning.cli.overview import PROGRAM
-
-_SECRET = re.compile(
-    r"(^|[._-])(api_?key|(access|auth|hf|hub)_?token|(?<!_)token|password|passwd|secret)$", re.IGNORECASE
-)
-"""The end of a flag's name whose value is for nobody's eyes; ``tokenizer_name`` and ``pad_token`` are not."""
-
-_SECRET_INSIDE = re.compile(
-    r"""((?:api_?key|(?:access|auth|hf|hub)_?token|(?<![\w])token|password|passwd|secret)["']?\s*:\s*)"""
-    r"""("[^"]*"|'[^']*'|[^\s,}]+)""",
-    re.IGNORECASE,
-)
-"""A secret in a value that is a mapping, such as ``{api_key: abc}``."""
-
-_SECRET_IN_URL = re.compile(r"(\w+://[^/\s:@]+:)[^/\s@]+@")
-
-HIDDEN = "***"
-"""What stands for a secret."""
+from qa_lightning.utils.secrets import HIDDEN, hide_in_arguments
 
 _STARTED_BY = {"TORCHELASTIC_RUN_ID": "torchrun", "SLURM_STEP_ID": "srun", "OMPI_COMM_WORLD_RANK": "mpirun"}
 """Environment variables of programs that start the command, and their names: how they were called is not known here."""
@@ -44,7 +27,7 @@ def resume_command(arguments: Sequence[str], run_dir: str) -> str:
     kept = list(_without(arguments, "--ckpt_path"))
     if not any(argument == "--run_dir" or argument.startswith("--run_dir=") for argument in kept):
         kept += ["--run_dir", run_dir]
-    return shlex.join([*_program(arguments), *_hide_secrets(kept), "--ckpt_path", "last"])
+    return shlex.join([*_program(arguments), *hide_in_arguments(kept), "--ckpt_path", "last"])
 
 
 def resume_hint(arguments: Sequence[str], run_dir: str) -> str:
@@ -77,17 +60,3 @@ def _without(arguments: Iterable[str], flag: str) -> Iterator[str]:
             next(rest, None)
         elif not argument.startswith(f"{flag}="):
             yield argument
-
-
-def _hide_secrets(arguments: Iterable[str]) -> Iterator[str]:
-    hides_next = False
-    for argument in arguments:
-        flag, equals, _ = argument.partition("=")
-        is_secret = flag.startswith("--") and _SECRET.search(flag) is not None
-        if hides_next:
-            yield HIDDEN
-        elif is_secret and equals:
-            yield f"{flag}={HIDDEN}"
-        else:
-            yield _SECRET_IN_URL.sub(rf"\1{HIDDEN}@", _SECRET_INSIDE.sub(rf"\1{HIDDEN}", argument))
-        hides_next = is_secret and not equals and not hides_next

@@ -8,7 +8,10 @@ from typing import Any
 HIDDEN = "***"
 """What stands in the place of a secret."""
 
-_NAME = r"(?:[\w-]*[_-])?(?:api[_-]?key|access[_-]?key|password|passwd|secret|token|credentials)"
+_NAME = (
+    r"(?!(?:pad|bos|eos|sep|cls|mask|unk)_token)"  # which are a tokenizer's
+    r"(?:[\w-]*[_-])?(?:api[_-]?key|access[_-]?key|password|passwd|secret|token|credentials)"
+)
 _IS_SECRET = re.compile(_NAME, re.IGNORECASE)
 _ASSIGNED = re.compile(
     rf"((?<![\w-])(?:--)?(?:[\w-]+\.)*{_NAME}[\"']?\s*[:=]\s*)(\"[^\"]*\"|'[^']*'|[^\s,\"'}}&]+)", re.IGNORECASE

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_lightning.data.collate import WindowDataset
-from qa_lightning.data.windows import window_gold_pairs
+from qa_lightning.data.windows import holds_whole_gold
 from qa_lightning.utils.errors import UserError
 
 
@@ -53,9 +53,7 @@ def sample_null_windows(dataset: WindowDataset, share: float) -> NullWindowSampl
     Raises:
         UserError: No window holds an answer.
     """
-    window, _, whole = window_gold_pairs(dataset.windows, dataset.encoded.golds)
-    is_null = np.ones(len(dataset), dtype=bool)
-    is_null[window[whole]] = False
+    is_null = ~holds_whole_gold(dataset.windows, dataset.encoded.golds)
     if is_null.all() and len(dataset):
         raise UserError("data.null_windows: no window of the training data holds an answer; leave it out")
     return NullWindowSample(dataset.lengths, is_null, share)

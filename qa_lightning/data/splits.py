@@ -15,7 +15,7 @@ from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice, TokenizedSplit, encode
 from qa_lightning.data.examples import compact
 from qa_lightning.data.sources import RawSplit
-from qa_lightning.data.windows import Windows, add_gold_windows, window_gold_pairs
+from qa_lightning.data.windows import Windows, add_gold_windows, holds_whole_gold
 from qa_lightning.records import Question, WindowConfig
 from qa_lightning.utils.errors import UserError
 
@@ -171,11 +171,8 @@ def _trainable_windows(encoded: TokenizedSplit, windows: Windows, config: SplitC
     """Selects the windows that are trained on; bool ``[windows]``."""
     if config.allow_impossible_windows and encoded.layout.null is not None:
         return np.ones(len(windows), dtype=bool)
-    window, _, whole = window_gold_pairs(windows, encoded.golds)
-    holding = np.zeros(len(windows), dtype=bool)
-    holding[window[whole]] = True
     unanswerable = np.diff(encoded.golds.bounds)[windows.example] == 0
-    return holding | unanswerable
+    return holds_whole_gold(windows, encoded.golds) | unanswerable
 
 
 def _make_questions(table: pa.Table, windows: Windows) -> list[Question]:

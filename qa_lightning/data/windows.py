@@ -158,11 +158,18 @@ def window_gold_pairs(
     return window, gold, whole
 
 
+def holds_whole_gold(windows: Windows, golds: GoldSpans) -> NDArray[np.bool_]:
+    """Whether each window holds a gold whole; bool ``[windows]``."""
+    window, _, whole = window_gold_pairs(windows, golds)
+    found = np.zeros(len(windows), dtype=bool)
+    found[window[whole]] = True
+    return found
+
+
 def has_whole_gold(windows: Windows, golds: GoldSpans) -> NDArray[np.bool_]:
     """Whether an example has a gold that one of its windows holds whole; bool ``[examples]``."""
-    window, _, whole = window_gold_pairs(windows, golds)
     found = np.zeros(len(golds.bounds) - 1, dtype=bool)
-    found[windows.example[window[whole]]] = True
+    found[windows.example[holds_whole_gold(windows, golds)]] = True
     return found
 
 

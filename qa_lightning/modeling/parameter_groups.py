@@ -32,28 +32,28 @@ def parameter_groups(
         weight_decay: That of the matrices.
         settings: What else is asked for.
     """
-    has_parts = settings.layer_decay != 1 or settings.head_learning_rate is not None or bool(settings.pretrained_decay)
+    by_layer = settings.layer_decay != 1
+    has_parts = by_layer or settings.head_learning_rate is not None or bool(settings.pretrained_decay)
     by_muon = _hidden_matrices(network) if settings.optimizer_type == "muon" else set()
     layers = find_layers(network) if has_parts else None
-    # Parts from the embeddings up, in each first what Muon updates, then other matrices, then biases and norms.
+    # By depth, or 0 for all but the head where layers have no rates of their own; at each depth first what Muon
+    # updates, then other matrices, then biases and norms.
     members: dict[tuple[int, int], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             kind = 2 if parameter.ndim <= 1 else 0 if name in by_muon else 1
-            part = 0
-            if layers is not None:
-                depth = layers.depths[name]
-                part = depth if settings.layer_decay != 1 else int(depth == layers.head)
-            members.setdefault((part, kind), []).append(parameter)
+            depth = 0 if layers is None else layers.depths[name]
+            if layers is not None and not by_layer and depth != layers.head:
+                depth = 0
+            members.setdefault((depth, kind), []).append(parameter)
     groups = []
-    for (part, kind), parameters in sorted(members.items()):
+    for (depth, kind), parameters in sorted(members.items()):
         group: dict[str, Any] = {"params": parameters, "weight_decay": weight_decay if kind < 2 else 0.0}
         if kind == 0:
             group[BY_MUON] = True
         if layers is not None:
-            depth = part if settings.layer_decay != 1 else (1, layers.head)[part]
             group |= _options(depth == layers.head, settings.layer_decay ** (layers.head - depth), settings)
-            name = layers.name(depth) if settings.layer_decay != 1 else ("encoder", "head")[part]
+            name = layers.name(depth) if by_layer or depth == layers.head else "encoder"
             group["name"] = name + ("/muon", "", "/bias_and_norm")[kind]
             if settings.pretrained_decay and depth != layers.head:
                 group["weight_decay"] = 0.0

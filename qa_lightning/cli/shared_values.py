@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from qa_lightning.cli.overview import TRAINER_VERBS
+from qa_lightning.pretrained.settings import SHARED_SETTINGS
 from qa_lightning.utils.bounded_yaml import check_yaml, read_config
 from qa_lightning.utils.errors import UserError
 
@@ -17,10 +18,7 @@ SHARED_VALUES = {
     "model.model_name_or_path": "data.model_name_or_path",
     "model.config_name": "data.config_name",
     "data.tokenizer_name": "model.tokenizer_name",
-    "data.version_2_with_negative": "model.version_2_with_negative",
-    "data.max_length": "model.max_length",
-    "data.doc_stride": "model.doc_stride",
-    "data.max_question_length": "model.max_question_length",
+    **{f"data.{name}": f"model.{name}" for name in SHARED_SETTINGS},
     "checkpoint.monitor": "results.monitor",
     "checkpoint.mode": "results.mode",
 }

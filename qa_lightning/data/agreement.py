@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qa_lightning.pretrained.loading import load_tokenizer
+from qa_lightning.pretrained.settings import SHARED_SETTINGS
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.errors import UserError
-
-SHARED_SETTINGS = ("max_length", "doc_stride", "max_question_length", "version_2_with_negative")
-"""Settings of the data that the model is saved with; on the command line they are linked."""
 
 
 class HasSettings(Protocol):

@@ -11,6 +11,9 @@ from qa_lightning.utils.errors import UserError
 SETTINGS_FILE = "qa_lightning.json"
 """File in a model folder that holds the settings the model was trained with."""
 
+SHARED_SETTINGS = ("version_2_with_negative", "max_length", "doc_stride", "max_question_length")
+"""Settings of the data that the model is saved with: the command line links them, others give both the same."""
+
 _INTEGER_SETTINGS = {
     "max_length": 1,
     "doc_stride": 0,

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from qa_lightning.data.agreement import check_agreement, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
+from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.file_settings import Files, NamedFiles, file_names
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
@@ -30,7 +31,7 @@ from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.garbage import gc_paused
-from qa_lightning.utils.plain import as_text
+from qa_lightning.utils.plain import as_text, from_plain
 
 _ANY_CSV = CSVFormat()
 _SPLITS = {
@@ -132,12 +133,10 @@ class QADataModule(pl.LightningDataModule):
         train_file, validation_file = file_names("train", train_file), file_names("validation", validation_file)
         test_file, predict_file = file_names("test", test_file), file_names("predict", predict_file)
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
-        if isinstance(synthetic, dict):  # as a checkpoint holds it
-            synthetic = SyntheticCorpus(**synthetic)
         if synthetic is not None:
+            synthetic = from_plain(SyntheticCorpus, synthetic)
             self.hparams["synthetic"] = asdict(synthetic)
-        if isinstance(csv, dict):  # as a checkpoint holds it
-            csv = CSVFormat(**csv)
+        csv = from_plain(CSVFormat, csv)
         self.hparams["csv"] = asdict(csv)
         for name in ("batch_size", "eval_batch_size", "batch_shapes"):
             if self.hparams[name] is not None:
@@ -289,19 +288,18 @@ class QADataModule(pl.LightningDataModule):
         return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
+        return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
+
+    def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
         place = self._placement()
-        datasets = [part.dataset for part in self.splits[split]]
-        batches = [
-            evaluation_batch_sampler(
-                dataset,
-                place,
-                batch_size=self.eval_batch_size,
-                max_length=self.split_config.max_length,
-                shapes=self.batch_shapes,
-            )
-            for dataset in datasets
-        ]
-        return [make_loader(*pair, place.device) for pair in zip(datasets, batches, strict=True)]
+        batches = evaluation_batch_sampler(
+            dataset,
+            place,
+            batch_size=self.eval_batch_size,
+            max_length=self.split_config.max_length,
+            shapes=self.batch_shapes,
+        )
+        return make_loader(dataset, batches, place.device)
 
     def _placement(self) -> Placement:
         """Where batches are built: without a trainer, on the CPU of one process."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,11 +40,6 @@ class LossConfig:
             raise UserError(f"model.loss.label_smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         check_between("model.loss.null_focal_gamma", self.null_focal_gamma, 0)
         check_between("model.loss.answer_window_weight", self.answer_window_weight, 0)
-
-    @classmethod
-    def of(cls, values: LossConfig | Mapping[str, Any]) -> LossConfig:
-        """Makes it from values by name, as a checkpoint holds them, or returns what is one already."""
-        return values if isinstance(values, LossConfig) else cls(**values)
 
 
 PLAIN_LOSS = LossConfig()
@@ -86,8 +80,8 @@ def training_loss(
 ) -> tuple[Tensor, Tensor]:
     """Computes the loss of each window that training minimises.
 
-    With the plain configuration, it is that of `span_loss`. All losses are halves of negative log-likelihoods of spans,
-    so that a learning rate that suits one suits the others.
+    With the plain configuration, it is that of `span_loss`, up to rounding. All losses are halves of negative
+    log-likelihoods of spans, so that a learning rate that suits one suits the others.
 
     Args:
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
@@ -101,16 +95,13 @@ def training_loss(
         ``[batch]``.
     """
     attention_mask = batch.inputs["attention_mask"][: len(batch)]
-    if config == PLAIN_LOSS:
-        return span_loss(start_logits, end_logits, attention_mask, batch.starts, batch.ends)
     is_null_place = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), start_logits.shape[1]).bool()
     is_null_place &= batch.null_position[:, None] >= 0
     labelled = batch.starts[:, 0] >= 0
     if config.normalization == "spans":
-        losses, uniform = _joint_losses(start_logits, end_logits, batch, is_null_place, max_answer_length)
+        total, losses = _joint_losses(start_logits, end_logits, batch, is_null_place, max_answer_length)
     else:
         losses, _ = span_loss(start_logits, end_logits, attention_mask, batch.starts, batch.ends)
-        uniform = _uniform_pointer_loss(start_logits, end_logits, attention_mask, batch.context_mask | is_null_place)
     weights = torch.ones_like(losses)
     is_null = labelled & (batch.starts[:, 0] == batch.null_position)
     if config.null_focal_gamma:
@@ -118,8 +109,14 @@ def training_loss(
         unsure = -torch.expm1(-2 * losses).clamp(max=-torch.finfo(losses.dtype).tiny)
         weights = torch.where(is_null, unsure**config.null_focal_gamma, weights)
     weights = torch.where(is_null, weights, config.answer_window_weight)
-    smoothing = config.label_smoothing
-    losses = losses if not smoothing else (1 - smoothing) * losses + smoothing * uniform
+    if config.label_smoothing:
+        if config.normalization == "spans":
+            mean = _mean_span_score(start_logits, end_logits, batch.context_mask, is_null_place, max_answer_length)
+            uniform = (total - mean) / 2
+        else:
+            valid = batch.context_mask | is_null_place
+            uniform = _uniform_pointer_loss(start_logits, end_logits, attention_mask, valid)
+        losses = torch.lerp(losses, uniform, config.label_smoothing)
     return torch.where(labelled, weights * losses, 0.0), labelled
 
 
@@ -138,7 +135,7 @@ def _uniform_pointer_loss(start_logits: Tensor, end_logits: Tensor, attention_ma
 def _joint_losses(
     start_logits: Tensor, end_logits: Tensor, batch: Batch, is_null_place: Tensor, max_answer_length: int
 ) -> tuple[Tensor, Tensor]:
-    """Half the negative log-likelihood of the golds among all valid spans, and that of a uniform choice of them.
+    """The log of the sum over all valid spans, and half the negative log-likelihood of the golds among these.
 
     A gold that is no valid span, as one of more tokens, is one more choice of its window.
     """
@@ -156,13 +153,17 @@ def _joint_losses(
     inside = context.gather(1, starts) & context.gather(1, lasts) & (lasts >= starts) & (lasts - starts < width)
     inside |= (batch.starts == batch.null_position[:, None]) & (starts == lasts)
     total = torch.logaddexp(total, scores.masked_fill(inside, never).logsumexp(-1))
-    losses = (total - scores.logsumexp(-1)) / 2
+    return total, (total - scores.logsumexp(-1)) / 2
 
+
+def _mean_span_score(
+    start_logits: Tensor, end_logits: Tensor, context: Tensor, is_null_place: Tensor, max_answer_length: int
+) -> Tensor:
+    """The mean, over all valid spans, of start plus end logit; ``[batch]``."""
+    width = min(max_answer_length, start_logits.shape[1])
     # Each token is the start, or the end, of as many valid spans as there are places for the other.
-    places = context.float()
-    as_start = places * pad(places, (0, width - 1)).unfold(1, width, 1).sum(-1)
-    as_end = places * pad(places, (width - 1, 0)).unfold(1, width, 1).sum(-1)
-    nulls = is_null_place.float()
-    sums = ((as_start + nulls) * start + (as_end + nulls) * end).sum(-1)
-    count = (as_start + nulls).sum(-1).clamp(min=1)
-    return losses, (total - sums / count) / 2
+    places, null = context.float(), is_null_place.float()
+    as_start = null + places * pad(places, (0, width - 1)).unfold(1, width, 1).sum(-1)
+    as_end = null + places * pad(places, (width - 1, 0)).unfold(1, width, 1).sum(-1)
+    sums = (as_start * start_logits.float() + as_end * end_logits.float()).sum(-1)
+    return sums / as_start.sum(-1).clamp(min=1)

@@ -42,7 +42,7 @@ from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.plain import as_text, plain_items
+from qa_lightning.utils.plain import as_text, from_plain, plain_items
 
 _NO_REGULARIZATION = Regularization()
 
@@ -122,9 +122,9 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
             as_text, (model_name_or_path, config_name, tokenizer_name)
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        self.optimization = Optimization.of(optimization)
-        self.loss = LossConfig.of(loss)
-        regularization = Regularization.of(regularization)
+        self.optimization = from_plain(Optimization, optimization)
+        self.loss = from_plain(LossConfig, loss)
+        regularization = from_plain(Regularization, regularization)
         sections: dict[str, Any] = {
             "optimization": self.optimization,
             "loss": self.loss,
@@ -272,7 +272,10 @@ class QALightningModule(OptimizationMixin, EvaluationMixin):
         return loss * batch.weight
 
     def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
+        if self.loss == PLAIN_LOSS:
+            losses, labelled = self.losses(batch, *logits)  # which a subclass may have changed
+        else:
+            losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
         return losses.sum() / labelled.sum().clamp(min=1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

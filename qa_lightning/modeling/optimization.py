@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,11 +56,6 @@ class Optimization:
     reinit_layers: int = 0
     mixout: float = 0.0
     pretrained_decay: float = 0.0
-
-    @classmethod
-    def of(cls, values: Optimization | Mapping[str, Any]) -> Optimization:
-        """Makes it from values by name, as a checkpoint holds them, or returns what is one already."""
-        return values if isinstance(values, Optimization) else cls(**values)
 
     def __post_init__(self) -> None:
         for name in ("freeze_layers", "unfreeze_every_n_steps", "unfreeze_every_n_epochs", "reinit_layers"):

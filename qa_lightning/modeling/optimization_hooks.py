@@ -22,6 +22,7 @@ from qa_lightning.modeling.optim import (
 from qa_lightning.modeling.optimization import Optimization, prepare_network
 from qa_lightning.modeling.optimizers import make_optimizer, optimizer_class
 from qa_lightning.modeling.parameter_groups import parameter_groups, set_rates
+from qa_lightning.utils.plain import from_plain
 
 
 class OptimizationMixin(pl.LightningModule):
@@ -88,7 +89,7 @@ class OptimizationMixin(pl.LightningModule):
         super().on_load_checkpoint(checkpoint)
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             before = checkpoint.get("hyper_parameters", {}).get("optimization") or {}
-            self.optimization.check_resumed(Optimization(**before))
+            self.optimization.check_resumed(from_plain(Optimization, before))
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """The callbacks that the settings of this model ask for.

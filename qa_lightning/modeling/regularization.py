@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from qa_lightning.modeling.adversarial import awp, fgm
 from qa_lightning.modeling.objective import LossTerm
@@ -41,11 +39,6 @@ class Regularization:
     smart_radius: float = 0.001
     smart_step: float = 0.001
 
-    @classmethod
-    def of(cls, values: Regularization | Mapping[str, Any]) -> Regularization:
-        """Makes it from values by name, as a checkpoint holds them, or returns what is one already."""
-        return values if isinstance(values, Regularization) else cls(**values)
-
     def loss_terms(self, *, gradient_checkpointing: bool = False) -> tuple[LossTerm, ...]:
         """Makes the terms that are added to the loss: one for each regulariser that is on.
 
@@ -62,10 +55,10 @@ class Regularization:
                 "regularization.awp does not work with gradient_checkpointing, which would compute activations again "
                 "with weights that are not moved; set regularization.awp to 0, or gradient_checkpointing to false"
             )
-        terms: list[tuple[float, LossTerm]] = [
-            (self.r_drop, RDrop(self.r_drop)),
-            (self.fgm, fgm(self.fgm, self.fgm_radius)),
-            (self.awp, awp(self.awp, self.awp_radius, self.awp_start_epoch)),
-            (self.smart, Smoothness(self.smart, self.smart_radius, self.smart_step)),
-        ]
-        return tuple(term for weight, term in terms if weight)
+        terms = (
+            RDrop(self.r_drop),
+            fgm(self.fgm, self.fgm_radius),
+            awp(self.awp, self.awp_radius, self.awp_start_epoch),
+            Smoothness(self.smart, self.smart_radius, self.smart_step),
+        )
+        return tuple(term for term in terms if term.weight)

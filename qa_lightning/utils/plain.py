@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+Section = TypeVar("Section")
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -37,6 +39,16 @@ def plain(value: Any) -> Any:
         if isinstance(value, scalar):
             return scalar(value)
     raise TypeError(f"{type(value).__name__} has no plain form")
+
+
+def from_plain(kind: type[Section], value: Section | Mapping[str, Any]) -> Section:
+    """Makes an object of a class from its arguments by name, as a checkpoint holds it; one that is made already stays.
+
+    Args:
+        kind: The class.
+        value: The object, or its arguments.
+    """
+    return kind(**value) if isinstance(value, Mapping) else value
 
 
 def as_text(name: Any) -> Any:

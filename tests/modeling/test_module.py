@@ -51,17 +51,6 @@ from tests.waits import Waits
 pytestmark = trains
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fourteen questions, two of them unanswerable, on two passages."""
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json", copies=2)
-
-
 def make_batch(
     *, starts: list[list[int]], ends: list[list[int]], lengths: list[int] | None = None, null: list[int] | None = None
 ) -> Batch:

@@ -33,11 +33,6 @@ from tests.modeling.families import CONFIGS, LENGTH, VOCABULARY, config
 from tests.tiny import tiny_folder, tiny_tokenizer
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
 @pytest.fixture
 def broken(folder: Path, tmp_path: Path) -> Path:
     """A copy of the model's folder, to be broken."""

@@ -11,7 +11,6 @@ from torch import Tensor
 from qa_lightning.modeling.objective import TrainingPass, compute_terms
 from qa_lightning.utils.errors import UserError
 from tests.modeling.test_module import make_batch
-from tests.tiny import tiny_folder
 from tests.training import NO_DROPOUT, Watch, make_data, make_module, make_trainer, trains, write_long
 
 pytestmark = trains
@@ -31,11 +30,6 @@ class Term:
         self.seen.append(training_pass)
         bias = training_pass.network.qa_outputs.bias
         return training_pass.loss_of(training_pass.forward({"qa_outputs.bias": bias + torch.tensor([self.by, 0.0])}))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.parametrize("packing", [False, True])

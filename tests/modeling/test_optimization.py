@@ -23,7 +23,7 @@ from qa_lightning.utils.errors import UserError
 from tests.cli.mistakes import error_of
 from tests.modeling.test_optimizers import needs_muon
 from tests.tiny import fit_arguments, tiny_folder
-from tests.training import NO_DROPOUT, SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
+from tests.training import NO_DROPOUT, SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains
 from tests.utils.test_processes import command
 
 pytestmark = trains
@@ -34,11 +34,6 @@ LAYERS = 2
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_folder(tmp_path_factory.mktemp("model"), layers=LAYERS)
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json", copies=2)
 
 
 def weights_of(module: Any) -> dict[str, Tensor]:

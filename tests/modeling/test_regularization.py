@@ -26,8 +26,8 @@ from qa_lightning.utils.errors import UserError
 from tests.conftest import ROOT
 from tests.modeling.families import CONFIGS, config
 from tests.modeling.test_module import make_batch
-from tests.tiny import fit_arguments, tiny_folder, tiny_tokenizer, write_squad
-from tests.training import NO_DROPOUT, SETTINGS, Watch, make_data, make_module, make_trainer, trains, write_long
+from tests.tiny import fit_arguments, tiny_tokenizer, write_squad
+from tests.training import NO_DROPOUT, SETTINGS, Watch, make_data, make_module, make_trainer, trains
 from tests.waits import Waits
 
 pytestmark = trains
@@ -37,16 +37,6 @@ ALL |= {"smart": 50.0, "smart_radius": 0.02, "smart_step": 0.02}
 """Every regulariser, so strong that each shows in a tiny network."""
 
 NAMES = ("r_drop", "fgm", "awp", "smart")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long(tmp_path_factory.mktemp("data") / "squad.json", copies=2)
 
 
 def some_batch() -> Batch:

@@ -20,8 +20,7 @@ from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, Normalization, sp
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
-from tests.tiny import tiny_folder
-from tests.training import NO_DROPOUT, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
+from tests.training import NO_DROPOUT, SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains, write_long
 
 pytestmark = trains
 
@@ -177,26 +176,21 @@ LOSS = {"normalization": "spans", "label_smoothing": 0.1, "null_focal_gamma": 1.
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
 def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_long(tmp_path_factory.mktemp("squad") / "train.json", copies=4)
 
 
-def test_a_training_goes_on_with_its_loss_and_sample_as_if_in_one_go(model: Path, squad: Path, tmp_path: Path) -> None:
+def test_a_training_goes_on_with_its_loss_and_sample_as_if_in_one_go(folder: Path, squad: Path, tmp_path: Path) -> None:
     """The loss is in the checkpoint, and the windows of an epoch are drawn by the epoch alone."""
 
-    def train(folder: Path, *callbacks: Any, resume: bool = False) -> QALightningModule:
+    def train(run: Path, *callbacks: Any, resume: bool = False) -> QALightningModule:
         pl.seed_everything(0, verbose=False)
         if not any(isinstance(callback, RunCheckpoint) for callback in callbacks):
             callbacks = (*callbacks, RunCheckpoint())
-        module = make_module(model, loss=LossConfig(**LOSS), max_answer_length=4)  # type: ignore[arg-type]
-        data = make_data(model, train=squad, null_windows=0.4)
-        trainer = make_trainer(folder, *callbacks, max_epochs=3, limit_val_batches=0)
-        path = str(folder / "checkpoints/last.ckpt") if resume else None
+        module = make_module(folder, loss=LossConfig(**LOSS), max_answer_length=4)  # type: ignore[arg-type]
+        data = make_data(folder, train=squad, null_windows=0.4)
+        trainer = make_trainer(run, *callbacks, max_epochs=3, limit_val_batches=0)
+        path = str(run / "checkpoints/last.ckpt") if resume else None
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
         return module
 
@@ -210,19 +204,21 @@ def test_a_training_goes_on_with_its_loss_and_sample_as_if_in_one_go(model: Path
 
 
 @pytest.mark.parametrize("options", [{"packing": True}, {}])
-def test_packed_batches_have_the_same_losses(model: Path, squad: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_packed_batches_have_the_same_losses(
+    folder: Path, squad: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     losses = Watch(lambda trainer, _: float(trainer.callback_metrics["train/loss"]))
     torch.manual_seed(0)
     module = make_module(
-        model,
+        folder,
         loss=LossConfig(**LOSS),  # type: ignore[arg-type]
         config_overrides=NO_DROPOUT,
         **options,
     )
-    data = make_data(model, train=squad, batch_size=1000)
+    data = make_data(folder, train=squad, batch_size=1000)
     make_trainer(tmp_path, losses, limit_val_batches=0).fit(module, data)
     assert len(losses.seen) == 1
-    plain = make_module(model, config_overrides=NO_DROPOUT)
+    plain = make_module(folder, config_overrides=NO_DROPOUT)
     plain.loss = module.loss
     data.setup("fit")
     sets = data.splits["train"][0].dataset
@@ -231,3 +227,18 @@ def test_packed_batches_have_the_same_losses(model: Path, squad: Path, tmp_path:
     with torch.no_grad():
         expected, labelled = training_loss(*plain(batch), batch, plain.loss, 30)
     assert losses.seen[0] == pytest.approx(float(expected.sum() / labelled.sum()), rel=1e-4)
+
+
+def test_a_subclass_may_change_the_plain_loss(folder: Path, squad: Path, tmp_path: Path) -> None:
+    class Doubled(QALightningModule):
+        def losses(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
+            losses, labelled = super().losses(batch, start_logits, end_logits)
+            return 2 * losses, labelled
+
+    def first_loss(kind: type[QALightningModule]) -> float:
+        module = kind(str(folder), config_overrides=NO_DROPOUT, **SETTINGS)
+        losses = Watch(lambda trainer, _: float(trainer.callback_metrics["train/loss"]))
+        make_trainer(tmp_path, losses, limit_val_batches=0, max_steps=1).fit(module, make_data(folder, train=squad))
+        return losses.seen[0]
+
+    assert first_loss(Doubled) == pytest.approx(2 * first_loss(QALightningModule))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from qa_lightning.modeling.muon import BY_MUON
 from qa_lightning.modeling.optimization import Optimization
-from qa_lightning.modeling.parameter_groups import group_rows, parameter_groups
+from qa_lightning.modeling.parameter_groups import OWN_LR, group_rows, parameter_groups
 from tests.modeling.test_optimizers import needs_muon
 from tests.tiny import tiny_folder
 from tests.training import make_module
@@ -48,6 +50,24 @@ def test_the_head_has_a_rate_of_its_own(folder: Path) -> None:
     }
     both = rates(module(folder, head_learning_rate=0.7, layer_decay=0.5))
     assert (both["head"], both["layer 2"]) == (0.7, 0.05)
+
+
+def test_the_head_has_a_rate_of_its_own_where_no_layers_are_known() -> None:
+    class Base(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mixer = nn.Linear(2, 2, bias=False)
+
+    class Network(nn.Module):
+        config = SimpleNamespace(model_type="odd", num_hidden_layers=1)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.base_model, self.qa_outputs = Base(), nn.Linear(2, 2, bias=False)
+
+    encoder, head = parameter_groups(Network(), 0.1, Optimization(head_learning_rate=0.7))
+    assert (encoder["name"], head["name"]) == ("encoder", "head")
+    assert (encoder.get(OWN_LR), head[OWN_LR]) == (None, 0.7)
 
 
 def test_an_optimizer_that_a_class_names_has_the_same_ratios(folder: Path) -> None:

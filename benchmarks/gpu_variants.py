@@ -49,17 +49,24 @@ class Task:
 
     def data(self, train: int = 0, validation: int = 0) -> QADataModule:
         """Makes the data, with a number of questions in each split; a file that is missing is written."""
-        home = self.folder / "data"
-        if not home.is_dir():
-            models.write_model(models.TINY, home)  # for its tokenizer
-        files = {}
+        home, files = self.folder / "data", {}
+        home.mkdir(exist_ok=True)
         for split, questions in (("train", train), ("validation", validation)):
             if questions:
                 path = home / f"squad-{questions}-{self.joined}.json"
                 files[f"{split}_file"] = str(path if path.is_file() else squad_file(questions, home, self.joined))
         return QADataModule(
-            tokenizer_name=str(home), cache_dir=str(home / "tokens"), batch_size=self.batch, **files, **self.lengths
+            tokenizer_name=str(self.source()),
+            cache_dir=str(home / "tokens"),
+            batch_size=self.batch,
+            **files,
+            **self.lengths,
         )
+
+    def source(self) -> Path:
+        """The folder of the model's configuration and tokenizer, which the data reads by, too."""
+        shape = getattr(models, self.model.shape)
+        return models.write_model(models.tiny(shape) if self.dry else shape, self.folder / self.model.shape)
 
     def training_data(self) -> QADataModule:
         """Makes the data of the two training epochs."""
@@ -67,10 +74,8 @@ class Task:
 
     def module(self) -> Any:
         """The model with random weights, and the variant's options where these are ours."""
-        shape = getattr(models, self.model.shape)
         options = self.variant.options if self.variant.kind == "train" else {}
-        source = models.write_model(models.tiny(shape) if self.dry else shape, self.folder / self.model.shape)
-        return models.make_module(source, **self.lengths | options)
+        return models.make_module(self.source(), **self.lengths | options)
 
     def trainer(self, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
         """Lightning's trainer in bfloat16."""

@@ -17,6 +17,12 @@ ROOT = Path(__file__).parents[1]
 def pytest_configure() -> None:
     # Its log handler keeps the stream that it finds, which has to live longer than a single test's.
     import lightning.pytorch  # noqa: F401
+    import torch
+
+    for device in (torch.cuda, torch.mtia, torch.xpu):
+        if not device.is_available():
+            # A seed is put down for when it is first used, with the traceback of who set it, which takes long.
+            device.manual_seed_all = lambda _: None
 
 
 @pytest.fixture(scope="session", autouse=True)

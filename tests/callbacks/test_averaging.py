@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,12 @@ def assert_saved_is_what_was_scored(run: Path, squad: Path, folder: Path) -> Non
     assert reader(**question) == checkpoint(**question)
 
 
+@pytest.fixture(scope="module")
+def plain(model: Path, squad: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The weights of a training without any average."""
+    return fit(model, squad, tmp_path_factory.mktemp("plain")).lightning_module.state_dict()
+
+
 def last(run: Path) -> dict[str, Any]:
     return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
 
@@ -126,12 +134,11 @@ HOOKS = [
 @pytest.mark.parametrize("hooks", HOOKS)
 @pytest.mark.parametrize("first", [True, False])
 def test_what_is_saved_is_what_was_scored_whoever_swaps_weights(
-    model: Path, squad: Path, run: Path, hooks: tuple[str, str], first: bool
+    model: Path, squad: Path, run: Path, plain: dict[str, Tensor], hooks: tuple[str, str], first: bool
 ) -> None:
-    straight = fit(model, squad, run.with_name("straight")).lightning_module
     swaps = [Swaps(*hooks), Results()]
     trained = fit(model, squad, run, *(swaps if first else swaps[::-1])).lightning_module
-    assert same(trained.state_dict(), straight.state_dict())
+    assert same(trained.state_dict(), plain)
     assert_saved_is_what_was_scored(run, squad, run)
 
 
@@ -195,14 +202,13 @@ def test_buffers_are_not_averaged(model: Path, squad: Path, run: Path, average: 
 )
 @pytest.mark.parametrize("first", [True, False])
 def test_what_is_saved_is_the_average_that_was_scored(
-    model: Path, squad: Path, run: Path, average: Any, first: bool
+    model: Path, squad: Path, run: Path, plain: dict[str, Tensor], average: Any, first: bool
 ) -> None:
-    straight = fit(model, squad, run.with_name("straight"))
     callback = average()
     own = [Results(), *averaging_callbacks([callback], None)]
     trainer = fit(model, squad, run, *([callback, *own] if first else [Results(), callback, *own[1:]]))
-    assert not same(trainer.lightning_module.state_dict(), straight.lightning_module.state_dict())
-    assert same(last(run)["current_model_state"], straight.lightning_module.state_dict())
+    assert not same(trainer.lightning_module.state_dict(), plain)
+    assert same(last(run)["current_model_state"], plain)
     assert same(last(run)["state_dict"], trainer.lightning_module.state_dict())
     assert_saved_is_what_was_scored(run, squad, run)
 
@@ -215,20 +221,38 @@ def test_checkpoints_without_a_training_hold_the_average_too(model: Path, squad:
     assert "current_model_state" not in best
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(model: Path, squad: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """Trains with an average in one go, with the same options once; gives what is saved in the end."""
+
+    @functools.cache
+    def trained(average: type[WeightAveraging], **options: Any) -> dict[str, Any]:
+        run, callback = tmp_path_factory.mktemp("straight"), average(decay=0.8)
+        fit(model, squad, run, callback, *averaging_callbacks([callback], None), Results(), **options)
+        return last(run)
+
+    return trained
+
+
+ENDS: list[tuple[StopAt, dict[str, Any]]] = [
+    (StopAt(KeyboardInterrupt(), 2), {}),
+    (StopAt(KeyboardInterrupt(), STEPS), {}),
+    (StopAt(KeyboardInterrupt(), STEPS, in_validation=True), {}),
+    (StopAt(KeyboardInterrupt(), 4, in_validation=True), {"val_check_interval": 2}),
+    (StopAt(KeyboardInterrupt(), 1), {"accumulate_grad_batches": 2}),
+    (StopAt(ValueError("killed"), STEPS + 2), {}),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stop", "options"),
+    ("stop", "options", "average", "first"),
     [
-        (StopAt(KeyboardInterrupt(), 2), {}),
-        (StopAt(KeyboardInterrupt(), STEPS), {}),
-        (StopAt(KeyboardInterrupt(), STEPS, in_validation=True), {}),
-        (StopAt(KeyboardInterrupt(), 4, in_validation=True), {"val_check_interval": 2}),
-        (StopAt(KeyboardInterrupt(), 1), {"accumulate_grad_batches": 2}),
-        (StopAt(ValueError("killed"), STEPS + 2), {}),
+        (stop, options, average, (row + column) % 2 == 0)
+        for row, (stop, options) in enumerate(ENDS)
+        for column, average in enumerate([ExponentialMovingAverage, EMAWeightAveraging])
     ],
-)
-@pytest.mark.parametrize("average", [ExponentialMovingAverage, EMAWeightAveraging])
-@pytest.mark.parametrize("first", [True, False])
+)  # whether what stops comes first is a matter of its own
 def test_training_that_goes_on_has_the_same_average(
     model: Path,
     squad: Path,
@@ -237,19 +261,19 @@ def test_training_that_goes_on_has_the_same_average(
     options: dict[str, Any],
     average: type[WeightAveraging],
     first: bool,
+    uninterrupted: Callable[..., dict[str, Any]],
 ) -> None:
     def callbacks() -> list[pl.Callback]:
         callback = average(decay=0.8)
         return [callback, *averaging_callbacks([callback], None), Results()]
 
-    fit(model, squad, run.with_name("straight"), *callbacks(), **options)
     parts = [stop, *callbacks()] if first else [*callbacks(), stop]
     with pytest.raises((SystemExit, ValueError)):
         fit(model, squad, run, *parts, **options)
     fit(model, squad, run, *callbacks(), resume=run / "checkpoints/last.ckpt", **options)
-    uninterrupted, resumed = last(run.with_name("straight")), last(run)
+    whole, resumed = uninterrupted(average, **options), last(run)
     for key in ("state_dict", "current_model_state", "averaging_state"):
-        assert same(uninterrupted[key], resumed[key]), key
+        assert same(whole[key], resumed[key]), key
     assert_saved_is_what_was_scored(run, squad, run)
 
 

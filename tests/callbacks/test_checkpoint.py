@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import pytest
@@ -72,9 +73,57 @@ class Training:
         return sorted(path.name for path in self.checkpoints.iterdir())
 
 
+class Batches(pl.Callback):
+    """The ids of every batch that was trained."""
+
+    def __init__(self) -> None:
+        self.ids: list[list[str]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        self.ids.append(batch.ids)
+
+
+class Validations(pl.Callback):
+    """After which steps a validation was finished, and of how many batches."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.batches: list[int] = []
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.batches.append(0)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.batches[-1] += 1
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.steps.append(trainer.global_step)
+
+
+class OneGo(NamedTuple):
+    """A training that nothing interrupted."""
+
+    module: QALightningModule
+    trained: Batches
+    validated: Validations
+
+
 @pytest.fixture
 def training(model: Path, squad: Path, tmp_path: Path) -> Training:
     return Training(model, squad, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def in_one_go(model: Path, squad: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OneGo]:
+    """Trains to the end, with the same options once."""
+
+    @functools.cache
+    def trained(**options: Any) -> OneGo:
+        batches, validations = Batches(), Validations()
+        training = Training(model, squad, tmp_path_factory.mktemp("straight"))
+        return OneGo(training.fit(batches, validations, **options), batches, validations)
+
+    return trained
 
 
 def same(first: QALightningModule, second: QALightningModule) -> bool:
@@ -326,16 +375,6 @@ def test_training_that_goes_on_ends_where_one_in_one_go_does(
     assert same(training.fit(resume=True, max_epochs=3), straight)
 
 
-class Batches(pl.Callback):
-    """The ids of every batch that was trained."""
-
-    def __init__(self) -> None:
-        self.ids: list[list[str]] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        self.ids.append(batch.ids)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("saved", "killed", "options"),
@@ -351,11 +390,17 @@ class Batches(pl.Callback):
     ],
 )
 def test_training_goes_on_in_mid_epoch(
-    model: Path, squad: Path, tmp_path: Path, saved: int, killed: int, options: dict[str, Any]
+    in_one_go: Callable[..., OneGo],
+    model: Path,
+    squad: Path,
+    tmp_path: Path,
+    saved: int,
+    killed: int,
+    options: dict[str, Any],
 ) -> None:
     """Batches and weights are those of a training in one go, though the process was killed without a warning."""
-    whole, before, after = Batches(), Batches(), Batches()
-    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=3, **options)
+    straight, whole, _ = in_one_go(max_epochs=3, **options)
+    before, after = Batches(), Batches()
     training = Training(model, squad, tmp_path / "run")
     with pytest.raises(ValueError, match="killed"):
         training.fit(
@@ -370,23 +415,6 @@ def test_training_goes_on_in_mid_epoch(
     assert len(whole.ids) == 3 * STEPS
     assert whole.ids == whole.ids[: -len(after.ids)] + after.ids
     assert before.ids == whole.ids[: len(before.ids)]
-
-
-class Validations(pl.Callback):
-    """After which steps a validation was finished, and of how many batches."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.batches: list[int] = []
-
-    def on_validation_start(self, *_: Any) -> None:
-        self.batches.append(0)
-
-    def on_validation_batch_end(self, *_: Any) -> None:
-        self.batches[-1] += 1
-
-    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.steps.append(trainer.global_step)
 
 
 ENDINGS = [
@@ -415,10 +443,18 @@ ENDINGS = [
     [pytest.param(*ending, marks=pytest.mark.slow if i > 3 else ()) for i, ending in enumerate(ENDINGS)],
 )
 def test_a_signal_ends_training_after_a_whole_step_and_it_goes_on_as_if_nothing_had_been(
-    model: Path, squad: Path, tmp_path: Path, number: int, step: int, in_validation: bool, ends: int, options: Any
+    in_one_go: Callable[..., OneGo],
+    model: Path,
+    squad: Path,
+    tmp_path: Path,
+    number: int,
+    step: int,
+    in_validation: bool,
+    ends: int,
+    options: Any,
 ) -> None:
-    whole, before, after = Validations(), Validations(), Validations()
-    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=3, **options)
+    straight, _, whole = in_one_go(max_epochs=3, **options)
+    before, after = Validations(), Validations()
     training = Training(model, squad, tmp_path / "run")
     with pytest.raises(SystemExit):
         training.fit(before, Send(number, step, in_validation=in_validation), max_epochs=3, **options)
@@ -450,10 +486,9 @@ class Killed(Exception):  # noqa: N818
 @pytest.mark.parametrize("options", [{}, {"validate": False}, {"val_check_interval": 2}])
 @pytest.mark.parametrize("step", [1, 2, 3, STEPS, STEPS + 1])
 def test_a_state_saved_every_step_validates_what_is_left(
-    model: Path, squad: Path, tmp_path: Path, step: int, options: dict[str, Any]
+    in_one_go: Callable[..., OneGo], model: Path, squad: Path, tmp_path: Path, step: int, options: dict[str, Any]
 ) -> None:
-    whole = Validations()
-    straight = Training(model, squad, tmp_path / "straight").fit(whole, max_epochs=2, **options)
+    straight, _, whole = in_one_go(max_epochs=2, **options)
     for in_validation in [False] if options.get("validate") is False else [False, True]:
         before, after = Validations(), Validations()
         training = Training(model, squad, tmp_path / f"run-{in_validation}")

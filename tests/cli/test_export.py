@@ -102,13 +102,29 @@ def test_mistakes(
     assert list(tmp_path.iterdir()) == []
 
 
-# Uploads, in a process of its own, since huggingface_hub reads its variables once
+# Uploads
+
+UPLOAD = """
+import os, sys
+from huggingface_hub import constants
+constants.HF_HUB_OFFLINE = False
+constants.ENDPOINT = os.environ["HF_ENDPOINT"]
+constants.HF_TOKEN_PATH = os.environ["HF_HOME"] + "/token"
+from qa_lightning.cli.main import main
+sys.exit(main())
+"""
+"""The command, in a process that has imported huggingface_hub, which reads its variables once."""
 
 
-def upload(run: Path, output: Path, address: str, *flags: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def upload(
+    run: Path, output: Path, address: str, *flags: str, token: str = TOKEN, real: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Exports and uploads in a process of its own: one that begins as a user's does, or one that is forked."""
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     environment |= {"HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HOME": str(output.parent / "hf")}
     arguments = [str(run), "--format", "safetensors", "--output", str(output), "--push_to_hub", "me/tiny", *flags]
+    if not real:
+        return forked.run(["-c", UPLOAD, "export", *arguments], env=environment, timeout=120)
     return subprocess.run(
         [sys.executable, "-m", "qa_lightning", "export", *arguments],
         capture_output=True,
@@ -127,7 +143,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.mark.slow
 def test_an_upload_is_private_and_whole(run: Path, hub: Hub, tmp_path: Path) -> None:
-    done = upload(run, tmp_path / "plain", hub.address)
+    done = upload(run, tmp_path / "plain", hub.address, real=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"It is at {hub.address}/me/tiny"
     assert hub.models == {"me/tiny": True}

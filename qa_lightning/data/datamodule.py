@@ -1,24 +1,19 @@
-"""The LightningDataModule: which splits there are, and their loaders."""
+"""The LightningDataModule: its settings, and the splits that it reads."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
 
 from qa_lightning.data.agreement import check_agreement, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
-from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.file_settings import Files, NamedFiles, file_names
-from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
+from qa_lightning.data.loader_hooks import LoaderMixin
 from qa_lightning.data.null_windows import check_null_windows
 from qa_lightning.data.split_sources import SplitSources
 from qa_lightning.data.splits import Split, SplitConfig, build_split
@@ -27,7 +22,7 @@ from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
-from qa_lightning.records import Batch, WindowConfig
+from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.garbage import gc_paused
@@ -42,7 +37,7 @@ _SPLITS = {
 }
 
 
-class QADataModule(pl.LightningDataModule):
+class QADataModule(LoaderMixin):
     """Extractive question-answering data: files, a Hub data set or the built-in synthetic corpus.
 
     Args:
@@ -185,25 +180,7 @@ class QADataModule(pl.LightningDataModule):
             cache_dir=self.cache_dir,
         )
         self.splits: dict[str, list[Split]] = {}
-        self._resume_position: dict[str, int] | None = None
         self._training = False
-
-    @property
-    def eval_batch_size(self) -> int:
-        """Windows of ``max_length`` tokens in an evaluation batch."""
-        return self._eval_batch_size or 2 * self.batch_size
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were trained (worker processes may have loaded more)."""
-        assert self.trainer is not None
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"epoch": self.trainer.current_epoch, "trained": progress.processed}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Resumes training with the next batch."""
-        self._resume_position = dict(state_dict)
-        # Lightning looks for a loader that is resumed by itself; it has this one made before it would resume it.
-        warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
 
     def prepare_data(self) -> None:
         """Fills the token cache, on one process of each machine, so that the others only read it."""
@@ -242,36 +219,6 @@ class QADataModule(pl.LightningDataModule):
             for part in parts
         }
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
-        dataset = self.splits["train"][0].dataset
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        batches = training_batch_sampler(
-            dataset,
-            self._placement(),
-            batch_size=self.batch_size,
-            tokens_per_batch=self.tokens_per_batch,
-            shapes=self.batch_shapes,
-            seed=seed,
-            null_windows=self.null_windows,
-        )
-        if self._resume_position is not None:
-            batches.skip(**self._resume_position)
-            self._resume_position = None
-        return make_loader(dataset, batches, self._placement().device)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """Makes a loader for each validation set, the monitored one first."""
-        return self._evaluation_loaders("validation")
-
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Makes a loader for each test set, the one of ``test/f1`` first."""
-        return self._evaluation_loaders("test")
-
-    def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """Makes a loader for each set of questions to predict."""
-        return self._evaluation_loaders("predict")
-
     def _build(self, split: str) -> Iterator[Split]:
         """Reads and builds the set, or the sets, of a split."""
         raw_sets = self.sources.read(split, version_2_with_negative=self.split_config.version_2_with_negative)
@@ -286,30 +233,3 @@ class QADataModule(pl.LightningDataModule):
     def _null_at_end(self) -> bool:
         tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
         return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
-
-    def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
-        return [self._evaluation_loader(part.dataset) for part in self.splits[split]]
-
-    def _evaluation_loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
-        place = self._placement()
-        batches = evaluation_batch_sampler(
-            dataset,
-            place,
-            batch_size=self.eval_batch_size,
-            max_length=self.split_config.max_length,
-            shapes=self.batch_shapes,
-        )
-        return make_loader(dataset, batches, place.device)
-
-    def _placement(self) -> Placement:
-        """Where batches are built: without a trainer, on the CPU of one process."""
-        trainer = self.trainer
-        if trainer is None:
-            return Placement()
-        return Placement(
-            device=trainer.strategy.root_device,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            # A model that wants the windows of a batch in one row says so by this attribute.
-            packs_windows=bool(getattr(trainer.lightning_module, "packs_windows", False)),
-        )

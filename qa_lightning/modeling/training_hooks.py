@@ -1,0 +1,95 @@
+"""Lightning's hooks by which a `QALightningModule` is trained."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from qa_lightning.modeling.acceleration import Acceleration
+from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
+from qa_lightning.modeling.finite import LossCheck, can_skip_steps
+from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
+from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, compute_terms
+from qa_lightning.modeling.optimization_hooks import OptimizationMixin
+from qa_lightning.records import Batch
+
+
+class TrainingMixin(OptimizationMixin, EvaluationMixin):
+    """The part of a `QALightningModule` that computes what training minimises.
+
+    Attributes:
+        loss: The loss of the golds.
+        loss_terms: What is added to it.
+    """
+
+    loss: LossConfig
+    loss_terms: tuple[LossTerm, ...]
+    _acceleration: Acceleration
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loss_check = LossCheck()
+        self._training_has_begun = True
+
+    def on_fit_start(self) -> None:
+        """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
+        self._loss_check = LossCheck()  # without the losses of a training that was interrupted
+        self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
+        self.restore_training_weights()
+        self._acceleration.begin_training(self.trainer)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds what is random in a step, such as dropout, by the seed and the step alone.
+
+        An interrupted training thus continues exactly as it would have, on any number of processes.
+        """
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        if seed is not None:
+            step = (int(seed), self.current_epoch, batch_idx, self.global_rank)
+            torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
+
+        Raises:
+            UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
+                that batch.
+        """
+        logits, loss_of = self(batch), partial(self._mean_loss, batch)
+        loss = loss_of(logits)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
+        for name, term in compute_terms(self.loss_terms, first).items():
+            self.log(f"train/{name}", term, batch_size=len(batch))
+            loss = loss + term
+        if self._training_has_begun:
+            defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
+            self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
+        return loss * batch.weight
+
+    def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        if self.loss == PLAIN_LOSS:
+            losses, labelled = self.losses(batch, *logits)  # which a subclass may have changed
+        else:
+            losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
+        return losses.sum() / labelled.sum().clamp(min=1)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Makes the optimizer skip its step where a loss is not finite."""
+        self._loss_check.before_step(optimizer)
+        if not self._training_has_begun:
+            self.keep_ratios(optimizer)
+
+    def on_train_epoch_end(self) -> None:
+        """Stops training where a loss was not finite."""
+        self._loss_check.finish()
+
+    def on_validation_epoch_start(self) -> None:
+        """Stops training where a loss was not finite, and starts an evaluation."""
+        self._loss_check.finish()
+        super().on_validation_epoch_start()

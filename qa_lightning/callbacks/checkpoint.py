@@ -9,22 +9,18 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.final_validation import training_ends
 from qa_lightning.callbacks.loop_state import go_on_after_batch, go_on_before_validation, is_whole
 from qa_lightning.callbacks.run_files import begins, keeps_files, warn_of_earlier_run, write_run_files
+from qa_lightning.callbacks.step_checkpoints import KEEP_ALL, keep_step
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.files import link_or_copy
 from qa_lightning.utils.processes import stop_main_process
 from qa_lightning.utils.signals import REQUEUE, DeferredSignals
-
-KEEP_ALL = -1
-"""A number of step checkpoints without an end, as Lightning's ``save_top_k`` says it."""
 
 STEPS_BETWEEN_LOOKS = 8
 """Steps after which processes with GPUs ask each other whether one of them was asked to end."""
@@ -255,23 +251,9 @@ class RunCheckpoint(ModelCheckpoint):
             self._saving_last = False
         self._last_global_step_saved = step_of_best  # else the base class would not save the best any more
         self._step_of_last = trainer.global_step
-        self._keep_step(trainer)
-
-    def _keep_step(self, trainer: pl.Trainer) -> None:
-        """Gives the last state, where it is to be kept, a name by its step, and removes the oldest of such files."""
         limit = self.save_total_limit
-        if limit is None or not self.steps_between or trainer.global_step % self.steps_between:
-            return
-        step, last = trainer.global_step, Path(self.last_model_path)
-        path = self._run.step_checkpoint(step)
-        if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO) or not last.is_file():
-            trainer.save_checkpoint(path, self.save_weights_only)  # the last state is being written, or is a folder
-        elif trainer.is_global_zero:
-            link_or_copy(last, path)  # the next last state takes its name, and leaves these bytes alone
-        if trainer.is_global_zero and limit != KEEP_ALL:
-            others = [other for other in _oldest_first(self._run, step) if other != path]
-            for old in others[: max(0, len(others) + 1 - limit)]:
-                trainer.strategy.remove_checkpoint(old)
+        if limit is not None and self.steps_between and trainer.global_step % self.steps_between == 0:
+            keep_step(trainer, self._run, Path(self.last_model_path), limit, weights_only=self.save_weights_only)
 
     @staticmethod
     def _step_between_looks(trainer: pl.Trainer) -> int:
@@ -294,11 +276,6 @@ class RunCheckpoint(ModelCheckpoint):
             if requeue:
                 self._requeue(trainer)
             raise KeyboardInterrupt if self._signals.signal == signal.SIGINT else SIGTERMException
-
-
-def _oldest_first(run: RunFolder, step: int) -> list[Path]:
-    """The step checkpoints of a run; first those beyond this step, which training went back from."""
-    return [path for _, path in sorted(run.step_checkpoints(), key=lambda kept: (kept[0] <= step, kept[0]))]
 
 
 def _in_training(trainer: pl.Trainer) -> bool:

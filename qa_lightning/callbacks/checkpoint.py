@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.final_validation import training_ends
-from qa_lightning.callbacks.loop_state import go_on_after_batch, go_on_before_validation, is_whole
+from qa_lightning.callbacks.loop_state import count_epoch_once, go_on_after_batch, go_on_before_validation, is_whole
 from qa_lightning.callbacks.run_files import begins, keeps_files, warn_of_earlier_run, write_run_files
 from qa_lightning.callbacks.step_checkpoints import KEEP_ALL, keep_step
 from qa_lightning.runs.folder import RunFolder
@@ -122,6 +122,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on, Ctrl-C and SIGTERM wait for a good moment."""
+        count_epoch_once(trainer)
         if keeps_files(trainer):
             write_run_files(trainer, pl_module, self._run.path, overwrite=trainer.ckpt_path is None)
         self._step_of_last = trainer.global_step  # of the checkpoint that training goes on from

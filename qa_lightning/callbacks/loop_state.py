@@ -32,6 +32,18 @@ def go_on_before_validation(fit_loop: dict[str, Any]) -> None:
     progress["is_last_batch"] = False
 
 
+def count_epoch_once(trainer: pl.Trainer) -> None:
+    """Corrects the number of epochs where training resumes at the end of one, which Lightning goes through again.
+
+    Where ``max_steps`` alone ends a training, Lightning counts that epoch twice, and what comes next would not be the
+    order of the next epoch, but that of the one after it.
+    """
+    if trainer.fit_loop.restarted_on_epoch_end:
+        progress = trainer.fit_loop.epoch_progress
+        progress.current.processed -= 1
+        progress.total.processed -= 1
+
+
 def is_whole(trainer: pl.Trainer) -> bool:
     """Whether no batch is at work, and no gradients wait for those of the next."""
     progress: Any = trainer.fit_loop.epoch_loop.batch_progress

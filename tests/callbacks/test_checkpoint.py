@@ -417,6 +417,19 @@ def test_training_goes_on_in_mid_epoch(
     assert before.ids == whole.ids[: len(before.ids)]
 
 
+def test_steps_alone_end_a_training_that_goes_on_at_the_end_of_an_epoch(
+    in_one_go: Callable[..., OneGo], training: Training
+) -> None:
+    """The next epoch has its own order: Lightning counts the one before twice where no number of epochs is given."""
+    limits = {"max_epochs": -1, "max_steps": 2 * STEPS + 2}
+    straight, whole, _ = in_one_go(**limits)
+    training.fit(RunCheckpoint(every_n_train_steps=STEPS, save_total_limit=-1), **limits)
+    after = Batches()
+    first_epoch = training.checkpoints / f"step-{STEPS}.ckpt"
+    assert same(training.fit(after, resume=first_epoch, **limits), straight)
+    assert after.ids == whole.ids[STEPS:]
+
+
 ENDINGS = [
     # after which step the signal comes, whether in its validation, and after which one training ends
     (2, False, 3, {}),

@@ -39,7 +39,7 @@ def count_epoch_once(trainer: pl.Trainer) -> None:
     order of the next epoch, but that of the one after it.
     """
     if trainer.fit_loop.restarted_on_epoch_end:
-        progress = trainer.fit_loop.epoch_progress
+        progress: Any = trainer.fit_loop.epoch_progress
         progress.current.processed -= 1
         progress.total.processed -= 1
 

@@ -336,3 +336,9 @@ def test_what_is_no_failure_to_load_passes(folder: Path, raised: BaseException) 
     with pytest.raises(type(raised)) as caught, readable_errors("model", str(folder)):
         raise raised
     assert caught.value is raised
+
+
+def test_the_folder_of_a_run_is_refused_with_that_of_its_model(tmp_path: Path) -> None:
+    (tmp_path / "run/best_model").mkdir(parents=True)
+    said = error(load_tokenizer, str(tmp_path / "run"))
+    assert said == f"{tmp_path / 'run'} is the folder of a run; its model is {tmp_path / 'run' / 'best_model'}"

@@ -31,10 +31,10 @@ from qa_lightning.utils.files import write_json
 class Results(pl.Callback):
     """Writes the files of the best evaluation, keeps its model, and shows its scores and some of its answers.
 
-    ``metrics.json`` stands in the run's folder; so do the files of `write_predictions` and the scores of each
-    question, ``per_question.parquet``, but those of a named evaluation set are in a folder of its name.
-    ``best_model/`` is a plain transformers folder. With several processes, the run's folder must be one that
-    all of them reach.
+    ``metrics.json`` stands in the run's folder; so do the files of `write_predictions` and the table of questions,
+    ``per_question.parquet``, which `predict` leaves without scores, but those of a named evaluation set are in a
+    folder of its name. ``best_model/`` is a plain transformers folder. With several processes, the run's folder must
+    be one that all of them reach.
 
     The run's folder is the trainer's ``default_root_dir``. Where a model was trained there, a later ``validate``,
     ``test`` or ``predict`` writes into a folder of its name in it. In a script or a notebook, ``config.yaml`` and
@@ -187,7 +187,7 @@ class Results(pl.Callback):
         if not trainer.is_global_zero:
             return
         if keeps:
-            self._write_tables(folder, tables, scored=stage is not None)
+            self._write_tables(folder, tables)
             if trainer.state.fn != TrainerFn.FITTING:
                 write_run_files(trainer, pl_module, folder, overwrite=True)
         metrics: dict[str, Any] = {}
@@ -211,13 +211,12 @@ class Results(pl.Callback):
                 logger.log_table("samples", columns=list(COLUMNS), data=samples)
 
     @staticmethod
-    def _write_tables(folder: Path, tables: Mapping[str, pa.Table], *, scored: bool) -> None:
+    def _write_tables(folder: Path, tables: Mapping[str, pa.Table]) -> None:
         """Writes what is known of each question, in the place of an earlier evaluation's."""
         remove_evaluation(folder)
         for name, table in tables.items():
             write_predictions(folder / name, table)
-            if scored:
-                write_table(RunFolder(folder / name).questions, table)
+            write_table(RunFolder(folder / name).questions, table)
 
 
 def _folder(trainer: pl.Trainer) -> Path:

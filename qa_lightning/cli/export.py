@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.cli.reader_flags import warnings_in_lines
 from qa_lightning.utils.terminal import plain_text
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ def run(arguments: list[str]) -> None:
         check_name(options.push_to_hub)
     from qa_lightning.exporting.folders import export
 
-    graph = export(
-        options.run,
-        options.output,
-        options.format,
-        int8_data=options.data,
-        hub_name=options.push_to_hub,
-    )
+    with warnings_in_lines():
+        graph = export(
+            options.run,
+            options.output,
+            options.format,
+            int8_data=options.data,
+            hub_name=options.push_to_hub,
+        )
     if graph is not None:
         print(f"The logits differ from torch's by {graph.difference:.1e} at most")
         if graph.int8 is not None:

@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if is_own_process:
         end_at_once()
+        _find_modules_here()
     try:
         if verb in TAKES_SETTINGS and arguments[-1] in SECTION_HELP:
             return _run_verb("section_help", verb, arguments[-1])
@@ -50,6 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         if is_own_process:
             end_at_once()  # what there was to tidy up is tidied up
+
+
+def _find_modules_here() -> None:
+    """Lets a config name classes of the current folder also for the command ``qa_lightning``, as ``python -m`` does."""
+    if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
+        sys.path.append(os.getcwd())  # behind all else: no installed module is hidden by a file here
 
 
 def _run_verb(verb: str, *arguments: str) -> int:

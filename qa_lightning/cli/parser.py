@@ -24,6 +24,7 @@ _UNKNOWN = re.compile(
     r"|Key '(?P<key>[\w.]+)' is not expected"
     r"|[Uu]nrecognized arguments: --(?P<flag>[\w.]+)"
 )
+_LEFT_OVER = re.compile(r"[Uu]nrecognized arguments: (?P<value>[^-\s].*)")
 _ALIKE = 0.65
 """How alike (0 to 1) an unknown key and the one that is suggested for it must be."""
 
@@ -97,6 +98,8 @@ def short_message(message: str, keys: list[str]) -> str:
         sections = {key.split(".")[0] for key in keys}
         near = difflib.get_close_matches(name, [*keys, *sections], n=1, cutoff=_ALIKE)
         return f"unknown key {name!r}; did you mean {near[0]!r}?" if near else f"unknown key {name!r}; see --help"
+    if left := _LEFT_OVER.search(message):
+        return f"{left['value']}: which flag is this of? A flag takes one value; several are a list: '[a.json, b.json]'"
     absent = _NO_CLASS.search(message)
     if absent:
         key = re.search(r'Parser key "([\w.]+)"', message)

@@ -66,7 +66,8 @@ def read_file(file: str, columns: ColumnNames, split: str, text_format: TextForm
     """
     path = Path(file).expanduser()
     if not path.exists():
-        raise UserError(f"{file}: no such file")
+        several = "; several files are a list: '[a.json, b.json]'" if "," in file else ""
+        raise UserError(f"{file}: no such file{several}")
     endings = [ending.lower() for ending in path.suffixes]
     packed = endings[-1:] == [".gz"]
     reader = READERS.get("".join(endings[-2:-1] if packed else endings[-1:]))

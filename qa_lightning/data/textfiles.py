@@ -111,9 +111,11 @@ def find_delimiter(text: str, wanted: Collection[str], usual: str) -> str:
     Args:
         text: The table.
         wanted: Names of columns that its first line must hold.
-        usual: The delimiter that is tried first, and returned where none fits.
+        usual: The delimiter that is tried first. Where none gives these columns, it is returned if it parts the line at
+            all, or else the one that parts it most: the columns that are there can then be named to the user.
     """
     head = text[: text.find("\n")] if "\n" in text else text
+    parts: dict[str, int] = {}
     for delimiter in dict.fromkeys((usual, *DELIMITERS)):
         try:
             names = next(csv.reader([head.rstrip("\r")], delimiter=delimiter), [])
@@ -121,4 +123,5 @@ def find_delimiter(text: str, wanted: Collection[str], usual: str) -> str:
             continue
         if set(wanted) <= set(names):
             return delimiter
-    return usual
+        parts[delimiter] = len(names)
+    return usual if parts.get(usual, 0) > 1 or not parts else max(parts, key=parts.__getitem__)

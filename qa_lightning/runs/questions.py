@@ -142,6 +142,8 @@ def read_questions(run: str | Path, complete: Sequence[str] = ()) -> pa.Table:
         UserError: Where there is none, or the file is not what it should be.
     """
     path = RunFolder(Path(run)).questions
+    if not Path(run).is_dir():
+        raise UserError(f"{run}: no such folder")
     if not path.is_file():
         parts = sorted(found.parent.name for found in Path(run).glob(f"*/{path.name}"))
         hint = f"; its folders {', '.join(parts)} have some: name one of these" if parts else ""

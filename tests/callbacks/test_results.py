@@ -19,7 +19,7 @@ from qa_lightning.callbacks.results import Results
 from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.runs.folder import QUESTIONS
-from qa_lightning.runs.questions import read_table
+from qa_lightning.runs.questions import read_questions, read_table
 from qa_lightning.utils.errors import UserError
 from tests.training import make_data, make_module, make_trainer, script_scores, trains, write_long
 
@@ -245,7 +245,14 @@ def test_predict_writes_answers_and_no_scores(model: Path, squad: Path, run: Pat
     make_trainer(run, Results()).predict(make_module(model), data, return_predictions=False)
     assert json_files(run) == ["data.json", *FILES[2:]]
     assert len(read(run / "predictions.json")) == 7
-    assert not (run / QUESTIONS).exists()  # there are no scores
+    table = read_table(run / QUESTIONS)  # says which question each answer is to, where the ids were made
+    assert all(table["question"].to_pylist())
+    assert dict(zip(table["id"].to_pylist(), table["prediction"].to_pylist(), strict=True)) == read(
+        run / "predictions.json"
+    )
+    assert table["f1"].null_count == len(table) == 7
+    with pytest.raises(UserError, match="write the file anew with validate or test"):
+        read_questions(run)  # no report or comparison takes golds without scores for questions without golds
 
 
 def test_the_scores_of_each_question_have_the_scores_of_all_as_their_means(model: Path, squad: Path, run: Path) -> None:

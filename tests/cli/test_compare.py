@@ -246,7 +246,7 @@ def test_a_run_without_scores_of_questions(save, capsys, tmp_path):
     save("a", [0], [1])
     (tmp_path / "b").mkdir()
     assert refused(capsys, "a", "b").startswith("error: b: no per-question scores there")
-    assert refused(capsys, "a", "nowhere").startswith("error: nowhere: no per-question scores there")
+    assert refused(capsys, "a", "nowhere").startswith("error: nowhere: no such folder")
     save("b/validate", [0], [1])
     assert "validate" in refused(capsys, "a", "b")
     assert main(["compare", "a", "b/validate"]) == 0

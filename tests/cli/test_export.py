@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def test_int8_is_shown_beside_float32(run: Path, tmp_path: Path, capsys: pytest.
         assert word in written.out
     assert written.err == ""
     assert "On 6 questions of squad.json" in (tmp_path / "small/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("qa_lightning.exporting.folders.export", lambda *_, **__: warnings.warn("24 cut", stacklevel=1))
+    assert main(["export", "run", "--format", "onnx", "--output", str(tmp_path / "exported")]) == 0
+    assert capsys.readouterr().err == "warning: 24 cut\n"
 
 
 def test_a_checkpoint_as_safetensors(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

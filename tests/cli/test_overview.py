@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from qa_lightning.cli.main import main
 from qa_lightning.cli.overview import TAKES_SETTINGS, TRAINER_VERBS, VERBS
+from tests import forked
 from tests.cli.mistakes import error_of
 from tests.conftest import ROOT
 
@@ -92,3 +94,23 @@ def test_a_config_may_still_stand_in_front_of_the_verb(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit, match="2"):
         main(["--config", "absent.yaml", "fit"])
     assert "absent.yaml" in capsys.readouterr().err
+
+
+SCRIPT = """
+import os, sys
+sys.path[:] = [place for place in sys.path if place not in ("", os.getcwd())]  # as for the command that pip installs
+sys.argv[0] = "qa_lightning"
+from qa_lightning.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_the_installed_command_finds_classes_of_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    (tmp_path / "classes_here.py").write_text(
+        "import lightning\n\nclass Mine(lightning.Callback):\n    pass\n", "utf-8"
+    )
+    arguments = ["fit", "--trainer.callbacks", "classes_here.Mine", "--print_config"]
+    done = forked.run([tmp_path / "script.py", *arguments], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "class_path: classes_here.Mine" in done.stdout

@@ -41,6 +41,10 @@ def test_flags_that_name_places(line: str, run_dir: str | None, ckpt_path: str |
             "samples: not a whole number: 'x'",
         ),
         ("Unrecognized arguments: --sampels 3", "unknown key 'sampels'; did you mean 'samples'?"),
+        (
+            "Unrecognized arguments: b.json c.json",
+            "b.json c.json: which flag is this of? A flag takes one value; several are a list: '[a.json, b.json]'",
+        ),
     ],
 )
 def test_messages_fit_in_one_line(message: str, short: str) -> None:

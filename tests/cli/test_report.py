@@ -38,7 +38,7 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_run_without_questions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no per-question scores there" in error_of([str(tmp_path / "none")], capsys)
+    assert "none: no such folder" in error_of([str(tmp_path / "none")], capsys)
     make_run(tmp_path / "vi")
     assert "vi" in error_of([str(tmp_path)], capsys)
 

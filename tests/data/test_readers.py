@@ -16,7 +16,7 @@ import pytest
 
 from qa_lightning.data.nested import HINT
 from qa_lightning.data.sources import EXAMPLES, RawSplit, read_examples
-from qa_lightning.data.textfiles import TextFormat
+from qa_lightning.data.textfiles import TextFormat, find_delimiter
 from qa_lightning.utils.errors import UserError
 
 CONTEXT = 'Ada Lovelace, born in London,\nwrote "notes" in 1843.'
@@ -356,6 +356,11 @@ def test_a_delimiter_that_is_named_or_cannot_be_found(tmp_path: Path) -> None:
         ["y"],
         [None],
     )
+    # Where none of them is as wanted, the message can name the columns that are there.
+    unknown = write(tmp_path / "z.csv", "Nr;Passage Text;Query\n1;x, y;q?\n")
+    assert find_delimiter(unknown.read_text(), ("question", "context"), ",") == ";"
+    with pytest.raises(UserError, match=r"z\.csv: no column 'question'; the columns are Nr, Passage Text, Query;"):
+        read_examples(split="train", files=str(unknown), training=True)
     for delimiter in ("", ";;", "\n", '"', "§"):
         with pytest.raises(UserError, match=r"^csv\.delimiter must be one ASCII character"):
             TextFormat(delimiter=delimiter)
@@ -485,6 +490,7 @@ def error(file: Any, **options: Any) -> str:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     assert error(tmp_path / "x.json") == f"{tmp_path}/x.json: no such file"
+    assert error("a.json,b.json") == "a.json,b.json: no such file; several files are a list: '[a.json, b.json]'"
 
 
 def test_an_unknown_ending(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _CHUNK = 2048
 _TOKENS = 16384
 """Tokens of the batches that a teacher is given, padding among them."""
 
+_ANY_LENGTH = (1 << 31) - 1
+
 WindowPair = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Log-probabilities of a window's tokens as start and as end; ``[tokens]`` each."""
 
@@ -57,8 +60,12 @@ def attach_teachers(
     Raises:
         UserError: Where a teacher sees fewer tokens than one of the windows has in its own.
     """
-    known = {logits.key: logits for logits in split.dataset.teachers}
-    split.dataset.teachers = tuple(_predictions(split, each, tokenizer, config, device, known) for each in teachers)
+    known = {logits.fingerprint: logits for logits in split.dataset.teachers}
+    split.dataset.teachers = tuple(
+        known.get(each.fingerprint) or _predictions(split, each, tokenizer, config, device) for each in teachers
+    )
+    for each in teachers:
+        each.release()
 
 
 def _predictions(
@@ -67,23 +74,19 @@ def _predictions(
     tokenizer: Any,
     config: SplitConfig,
     device: torch.device,
-    known: dict[str, WindowLogits],
 ) -> WindowLogits:
     ours = split.dataset
     theirs = None
     if teacher.null_at_end != config.null_at_end or not same_tokenizer(tokenizer, teacher.tokenizer):
         theirs = _in_tokens_of(teacher, split, config)
-    key = _key(teacher, ours, theirs)
-    if key in known:
-        teacher.release()
-        return known[key]
     folder = None if config.cache_dir is None else Path(config.cache_dir, "teachers")
+    entry = _entry_name(teacher, ours, theirs)
     columns = kept_columns(
-        folder, key, _COLUMNS, lambda: _chunks(teacher, ours, theirs, device), "predictions of the teacher"
+        folder, entry, _COLUMNS, lambda: _chunks(teacher, ours, theirs, device), "predictions of the teacher"
     )
-    teacher.release()
+    teacher.release()  # before the next one is run
     bounds = np.concatenate([[0], np.cumsum(ours.lengths)])
-    return WindowLogits(columns["start"], columns["end"], bounds, key)
+    return WindowLogits(columns["start"], columns["end"], bounds, teacher.fingerprint)
 
 
 def _in_tokens_of(teacher: Teacher, split: Split, config: SplitConfig) -> WindowDataset:
@@ -93,11 +96,15 @@ def _in_tokens_of(teacher: Teacher, split: Split, config: SplitConfig) -> Window
         split.table["question"].combine_chunks(),
         contexts,
         teacher.tokenizer,
-        max_question_length=config.max_question_length,
+        max_question_length=_ANY_LENGTH,
         cache_dir=config.cache_dir,
         null_at_end=teacher.null_at_end,
     )
-    ids = split.dataset.ids
+    # A question that is whole for the student is so for the teacher, and one that is cut is not much longer.
+    ours, ids = split.dataset.encoded, split.dataset.ids
+    cut = ours.questions.lengths[ours.question_index] > ours.question_lengths
+    of_questions = np.minimum(encoded.question_lengths, np.where(cut, config.max_question_length, _ANY_LENGTH))
+    encoded = replace(encoded, question_lengths=of_questions)
     theirs = WindowDataset(encoded, windows_over_same_characters(split.dataset, encoded, contexts), ids)
     longest = int(theirs.lengths.max(initial=0))
     if teacher.longest is not None and longest > teacher.longest:
@@ -109,7 +116,7 @@ def _in_tokens_of(teacher: Teacher, split: Split, config: SplitConfig) -> Window
     return theirs
 
 
-def _key(teacher: Teacher, *datasets: WindowDataset | None) -> str:
+def _entry_name(teacher: Teacher, *datasets: WindowDataset | None) -> str:
     """The name of the entry of a teacher's predictions for some windows."""
     digest = hashlib.blake2b(f"{_FORMAT} {teacher.fingerprint}".encode(), digest_size=20)
     for dataset in datasets:

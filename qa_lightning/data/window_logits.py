@@ -18,13 +18,13 @@ class WindowLogits:
         start: Start logits of every token; float32 ``[tokens]``.
         end: End logits; float32 ``[tokens]``.
         bounds: Window ``i`` has the tokens ``bounds[i]`` to ``bounds[i + 1]``; int64 ``[windows + 1]``.
-        key: What they were computed from, as a text.
+        fingerprint: That of the teacher that they are of.
     """
 
     start: NDArray[np.float32]
     end: NDArray[np.float32]
     bounds: NDArray[np.int64]
-    key: str
+    fingerprint: str
 
     def gather(self, rows: IntArray, width: int, *, pad_left: bool = False) -> NDArray[np.float32]:
         """Gathers those of a batch; float32 ``[2, batch, width]``, minus infinity at padding.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from qa_lightning.modeling.hidden_states import Distance, HiddenStateLoss
 from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass
 from qa_lightning.modeling.teacher import TeacherModel
 from qa_lightning.utils.bounds import check_between
@@ -23,12 +26,20 @@ class Distillation:
         temperature: What logits of teacher and student are divided by, so that unlikely spans show, too.
         weight: Weight of the divergence from the teacher's predictions, which is multiplied by temperature².
         gold_weight: Weight of the loss of the golds; 0: learn from the teacher only.
+        hidden_weight: Weight of the distance between hidden states; for one teacher with the tokenizer of the student
+            and hidden states of its size, which is run in every step.
+        hidden_loss: How the distance is measured: ``mse`` or ``cosine``.
+        hidden_layers: The teacher's layer for each of the student's that learns from one, counted from 0, such as
+            ``{0: 1, 1: 3}``; default: all, evenly spread.
     """
 
     model_name_or_path: str | list[str] | None = None
     temperature: float = 2.0
     weight: float = 0.5
     gold_weight: float = 0.5
+    hidden_weight: float = 0.0
+    hidden_loss: Distance = "mse"
+    hidden_layers: dict[int, int] | None = None
 
     def check(self) -> None:
         """Checks the numbers.
@@ -36,7 +47,7 @@ class Distillation:
         Raises:
             UserError: Where one is out of bounds, the weights leave nothing to learn, or there is an empty list.
         """
-        for name in ("weight", "gold_weight", "temperature"):
+        for name in ("weight", "gold_weight", "hidden_weight", "temperature"):
             check_between(f"teacher.{name}", getattr(self, name), 0)
         if not self.temperature:
             raise UserError("teacher.temperature must be above 0; 1 leaves probabilities as they are")
@@ -48,6 +59,23 @@ class Distillation:
                 f"teacher.weight is 0, so that nothing is learnt from the teacher{nor}; set it to a number above 0, or "
                 "teacher.model_name_or_path to null"
             )
+
+        if self.hidden_weight and len(self.names) != 1:
+            raise UserError("teacher.hidden_weight is for one teacher; set it to 0, or name one model")
+        if self.hidden_layers is not None and not (self.hidden_weight and self.hidden_layers):
+            raise UserError("teacher.hidden_layers needs a layer and a teacher.hidden_weight above 0, or leave it out")
+        if self.hidden_loss not in get_args(Distance):
+            raise UserError(f"teacher.hidden_loss is mse or cosine, not {self.hidden_loss!r}")
+
+    def check_network(self, *, gradient_checkpointing: bool, torch_compile: object) -> None:
+        """Checks that hidden states can be seen.
+
+        Raises:
+            UserError: Where activations are computed again, or the network is compiled.
+        """
+        for name, value in (("gradient_checkpointing", gradient_checkpointing), ("torch_compile", torch_compile)):
+            if self.hidden_weight and value is True:
+                raise UserError(f"teacher.hidden_weight does not work with {name}; set one of the two only")
 
     @property
     def names(self) -> list[str]:
@@ -61,17 +89,26 @@ class Distillation:
         return self.gold_weight if self.names else 1.0
 
     def teachers(self) -> tuple[TeacherModel, ...]:
-        """Makes the teachers, whose networks are not loaded yet."""
-        return tuple(map(TeacherModel, self.names))
-
-    def loss_terms(self) -> tuple[LossTerm, ...]:
-        """Makes the terms that are added to the loss: none where there is no teacher.
+        """Makes the teachers, whose networks are not loaded yet.
 
         Raises:
             UserError: Where a setting is out of bounds.
         """
         self.check()
-        return (TeacherLoss(self.weight, self.temperature),) if self.names else ()
+        return tuple(map(TeacherModel, self.names))
+
+    def loss_terms(self, teachers: Sequence[TeacherModel]) -> tuple[LossTerm, ...]:
+        """Makes the terms that are added to the loss: none where there is no teacher.
+
+        Args:
+            teachers: The teachers.
+        """
+        if not teachers:
+            return ()
+        predictions = TeacherLoss(self.weight, self.temperature)
+        if not self.hidden_weight:
+            return (predictions,)
+        return predictions, HiddenStateLoss(teachers[0], self.hidden_weight, self.hidden_loss, self.hidden_layers)
 
 
 @dataclass(frozen=True)

@@ -131,11 +131,12 @@ class QALightningModule(TrainingMixin):
         }
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
+        teacher.check_network(gradient_checkpointing=gradient_checkpointing, torch_compile=torch_compile)
+        self.gold_weight, self.teachers = teacher.golds_count, teacher.teachers()
         self.loss_terms: tuple[LossTerm, ...] = (
-            *teacher.loss_terms(),
+            *teacher.loss_terms(self.teachers),
             *regularization.loss_terms(gradient_checkpointing=gradient_checkpointing),
         )
-        self.gold_weight, self.teachers = teacher.golds_count, teacher.teachers()
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
         for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -194,7 +195,8 @@ class QALightningModule(TrainingMixin):
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
         self.prepare_optimization(is_pretrained=model_name_or_path is not None)
-        self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
+        compiles = False if teacher.hidden_weight else torch_compile  # hooks see hidden states
+        self._acceleration = Acceleration(self.model, attn_implementation, packing, compiles)
         self.scores: dict[str, dict[str, float]] = {}
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from qa_lightning.modeling.layers import layer_modules
 from qa_lightning.modeling.network import (
     accepted_inputs,
     load_network,
@@ -91,10 +94,37 @@ class TeacherModel:
             batch: Windows of its own tokenizer, on the device.
             device: Where to compute them.
         """
-        network = self._load().to(device)
+        network = self.network.to(device)
         with torch.no_grad():
             output = network(**network_inputs(batch, accepted_inputs(network)))
         return output.start_logits[: len(batch)].float(), output.end_logits[: len(batch)].float()
+
+    def layer_outputs(self, batch: Batch, device: torch.device, layers: set[int]) -> dict[int, Tensor]:
+        """Computes what some of its layers give; floating point ``[rows, length, size]``, by the layers' numbers.
+
+        Args:
+            batch: Windows of its own tokenizer, on the device.
+            device: Where to compute them.
+            layers: The layers, counted from 0.
+        """
+        kept: dict[int, Tensor] = {}
+
+        def keep(layer: int, module: nn.Module, inputs: Any, output: Any) -> None:
+            kept[layer] = output[0] if isinstance(output, tuple) else output
+
+        modules = layer_modules(self.network)
+        handles = [modules[layer].register_forward_hook(partial(keep, layer)) for layer in layers]
+        try:
+            self.logits(batch, device)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return kept
+
+    @property
+    def network(self) -> Any:
+        """Its network, which is loaded where it is not in memory; in evaluation mode, not to be trained."""
+        return self._load()
 
     def release(self) -> None:
         """Frees the memory that its network takes; it is loaded again where it is needed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ from torch.optim import Optimizer
 from qa_lightning.modeling.acceleration import Acceleration
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
+from qa_lightning.modeling.hidden_states import HiddenStateLoss
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
 from qa_lightning.modeling.objective import Logits, LossOf, LossTerm, TrainingPass, compute_terms, weighted
 from qa_lightning.modeling.optimization_hooks import OptimizationMixin
 from qa_lightning.modeling.teacher import TeacherModel
+from qa_lightning.pretrained.settings import NULL_AT_END
 from qa_lightning.records import Batch
 
 
@@ -37,6 +40,8 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
     loss_terms: tuple[LossTerm, ...]
     gold_weight: float
     teachers: tuple[TeacherModel, ...]
+    settings: dict[str, Any]
+    tokenizer: Any
     _acceleration: Acceleration
 
     def __init__(self) -> None:
@@ -49,6 +54,9 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             for teacher in self.teachers:
                 teacher.check(self.settings["max_length"])
+            for term in self.loss_terms:
+                if isinstance(term, HiddenStateLoss):
+                    term.watch(self.model, self.tokenizer, self.settings.get(NULL_AT_END, False))
         return super().configure_callbacks()
 
     def on_fit_start(self) -> None:

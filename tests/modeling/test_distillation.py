@@ -393,13 +393,17 @@ def test_windows_that_are_too_long_in_the_tokens_of_the_teacher(folder: Path, sq
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("hidden_states", [False, True])
 def test_two_processes_learn_what_one_learns_with_two_batches_a_step(
-    folder: Path, teacher: Path, letters: Path, squad: Path, tmp_path: Path
+    folder: Path, letters: Path, squad: Path, tmp_path: Path, *, hidden_states: bool
 ) -> None:
+    teacher = tiny_folder(tmp_path / "teacher", layers=2)
     settings = [item for key, value in SETTINGS.items() for item in (f"--data.{key}", str(value).lower())]
     dropout = [item for key in NO_DROPOUT for item in (f"--model.config_overrides.{key}", "0.0")]
     arguments = [*fit_arguments(str(folder), str(squad), str(squad)), *settings, *dropout]
-    arguments += ["--model.teacher.model_name_or_path", f"[{teacher}, {letters}]"]
+    names = [str(teacher)] if hidden_states else [str(teacher), str(letters)]
+    arguments += ["--model.teacher.model_name_or_path", f"[{', '.join(names)}]"]
+    arguments += ["--model.teacher.hidden_weight", str(0.2 * hidden_states)]
     # Each epoch is one step of two batches, in whatever order.
     arguments += ["--trainer.max_epochs", "3", "--data.batch_size", "20", "--trainer.limit_val_batches", "0"]
     arguments += ["--model.optimizer", "SGD", "--model.optimizer.lr", "0.1"]
@@ -422,7 +426,7 @@ def test_two_processes_learn_what_one_learns_with_two_batches_a_step(
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert len(list(cache.glob("teachers/*"))) == 2
+        assert len(list(cache.glob("teachers/*"))) == len(names)
         checkpoint = torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)
         assert checkpoint["global_step"] == 3
         weights[name] = checkpoint["state_dict"]

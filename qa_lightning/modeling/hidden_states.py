@@ -109,7 +109,8 @@ class HiddenStateLoss:
         ):
             if not 0 <= layer < count:
                 raise UserError(
-                    f"teacher.hidden_layers: there is no layer {layer} in the {whose}, whose layers are 0 to {count - 1}"
+                    f"teacher.hidden_layers: there is no layer {layer} in the {whose}, whose layers are 0 to "
+                    f"{count - 1}"
                 )
         self._kept.watch(network, set(self._pairs))
 

@@ -107,7 +107,12 @@ class WindowDataset(Dataset[Batch]):
             taught = np.stack(
                 [each.gather(rows, width, pad_left=self.encoded.layout.pad_left) for each in self.teachers]
             )
-            batch.teacher_logits = torch.from_numpy(taught).to(self.columns.windows.device)
+            device = self.columns.windows.device
+            logits = torch.from_numpy(taught)
+            # Without pinned memory, the host would wait for the GPU.
+            batch.teacher_logits = (
+                logits.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else logits
+            )
         if self.questions is None:
             return replace(batch, offsets=None, words=None)
         batch.questions = [self.questions[row] for row in example]

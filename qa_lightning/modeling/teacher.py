@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +40,24 @@ class TeacherModel:
         self.source = name
         if not Path(name, CONFIG_FILE).is_file() and Path(name, BEST_MODEL).is_dir():
             self.source = str(Path(name, BEST_MODEL))
-        self._tokenizer: Any = None
         self._network: Any = None
         self._fingerprint: str | None = None
         self._longest: int | None = None
 
-    @property
+    def __deepcopy__(self, memo: dict[int, Any]) -> TeacherModel:
+        """Itself, as it never changes: a copy of the student, such as an average of its weights, has the same."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent, which loads the network by itself where it needs it."""
+        return self.__dict__ | {"_network": None}
+
+    @cached_property
     def tokenizer(self) -> Any:
         """Its tokenizer."""
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self.source)
-        return self._tokenizer
+        return load_tokenizer(self.source)
 
-    @property
+    @cached_property
     def null_at_end(self) -> bool:
         """Whether it scores null at the end of windows."""
         return null_at_end(self.tokenizer, load_settings(self.source), training=False)

@@ -218,7 +218,7 @@ def test_the_teacher_is_run_once_for_each_window(
     run = TeacherModel.logits
 
     def counted(self: TeacherModel, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-        assert not self._load().training
+        assert not self.network.training
         windows[self.source] += len(batch)
         return run(self, batch, device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,10 @@ def test_a_module_that_has_been_trained_can_be_copied(student: Path, deep: Path)
     module.model.train()
     module(taught_batch())  # whose states are kept
     copied = copy.deepcopy(module)
+    assert copied.teachers[0] is module.teachers[0]  # whose network is not copied
+    sent = pickle.loads(pickle.dumps(term_of(module)))
+    assert sent.teacher.fingerprint == module.teachers[0].fingerprint
+    assert len(pickle.dumps(module.teachers)) < 50_000  # without its network
     assert set(copied.state_dict()) == set(module.state_dict())
     assert not any("teacher" in name for name in module.state_dict())
 

@@ -305,6 +305,9 @@ def command(
         "temperature": 3.0,
         "weight": 0.7,
         "gold_weight": 0.3,
+        "hidden_weight": 0.0,
+        "hidden_loss": "mse",
+        "hidden_layers": None,
     }
     (files / "taught.yaml").write_text(yaml.safe_dump({"model": {"teacher": section, "lr_scheduler_type": "constant"}}))
     first, *others = fit_arguments(str(folder), squad, squad)

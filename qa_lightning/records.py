@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -188,6 +188,40 @@ class Prediction:
     null_odds: float | None
 
 
+class Teacher(Protocol):
+    """A trained model that is run over windows of training data.
+
+    Attributes:
+        source: Its name in messages.
+        tokenizer: Its tokenizer.
+        null_at_end: Whether it scores null at the end of windows.
+        fingerprint: A text that no teacher has that predicts otherwise.
+        longest: Most tokens of a window; None: any number.
+    """
+
+    source: str
+
+    @property
+    def tokenizer(self) -> Any: ...  # noqa: D102 - see above
+
+    @property
+    def null_at_end(self) -> bool: ...  # noqa: D102 - see above
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102 - see above
+
+    @property
+    def longest(self) -> int | None: ...  # noqa: D102 - see above
+
+    def logits(self, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Computes its start and end logits of a batch; float32 ``[batch, length]`` each."""
+        ...
+
+    def release(self) -> None:
+        """Frees the memory of its network."""
+        ...
+
+
 @dataclass(slots=True)
 class Batch:
     """A batch of windows as tensors. Evaluation fields are None in training.
@@ -214,6 +248,8 @@ class Batch:
         words: Characters of the word that each token of the context belongs to, end exclusive, where answers are
             to be made of whole words; int64 ``[batch, length, 2]``.
         questions: The question of each window; empty for a window that is evaluated elsewhere.
+        teacher_logits: What each teacher predicts for starts and ends, as log-probabilities over the window; float32
+            ``[teachers, 2, batch, length]``, minus infinity where it predicts nothing.
     """
 
     inputs: dict[str, Tensor]
@@ -229,6 +265,7 @@ class Batch:
     offsets: Tensor | None = None
     words: Tensor | None = None
     questions: list[Question] | None = None
+    teacher_logits: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.null_position)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.layout import Layout
 from qa_lightning.data.shapes import Shapes
+from qa_lightning.data.window_logits import WindowLogits
 from qa_lightning.data.windows import Windows, concatenated_ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
 from qa_lightning.utils.arrays import IntArray
@@ -39,6 +40,7 @@ class WindowDataset(Dataset[Batch]):
             None: each batch is as long as its longest window.
         mean_batch_size: Windows that batches have on average, where that number varies: each batch is weighted by it.
         lengths: Tokens in each window; int64 ``[windows]``.
+        teachers: What teachers predict for each window, where there are any.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class WindowDataset(Dataset[Batch]):
         self.name = name
         self.shapes: Shapes | None = None
         self.mean_batch_size: float | None = None
+        self.teachers: tuple[WindowLogits, ...] = ()
         of_context = windows.last.astype(np.int64) - windows.first
         self.lengths = encoded.layout.special_tokens + encoded.question_lengths[windows.example] + of_context
         self.columns = WindowColumns.of(encoded, windows)
@@ -100,6 +103,16 @@ class WindowDataset(Dataset[Batch]):
             row_tokens=row_tokens,
             weight=1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size,
         )
+        if self.teachers:
+            taught = np.stack(
+                [each.gather(rows, width, pad_left=self.encoded.layout.pad_left) for each in self.teachers]
+            )
+            device = self.columns.windows.device
+            logits = torch.from_numpy(taught)
+            # Without pinned memory, the host would wait for the GPU.
+            batch.teacher_logits = (
+                logits.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else logits
+            )
         if self.questions is None:
             return replace(batch, offsets=None, words=None)
         batch.questions = [self.questions[row] for row in example]

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
 from qa_lightning.data.agreement import check_agreement, check_trainer
@@ -20,8 +21,7 @@ from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
-from qa_lightning.pretrained.loading import load_settings, load_tokenizer
-from qa_lightning.pretrained.settings import null_at_end
+from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
 from qa_lightning.utils.errors import UserError
@@ -183,10 +183,12 @@ class QADataModule(LoaderMixin):
         self._training = False
 
     def prepare_data(self) -> None:
-        """Fills the token cache, on one process of each machine, so that the others only read it."""
+        """Fills the cache, of tokens and what teachers predict, on one process of each machine; the others read it."""
         assert self.trainer is not None
         assert self.trainer.state.fn is not None
         self.setup(self.trainer.state.fn.value)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._attach_teachers()
 
     def setup(self, stage: str) -> None:
         """Reads the splits and cuts them into windows: those of ``fit``, ``validate``, ``test`` or ``predict``.
@@ -229,7 +231,3 @@ class QADataModule(LoaderMixin):
         config.check(tokenizer.num_special_tokens_to_add(pair=True))
         for name, source, raw in raw_sets:
             yield build_split(raw, tokenizer, config, source=source, training=split == "train", name=name)
-
-    def _null_at_end(self) -> bool:
-        tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
-        return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,9 @@ from torch.utils.data import DataLoader
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
 from qa_lightning.data.splits import Split, SplitConfig
+from qa_lightning.data.teacher_targets import attach_teachers
+from qa_lightning.pretrained.loading import load_settings, load_tokenizer
+from qa_lightning.pretrained.settings import null_at_end
 from qa_lightning.records import Batch
 
 
@@ -25,6 +29,8 @@ class LoaderMixin(pl.LightningDataModule):
         tokens_per_batch: Tokens in a training batch, instead.
         batch_shapes: In how many shapes batches come at most.
         null_windows: Share of an epoch's windows that hold no answer; None: as many as there are.
+        model_name: The name of the model.
+        tokenizer_name: The name of the tokenizer.
     """
 
     splits: dict[str, list[Split]]
@@ -33,6 +39,9 @@ class LoaderMixin(pl.LightningDataModule):
     tokens_per_batch: int | None
     batch_shapes: int | None
     null_windows: float | None
+    model_name: str | None
+    tokenizer_name: str | None
+    _training: bool
     _eval_batch_size: int | None
 
     def __init__(self) -> None:
@@ -58,6 +67,7 @@ class LoaderMixin(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
+        self._attach_teachers()
         dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         batches = training_batch_sampler(
@@ -74,6 +84,17 @@ class LoaderMixin(pl.LightningDataModule):
             self._resume_position = None
         return make_loader(dataset, batches, self._placement().device)
 
+    def _attach_teachers(self) -> None:
+        """Adds to training data what the teachers of the model predict for it."""
+        teachers = () if self.trainer is None else getattr(self.trainer.lightning_module, "teachers", ())
+        split = self.splits["train"][0]
+        if teachers:
+            assert self.tokenizer_name is not None
+            config = replace(self.split_config, null_at_end=self._null_at_end())
+            attach_teachers(split, teachers, load_tokenizer(self.tokenizer_name), config, self._placement().device)
+        else:
+            split.dataset.teachers = ()
+
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each validation set, the monitored one first."""
         return self._evaluation_loaders("validation")
@@ -85,6 +106,10 @@ class LoaderMixin(pl.LightningDataModule):
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each set of questions to predict."""
         return self._evaluation_loaders("predict")
+
+    def _null_at_end(self) -> bool:
+        tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
+        return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
         return [self._evaluation_loader(part.dataset) for part in self.splits[split]]

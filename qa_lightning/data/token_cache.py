@@ -11,8 +11,9 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,66 @@ CHECKSUMS = "checksums.json"
 
 _UNFINISHED = "unfinished-"
 
+_TRIES = 2
+"""How often an entry is written at most, if it is damaged again by another process or the disk."""
+
 
 class DamagedEntryError(Exception):
     """An entry is not as it was written."""
+
+
+def kept_columns(
+    folder: Path | None, name: str, types: ColumnTypes, make: Callable[[], Iterable[EntryColumns]], what: str
+) -> dict[str, NDArray[Any]]:
+    """Reads columns from their entry in a folder, which is made first where there is none or a damaged one.
+
+    Where it cannot be kept, memory holds them.
+
+    Args:
+        folder: The folder of entries; None: in memory only.
+        name: The entry's name.
+        types: Its columns.
+        make: Computes them, some values at a time.
+        what: What they are, in messages.
+    """
+    columns = None if folder is None else _read_or_write(folder, name, types, make, what)
+    if columns is None:
+        parts = list(make())
+        columns = {
+            column: np.concatenate([np.empty(0, types[column]), *(part[column] for part in parts)]) for column in types
+        }
+    return columns
+
+
+def _read_or_write(
+    folder: Path, name: str, types: ColumnTypes, make: Callable[[], Iterable[EntryColumns]], what: str
+) -> dict[str, NDArray[Any]] | None:
+    """The columns from their entry; None where they cannot be kept there."""
+    entry = folder / name
+    remove_leftovers(folder)
+    try:
+        for _ in range(_TRIES):
+            try:
+                return read_entry(entry, types)
+            except FileNotFoundError:
+                pass
+            except DamagedEntryError as error:
+                _log_once(f"{error}; it is made anew")
+                discard_entry(entry)
+            write_entry(entry, types, make())
+        return read_entry(entry, types)
+    except (OSError, DamagedEntryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        _log_once(f"{folder}: {what} cannot be kept there ({reason}); this run holds them in memory")
+        return None
+
+
+@cache
+def _log_once(line: str) -> None:
+    """Logs a line once, on the first of several processes."""
+    from lightning.pytorch.utilities import rank_zero_info
+
+    rank_zero_info(line)
 
 
 def read_entry(entry: Path, types: ColumnTypes) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,7 @@ from numpy.typing import NDArray
 
 from qa_lightning.data.offsets import include_combining_marks, trim_whitespace
 from qa_lightning.data.text_chunks import Texts, byte_sizes, text_chunks
-from qa_lightning.data.token_cache import (
-    DamagedEntryError,
-    discard_entry,
-    read_entry,
-    remove_leftovers,
-    write_entry,
-)
+from qa_lightning.data.token_cache import kept_columns
 from qa_lightning.utils.pace import with_progress
 
 FORMAT = "4"
@@ -43,9 +36,6 @@ StoredColumns = dict[str, np.dtype[Any]]
 
 _IDS: StoredColumns = {"lengths": np.dtype(np.int64), "ids": np.dtype(np.int32)}
 _TOKENS: StoredColumns = _IDS | {"offsets": np.dtype((np.int32, 2))}
-
-_TRIES = 2
-"""How often an entry is written at most, if it is damaged again by another process or the disk."""
 
 
 @dataclass(frozen=True)
@@ -212,42 +202,11 @@ def _tokenize_cached(
         chunks = with_progress(text_chunks(texts), "tokenising", "text", lambda chunk: len(chunk[0]), len(texts[0]))
         return (make(*chunk) for chunk in chunks)
 
-    columns = _read_or_write_entry(kind, texts, made, stored, backend, cache_dir) if cache_dir is not None else None
-    if columns is None:
-        parts = list(made())
-        columns = {
-            name: np.concatenate([np.empty(0, stored[name]), *(part[name] for part in parts)]) for name in stored
-        }
+    folder, name = None, ""
+    if cache_dir is not None:
+        folder, name = cache_dir / "tokens", _entry_name(kind, texts, stored, backend)
+    columns = kept_columns(folder, name, stored, made, "tokens")
     return columns | {"bounds": _bounds(columns.pop("lengths"))}
-
-
-def _read_or_write_entry(
-    kind: str,
-    texts: Sequence[Texts],
-    made: Callable[[], Iterator[TokenColumns]],
-    stored: StoredColumns,
-    backend: Any,
-    cache_dir: Path,
-) -> TokenColumns | None:
-    """The columns from their entry in a folder; None where they cannot be kept there."""
-    folder = cache_dir / "tokens"
-    entry = folder / _entry_name(kind, texts, stored, backend)
-    remove_leftovers(folder)
-    try:
-        for _ in range(_TRIES):
-            try:
-                return read_entry(entry, stored)
-            except FileNotFoundError:
-                pass
-            except DamagedEntryError as error:
-                _log_once(f"{error}; it is made anew")
-                discard_entry(entry)
-            write_entry(entry, stored, made())
-        return read_entry(entry, stored)
-    except (OSError, DamagedEntryError) as error:
-        reason = getattr(error, "strerror", None) or error
-        _log_once(f"{folder}: tokens cannot be kept there ({reason}); this run holds them in memory")
-        return None
 
 
 def _entry_name(kind: str, texts: Sequence[Texts], stored: StoredColumns, backend: Any) -> str:
@@ -263,11 +222,3 @@ def _entry_name(kind: str, texts: Sequence[Texts], stored: StoredColumns, backen
     for chunk in text_chunks(texts):
         digest.update("".join(chain.from_iterable(chunk)).encode())
     return digest.hexdigest()
-
-
-@cache
-def _log_once(line: str) -> None:
-    """Logs a line once, on the first of several processes."""
-    from lightning.pytorch.utilities import rank_zero_info
-
-    rank_zero_info(line)

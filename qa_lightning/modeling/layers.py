@@ -54,8 +54,7 @@ def find_layers(network: Any) -> NetworkLayers:
     The head is what stands beside the base model, or a linear layer beside its parts. Layers are the members of its
     lists of modules, and embeddings are what remains of it and is called so, or is a table of vectors.
     """
-    base = network.base_model
-    layers = [layer for layer in _listed(base) if next(layer.parameters(), None) is not None]
+    base, layers = network.base_model, layer_modules(network)
     of_base = {id(parameter) for parameter in base.parameters()}
     if base is network:  # as in T5
         heads = [child for child in network.children() if isinstance(child, nn.Linear)]
@@ -73,6 +72,11 @@ def find_layers(network: Any) -> NetworkLayers:
             is_embedding = key in in_tables or _belongs_to_embeddings(network, name)
             depths[name] = 0 if is_embedding else len(layers)
     return NetworkLayers(depths, len(layers), _problem(network.config, len(layers)))
+
+
+def layer_modules(network: Any) -> list[nn.Module]:
+    """The layers of a network of transformers, the lowest first."""
+    return [layer for layer in _listed(network.base_model) if next(layer.parameters(), None) is not None]
 
 
 def _listed(module: nn.Module) -> Iterator[nn.Module]:

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
+from qa_lightning.modeling.distillation import Distillation
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig
 from qa_lightning.modeling.network import (
@@ -38,6 +39,7 @@ from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.plain import as_text, from_plain, plain_items
 
 _NO_REGULARIZATION = Regularization()
+_NO_TEACHER = Distillation()
 
 
 class QALightningModule(TrainingMixin):
@@ -78,6 +80,7 @@ class QALightningModule(TrainingMixin):
         loss: What training minimises, unless it is the plain loss; see `LossConfig`.
         regularization: Regularisers, which are added to the loss.
         optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
+        teacher: A trained model, or several, whose predictions are learnt beside the golds.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class QALightningModule(TrainingMixin):
         loss: LossConfig = PLAIN_LOSS,
         regularization: Regularization = _NO_REGULARIZATION,
         optimization: Optimization = PLAIN_OPTIMIZATION,
+        teacher: Distillation = _NO_TEACHER,
     ) -> None:
         super().__init__()
         model_name_or_path, config_name, tokenizer_name = map(
@@ -118,14 +122,21 @@ class QALightningModule(TrainingMixin):
         self.optimization = from_plain(Optimization, optimization)
         self.loss = from_plain(LossConfig, loss)
         regularization = from_plain(Regularization, regularization)
+        teacher = from_plain(Distillation, teacher)
         sections: dict[str, Any] = {
             "optimization": self.optimization,
             "loss": self.loss,
             "regularization": regularization,
+            "teacher": teacher,
         }
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
-        self.loss_terms: tuple[LossTerm, ...] = regularization.loss_terms(gradient_checkpointing=gradient_checkpointing)
+        teacher.check_network(gradient_checkpointing=gradient_checkpointing, torch_compile=torch_compile)
+        self.gold_weight, self.teachers = teacher.golds_count, teacher.teachers()
+        self.loss_terms: tuple[LossTerm, ...] = (
+            *teacher.loss_terms(self.teachers),
+            *regularization.loss_terms(gradient_checkpointing=gradient_checkpointing),
+        )
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
         for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
@@ -184,7 +195,8 @@ class QALightningModule(TrainingMixin):
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
         self.prepare_optimization(is_pretrained=model_name_or_path is not None)
-        self._acceleration = Acceleration(self.model, attn_implementation, packing, torch_compile)
+        compiles = False if teacher.hidden_weight else torch_compile  # hooks see hidden states
+        self._acceleration = Acceleration(self.model, attn_implementation, packing, compiles)
         self.scores: dict[str, dict[str, float]] = {}
         self.evaluation = Evaluation(n_best_size, max_answer_length, version_2_with_negative, language)
 

@@ -42,10 +42,10 @@ class TrainingPass:
         network: The network of transformers.
         batch: The batch, with the ids of its windows.
         logits: Start and end logits; those of padding are of no meaning.
-        loss: The mean loss of the golds, a scalar.
+        loss: The mean loss of the golds, times their weight where they have one; a scalar.
         epoch: The number of the epoch, from 0.
         forward: Computes the logits of the batch again, with dropout drawn anew.
-        loss_of: Computes the mean loss of the golds from other logits.
+        loss_of: Computes the same loss from other logits.
     """
 
     network: Any
@@ -89,3 +89,12 @@ def compute_terms(terms: Iterable[LossTerm], training_pass: TrainingPass) -> dic
 def rerun_network(terms: Iterable[LossTerm]) -> bool:
     """Whether a training step with these terms has more than one forward pass."""
     return any(term.reruns_network for term in terms)
+
+
+def weighted(loss_of: LossOf, weight: float) -> LossOf:
+    """Makes a function whose loss is a multiple of another's."""
+
+    def weighted_loss_of(logits: Logits) -> Tensor:
+        return weight * loss_of(logits)
+
+    return weighted_loss_of

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 
 from qa_lightning.modeling.acceleration import Acceleration
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
+from qa_lightning.modeling.hidden_states import HiddenStateLoss
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
-from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, compute_terms
+from qa_lightning.modeling.objective import Logits, LossOf, LossTerm, TrainingPass, compute_terms, weighted
 from qa_lightning.modeling.optimization_hooks import OptimizationMixin
+from qa_lightning.modeling.teacher import TeacherModel
+from qa_lightning.pretrained.settings import NULL_AT_END
 from qa_lightning.records import Batch
 
 
@@ -25,16 +32,32 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
     Attributes:
         loss: The loss of the golds.
         loss_terms: What is added to it.
+        gold_weight: What it is multiplied by.
+        teachers: Networks that are learnt from; the data module adds their predictions to the batches of training.
     """
 
     loss: LossConfig
     loss_terms: tuple[LossTerm, ...]
+    gold_weight: float
+    teachers: tuple[TeacherModel, ...]
+    settings: dict[str, Any]
+    tokenizer: Any
     _acceleration: Acceleration
 
     def __init__(self) -> None:
         super().__init__()
         self._loss_check = LossCheck()
         self._training_has_begun = True
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """The callbacks that the settings of this model ask for; checks its teachers, before data are read."""
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            for teacher in self.teachers:
+                teacher.check(self.settings["max_length"])
+            for term in self.loss_terms:
+                if isinstance(term, HiddenStateLoss):
+                    term.watch(self.model, self.tokenizer, self.settings.get(NULL_AT_END, False))
+        return super().configure_callbacks()
 
     def on_fit_start(self) -> None:
         """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
@@ -60,9 +83,12 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
             UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
                 that batch.
         """
-        logits, loss_of = self(batch), partial(self._mean_loss, batch)
+        logits = self(batch)
+        loss_of: LossOf = partial(self._mean_loss, batch)
         loss = loss_of(logits)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        if self.gold_weight != 1:
+            loss, loss_of = self.gold_weight * loss, weighted(loss_of, self.gold_weight)
         first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
         for name, term in compute_terms(self.loss_terms, first).items():
             self.log(f"train/{name}", term, batch_size=len(batch))

@@ -106,6 +106,18 @@ def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:
         )
 
 
+def same_tokenizer(tokenizer: Any, other: Any) -> bool:
+    """Whether two fast tokenizers make the same tokens of the same texts, and put them at the same places."""
+
+    def rules(each: Any) -> Any:
+        values = json.loads(each.backend_tokenizer.to_str())
+        # How it pads and truncates is set anew with each call.
+        return {key: value for key, value in values.items() if key not in ("padding", "truncation")}
+
+    sides = [(each.padding_side, each.cls_token_id, each.eos_token_id) for each in (tokenizer, other)]
+    return sides[0] == sides[1] and bool(rules(tokenizer) == rules(other))
+
+
 def tokenizer_files(tokenizer: Any) -> dict[str, str]:
     """Returns the files that `save_pretrained` writes for a fast tokenizer: name → text."""
 

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
+from qa_lightning.data.mixed_windows import join_sets
+from qa_lightning.data.mixture import Mixture
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.records import Batch
 
@@ -24,7 +26,7 @@ class LoaderMixin(pl.LightningDataModule):
         batch_size: Windows in a training batch, on each device.
         tokens_per_batch: Tokens in a training batch, instead.
         batch_shapes: In how many shapes batches come at most.
-        null_windows: Share of an epoch's windows that hold no answer; None: as many as there are.
+        mixture: Which windows each epoch of training has; made when the training sets are read.
     """
 
     splits: dict[str, list[Split]]
@@ -32,7 +34,7 @@ class LoaderMixin(pl.LightningDataModule):
     batch_size: int
     tokens_per_batch: int | None
     batch_shapes: int | None
-    null_windows: float | None
+    mixture: Mixture | None
     _eval_batch_size: int | None
 
     def __init__(self) -> None:
@@ -58,16 +60,17 @@ class LoaderMixin(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
-        dataset = self.splits["train"][0].dataset
+        assert self.mixture is not None
+        dataset = join_sets([part.dataset for part in self.splits["train"]])
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         batches = training_batch_sampler(
             dataset,
+            self.mixture,
             self._placement(),
             batch_size=self.batch_size,
             tokens_per_batch=self.tokens_per_batch,
             shapes=self.batch_shapes,
             seed=seed,
-            null_windows=self.null_windows,
         )
         if self._resume_position is not None:
             batches.skip(**self._resume_position)

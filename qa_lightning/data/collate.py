@@ -91,13 +91,13 @@ class WindowDataset(Dataset[Batch]):
             no_label = -torch.ones_like(batch.starts)
             return replace(batch, starts=no_label, ends=no_label.clone(), questions=[])
         width, height = batch_shape(self.lengths[rows], self.shapes)
-        weight = 1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size
-        return replace(
-            self.gather(rows, width, height), row_tokens=self.shapes and self.shapes.row_tokens, weight=weight
-        )
+        batch = self.gather(rows, width, height)
+        batch.row_tokens = None if self.shapes is None else self.shapes.row_tokens
+        batch.weight = 1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size
+        return batch
 
     def gather(self, rows: IntArray, width: int, height: int) -> Batch:
-        """Gathers the batch of these windows (int ``[batch]``), in rows of ``width`` tokens, of which it has ``height``."""
+        """Gathers the batch of these windows (int ``[batch]``), filled up to ``height`` rows of ``width`` tokens."""
         tensors = collate(self.columns, self.encoded.layout, rows, width, height)
         example = self.windows.example[rows]
         batch = Batch(**tensors, ids=[self.ids[row] for row in example], name=self.name)

@@ -53,12 +53,12 @@ class QADataModule(LoaderMixin):
         dataset_revision: The revision of the data set, such as ``refs/convert/parquet``.
         train_file: File or files to train on: SQuAD JSON, JSON Lines, CSV, TSV (each of them also as ``.gz``),
             Parquet or an Arrow folder. An id that occurs twice in a file is given a number.
-        train_sets: Several sets to train on instead, by name, each with its own settings; see `TrainSet`.
-        mixing: How their windows are mixed; see `Mixing`.
         validation_file: The same for validation; a mapping of names to files makes several validation sets,
             each with its own scores, of which the first is watched.
         test_file: File or files to test on; a mapping makes several test sets, as for validation.
         predict_file: File or files to predict; the questions need no answers.
+        train_sets: Several sets to train on instead of ``train_file``, by name, each with settings of its own.
+        mixing: How these sets are mixed.
         train_split: Which part to train on, in datasets' notation (``train[:5%]``); questions are counted.
         validation_split: Which part to validate on, likewise.
         test_split: Which part to test on, likewise.
@@ -102,11 +102,11 @@ class QADataModule(LoaderMixin):
         dataset_config_name: str | None = None,
         dataset_revision: str | None = None,
         train_file: Files | None = None,
-        train_sets: dict[str, TrainSet] | None = None,
-        mixing: Mixing = PLAIN_MIXING,
         validation_file: Files | NamedFiles | None = None,
         test_file: Files | NamedFiles | None = None,
         predict_file: Files | NamedFiles | None = None,
+        train_sets: dict[str, TrainSet] | None = None,
+        mixing: Mixing = PLAIN_MIXING,
         train_split: str = "train",
         validation_split: str = "validation",
         test_split: str = "test",

@@ -63,19 +63,18 @@ class MixedWindows(Dataset[Batch]):
         width, height = batch_shape(self.lengths[rows], self.shapes)
         owner = np.searchsorted(self._bounds, rows, side="right") - 1
         counts = np.bincount(owner, minlength=len(self.parts)).tolist()
-        last = int(owner.max())
+        rows_of = [rows[owner == number] - first for number, first in enumerate(self._bounds[:-1])]
+        # What fills the batch up stands behind all windows.
+        room = [count + (number == owner.max()) * (height - len(rows)) for number, count in enumerate(counts)]
         gathered = [
-            # What fills the batch up stands behind all windows.
-            part.gather(
-                rows[owner == number] - self._bounds[number], width, count + (number == last) * (height - len(rows))
-            )
-            for number, (part, count) in enumerate(zip(self.parts, counts, strict=True))
-            if count
+            part.gather(of_part, width, rows_there)
+            for part, of_part, rows_there in zip(self.parts, rows_of, room, strict=True)
+            if len(of_part)
         ]
         return replace(
             _concatenate(gathered),
             name="",
-            row_tokens=self.shapes and self.shapes.row_tokens,
+            row_tokens=None if self.shapes is None else self.shapes.row_tokens,
             sets=dict(zip((part.name for part in self.parts), counts, strict=True)),
             weight=1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size,
         )

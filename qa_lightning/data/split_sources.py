@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -29,7 +29,7 @@ class RawSet(NamedTuple):
     name: str
     source: str
     raw: RawSplit
-    choices: Mapping[str, str]
+    choices: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,8 @@ class SplitSources:
                 text_format=self._text_format(part),
             )
             choices = {"on_misaligned": part.on_misaligned, "answers": part.answers}
-            yield RawSet(
-                name,
-                f"{split} {name}".strip(),
-                raw,
-                {key: value for key, value in choices.items() if value is not None},
-            )
+            given = {key: value for key, value in choices.items() if value is not None}
+            yield RawSet(name, f"{split} {name}".strip(), raw, given)
 
     def _sets(self, split: str) -> Mapping[str, TrainSet]:
         """The sets of a split, one of which has no name where it is the only one; all are read in the same way."""

@@ -68,14 +68,14 @@ def make_train_sets(sets: Mapping[str, TrainSet] | None, *, train_file: object, 
     for setting, given in (("train_file", train_file is not None), ("train_split", train_split != "train")):
         if given:
             raise UserError(
-                f"data.train_sets and data.{setting} both say what to train on; leave one of them out (each set has its "
-                "own file and split)"
+                f"data.train_sets and data.{setting} both say what to train on; leave one of them out (each set has a "
+                "file and a split of its own)"
             )
     made = {name: _make_set(name, of_set) for name, of_set in sets.items()}
     for name, of_set in made.items():
         if not (name and name.isprintable() and "/" not in name and len(name) <= 100):
             raise UserError(
-                f"data.train_sets: {name[:100]!r} cannot be the name of a set, which stands in figures' names"
+                f"data.train_sets: {name[:100]!r} cannot be the name of a set, which is that of its figures"
             )
         where = f"data.train_sets.{name}"
         check_files_named(f"{where}.file", of_set.file)

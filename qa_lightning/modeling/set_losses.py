@@ -43,6 +43,6 @@ class SetLosses:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self._sums is None or not every or step % every or step == self._begun_at:
             return {}
-        sums: Tensor = trainer.strategy.reduce(self._sums, reduce_op="sum")  # type: ignore[assignment]
+        sums: Tensor = trainer.strategy.reduce(self._sums, reduce_op="sum")
         self._sums = None
         return {name: loss / count for name, (loss, count) in zip(self._names, sums.tolist(), strict=True) if count}

@@ -75,7 +75,7 @@ def test_nothing_is_computed_for_one_set_and_nobody_waits_for_several() -> None:
 
 @pytest.fixture(scope="module")
 def command(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A training on two sets by weights, from the second epoch on mostly on the other, but for its folder and length."""
+    """A training on two sets, whose weights change in the second epoch, but for its folder and length."""
     files = tmp_path_factory.mktemp("mixing")
     short, long = write_squad(files / "short.json", copies=2), write_long(files / "long.json", copies=3)
     data = {
@@ -86,7 +86,7 @@ def command(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
         "train_file": None,
     }
     model = {"lr_scheduler_type": "constant", "learning_rate": 0.01}
-    (files / "mixing.yaml").write_text(yaml.safe_dump({"model": model, "data": data}))
+    (files / "mixing.yaml").write_text(yaml.safe_dump({"model": model, "data": data}, sort_keys=False))
     arguments = fit_arguments(str(folder), "", str(short))
     where = arguments.index("--data.train_file")
     del arguments[where : where + 2]
@@ -116,7 +116,7 @@ def test_a_run_says_what_it_was_trained_on(whole: Path) -> None:
     reports = json.loads((whole / "data.json").read_text())
     assert reports["train/short"]["windows_per_epoch"] == {"0": 12, "1": 3}
     assert reports["train/long"]["windows_per_epoch"] == {"0": 6, "1": 15}
-    kept = yaml.safe_load((whole / "config.yaml").read_text())["data"]
+    kept = yaml.safe_load((whole / "config.yaml").read_text())["data"]["init_args"]
     assert kept["train_sets"]["short"]["weight"] == 2.0
     assert kept["mixing"]["curriculum"] == {1: {"short": 1.0, "long": 5.0}}
     curves = {name: curve(whole, f"train/loss/{name}") for name in ("short", "long")}

@@ -242,7 +242,7 @@ def test_a_column_for_each_training_set(here: Path, model: str, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "train/one" in shown
     assert cells(shown, "questions") == ["12", "9"]
-    assert cells(shown, "questions that train has too") == ["–", "–"]
+    assert cells(shown, "questions that train has too") == ["9 (100.0 %)"]
     assert "validation: questions that train has too: " in shown
 
 

@@ -124,4 +124,4 @@ def test_several_training_sets_are_named_with_their_sources(tmp_path: Path) -> N
     run = write_run(tmp_path / "run", {}, {"model_name_or_path": "x/y"}, train_sets=sets, validation_file="v.json")
     known = provenance_of(str(run))
     assert known.datasets == ("rajpurkar/squad",)
-    assert known.data["training"] == "squad: rajpurkar/squad, train[:10%]; own: a.json, b.csv"
+    assert known.data["training"] == "own: a.json, b.csv; squad: rajpurkar/squad, train[:10%]"

@@ -242,6 +242,8 @@ class Batch:
         name: Name of the evaluation set; empty where there is only one.
         row_tokens: Tokens of the one row in which a model that packs windows is to be given them; None: each window is
             a row of its own.
+        sets: How many windows there are of each training set, by its name; those of a set stand one behind the other,
+            in this order. None where there is only one set.
         weight: What its mean loss is multiplied by, so that in an epoch of batches of unequal numbers of windows
             each window counts the same.
         offsets: Characters that each token covers, end exclusive; int64 ``[batch, length, 2]``.
@@ -261,6 +263,7 @@ class Batch:
     ids: list[str]
     name: str = ""
     row_tokens: int | None = None
+    sets: dict[str, int] | None = None
     weight: float = 1.0
     offsets: Tensor | None = None
     words: Tensor | None = None

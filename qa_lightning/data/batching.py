@@ -9,18 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler
 
-from qa_lightning.data.null_windows import NullWindowSample
+from qa_lightning.data.cutting import BatchCutter, RowNumbers
+from qa_lightning.data.mixture import AllWindows, Mixture
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows
-
-RowNumbers = NDArray[np.int64]
-
-BATCHES_PER_POOL = 50
-"""Batches in a pool, where there are enough. Windows are sorted by length within a pool: larger pools mean less padding
-and less randomness."""
-
-MIN_POOLS = 8
-"""Fewest pools in an epoch. If a small data set were a single pool, its batches would be the same in each epoch."""
 
 
 class _DistributedBatchSampler(DistributedSampler[RowNumbers]):
@@ -58,7 +50,7 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         seed: The seed of the order, which is different in each epoch.
         rank: The rank of this process.
         world_size: The number of processes.
-        sample: Which windows an epoch has; None: all.
+        sample: Which windows each epoch has; None: all.
     """
 
     def __init__(
@@ -72,24 +64,13 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        sample: NullWindowSample | None = None,
+        sample: Mixture | None = None,
     ) -> None:
-        if sample is not None:
-            lengths = sample.lengths
         super().__init__(len(lengths), rank, world_size, seed)
-        self._sample = sample
-        self.lengths = lengths
+        self._sample = Mixture([AllWindows(lengths)]) if sample is None else sample
         self.contexts = contexts
-        # How much of what is cut off the order makes a batch: windows, or their tokens.
-        self._sizes, self._size = (
-            (np.ones_like(lengths), batch_size) if tokens_per_batch is None else (lengths, tokens_per_batch)
-        )
-        self._shapes = shapes
-        self.batches = (
-            number_of_batches(lengths, batch_size, tokens_per_batch)
-            if shapes is None or shapes.is_packed
-            else _count_batches_by_shape(shapes, lengths)
-        )
+        self._cutter = BatchCutter(batch_size, tokens_per_batch, shapes)
+        self.batches = max(map(self._cutter.count, self._sample.lengths))
         self.world_size = world_size
         self._trained = (0, 0)
 
@@ -116,9 +97,12 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         if not len(self):
             return
         random = np.random.default_rng((self.seed, self.epoch))
-        windows = np.arange(len(self.lengths)) if self._sample is None else self._sample.draw(random)
-        batches = self._batches(random, self.contexts[windows])
-        largest = np.argmax([len(rows) * self.lengths[rows].max() for rows in batches])
+        windows, lengths = self._sample.draw(random, self.seed, self.epoch)
+        shuffled = random.permutation(len(windows))
+        contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[self.contexts[windows]]
+        order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
+        batches = self._cutter.cut(order, lengths, self.batches, random)
+        largest = np.argmax([len(rows) * lengths[rows].max() for rows in batches])
         # Processes work side by side on batches next to each other here, which are alike in length.
         steps = random.permutation(len(self))
         place = np.flatnonzero(steps == largest // self.world_size)[0]
@@ -127,101 +111,6 @@ class TrainingBatchSampler(_DistributedBatchSampler):
         for step in steps[trained if epoch == self.epoch else 0 :]:
             # Behind the last batch, the first ones are seen again.
             yield windows[batches[(step * self.world_size + self.rank) % len(batches)]]
-
-    def _batches(self, random: np.random.Generator, contexts: NDArray[np.integer]) -> list[RowNumbers]:
-        """An epoch's batches of places, neighbours alike in length, from the context of each place."""
-        shuffled = random.permutation(len(self.lengths))
-        contexts = random.permutation(int(self.contexts.max(initial=-1)) + 1)[contexts]
-        order = shuffled[np.argsort(contexts[shuffled], kind="stable")]
-        if self._shapes is not None:
-            if self._shapes.is_packed:
-                return _balanced_batches(order, self.lengths, self.batches, random)
-            return _batches_by_shape(order, self.lengths, self._shapes)
-        pool = np.arange(len(order)) % max(MIN_POOLS, self.batches // BATCHES_PER_POOL)
-        # Up and down by turns, so that also a batch that is cut across two pools has windows of like length.
-        order = order[np.lexsort((np.where(pool % 2, -1, 1) * self.lengths[order], pool))]
-        batch = (np.cumsum(self._sizes[order]) - 1) // self._size
-        return np.split(order, np.flatnonzero(np.diff(batch)) + 1)
-
-
-def number_of_batches(lengths: RowNumbers, batch_size: int, tokens_per_batch: int | None = None) -> int:
-    """Counts the batches of an epoch.
-
-    Args:
-        lengths: Tokens in each window; ``[windows]``.
-        batch_size: Windows in a batch.
-        tokens_per_batch: Tokens in a batch instead.
-    """
-    return -(-len(lengths) // batch_size) if tokens_per_batch is None else -(-int(lengths.sum()) // tokens_per_batch)
-
-
-def packed_shape(lengths: RowNumbers, batch_size: int, tokens_per_batch: int | None = None) -> Shapes:
-    """The one shape of all batches of a training whose windows are packed.
-
-    Args:
-        lengths: Tokens in each window; ``[windows]``, not empty.
-        batch_size: Windows in a batch.
-        tokens_per_batch: Tokens in a batch instead.
-    """
-    count = number_of_batches(lengths, batch_size, tokens_per_batch)
-    longest_first = np.sort(lengths)[::-1]
-    place, batch, run = _assign_to_batches(len(lengths), count)
-    # The longest window that chance can put into each place: the first of its run.
-    first = np.flatnonzero(np.diff(run, prepend=-1))
-    longest = longest_first[first[np.searchsorted(first, place, side="right") - 1]]
-    most = np.bincount(batch, weights=longest).max()
-    return Shapes.packed(lengths, -(-len(lengths) // count), int(most))
-
-
-def _assign_to_batches(windows: int, count: int) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
-    """Distributes windows that are sorted by length over batches, back and forth, as teams are chosen.
-
-    Args:
-        windows: How many there are.
-        count: How many batches.
-
-    Returns:
-        The places in the order; the batch of each; and the number of the run of neighbours within which places are
-        exchanged by chance; int64 ``[windows]`` each.
-    """
-    place = np.arange(windows)
-    turn, seat = np.divmod(place, count)
-    run = seat // max(MIN_POOLS, count // BATCHES_PER_POOL)
-    return place, np.where(turn % 2, count - 1 - seat, seat), turn * (run.max(initial=0) + 1) + run
-
-
-def _balanced_batches(
-    order: RowNumbers, lengths: RowNumbers, count: int, random: np.random.Generator
-) -> list[RowNumbers]:
-    """Cuts windows into batches of equally many windows, up to one, and nearly equally many tokens."""
-    order = order[np.argsort(-lengths[order], kind="stable")]
-    _, batch, run = _assign_to_batches(len(order), count)
-    order = order[np.lexsort((random.random(len(order)), run))]
-    order = order[np.argsort(batch, kind="stable")]
-    return np.split(order, np.cumsum(np.bincount(batch))[:-1])
-
-
-def _batches_by_shape(order: RowNumbers, lengths: RowNumbers, shapes: Shapes) -> list[RowNumbers]:
-    """Cuts windows into batches by shape, shorter ones first; neighbours in ``order`` go into different batches."""
-    shape = shapes.index_of(lengths[order])
-    batches: list[RowNumbers] = []
-    left = order[:0]
-    for place, count in enumerate(shapes.windows.tolist()):
-        rows = np.concatenate([left, order[shape == place]])
-        whole = len(rows) // count
-        batches += list(rows[: whole * count].reshape(count, whole).T)
-        left = rows[whole * count :]
-    return batches + [left] * (len(left) > 0)
-
-
-def _count_batches_by_shape(shapes: Shapes, lengths: RowNumbers) -> int:
-    """Counts the batches that `_batches_by_shape` makes, which is the same for every order."""
-    batches = left = 0
-    counts = np.bincount(shapes.index_of(lengths), minlength=len(shapes.lengths))
-    for windows, count in zip(counts.tolist(), shapes.windows.tolist(), strict=True):
-        whole, left = divmod(left + windows, count)
-        batches += whole
-    return batches + (left > 0)
 
 
 class EvaluationBatchSampler(_DistributedBatchSampler):

@@ -73,6 +73,11 @@ class WindowDataset(Dataset[Batch]):
         return int(np.sum(encoded.questions.lengths[encoded.question_index] > encoded.question_lengths))
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its columns take."""
+        return self.columns.nbytes
+
+    @property
     def contexts(self) -> IntArray:
         """The index of each window's context; ``[windows]``."""
         return self.encoded.context_index[self.windows.example]
@@ -88,21 +93,17 @@ class WindowDataset(Dataset[Batch]):
             batch = self[np.zeros(1, dtype=np.int64)]
             no_label = -torch.ones_like(batch.starts)
             return replace(batch, starts=no_label, ends=no_label.clone(), questions=[])
-        width, height = int(self.lengths[rows].max()), len(rows)
-        row_tokens = None if self.shapes is None else self.shapes.row_tokens
-        assert row_tokens is None or self.lengths[rows].sum() <= row_tokens
-        if self.shapes is not None:
-            shape = self.shapes.index_of(np.array(width))
-            width, height = int(self.shapes.lengths[shape]), int(self.shapes.windows[shape])
+        width, height = batch_shape(self.lengths[rows], self.shapes)
+        batch = self.gather(rows, width, height)
+        batch.row_tokens = None if self.shapes is None else self.shapes.row_tokens
+        batch.weight = 1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size
+        return batch
+
+    def gather(self, rows: IntArray, width: int, height: int) -> Batch:
+        """Gathers the batch of these windows (int ``[batch]``), filled up to ``height`` rows of ``width`` tokens."""
         tensors = collate(self.columns, self.encoded.layout, rows, width, height)
         example = self.windows.example[rows]
-        batch = Batch(
-            **tensors,
-            ids=[self.ids[row] for row in example],
-            name=self.name,
-            row_tokens=row_tokens,
-            weight=1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size,
-        )
+        batch = Batch(**tensors, ids=[self.ids[row] for row in example], name=self.name)
         if self.teachers:
             taught = np.stack(
                 [each.gather(rows, width, pad_left=self.encoded.layout.pad_left) for each in self.teachers]
@@ -117,6 +118,16 @@ class WindowDataset(Dataset[Batch]):
             return replace(batch, offsets=None, words=None)
         batch.questions = [self.questions[row] for row in example]
         return batch
+
+
+def batch_shape(lengths: NDArray[np.int64], shapes: Shapes | None) -> tuple[int, int]:
+    """The tokens of the rows of a batch, and how many rows it has, from its windows' lengths, ``[batch]``."""
+    width, height = int(lengths.max()), len(lengths)
+    if shapes is None:
+        return width, height
+    assert shapes.row_tokens is None or lengths.sum() <= shapes.row_tokens
+    shape = shapes.index_of(np.array(width))
+    return int(shapes.lengths[shape]), int(shapes.windows[shape])
 
 
 @dataclass(frozen=True)

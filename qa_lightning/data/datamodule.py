@@ -15,12 +15,16 @@ from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.file_settings import Files, NamedFiles, file_names
 from qa_lightning.data.loader_hooks import LoaderMixin
+from qa_lightning.data.mix_sets import mix_sets
+from qa_lightning.data.mixing import PLAIN_MIXING, Mixing, check_mixing
+from qa_lightning.data.mixture import Mixture
 from qa_lightning.data.null_windows import check_null_windows
 from qa_lightning.data.split_sources import SplitSources
 from qa_lightning.data.splits import Split, SplitConfig, build_split
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
+from qa_lightning.data.train_sets import TrainSet, make_train_sets
 from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
@@ -53,6 +57,8 @@ class QADataModule(LoaderMixin):
             each with its own scores, of which the first is watched.
         test_file: File or files to test on; a mapping makes several test sets, as for validation.
         predict_file: File or files to predict; the questions need no answers.
+        train_sets: Several sets to train on instead of ``train_file``, by name, each with settings of its own.
+        mixing: How these sets are mixed.
         train_split: Which part to train on, in datasets' notation (``train[:5%]``); questions are counted.
         validation_split: Which part to validate on, likewise.
         test_split: Which part to test on, likewise.
@@ -99,6 +105,8 @@ class QADataModule(LoaderMixin):
         validation_file: Files | NamedFiles | None = None,
         test_file: Files | NamedFiles | None = None,
         predict_file: Files | NamedFiles | None = None,
+        train_sets: dict[str, TrainSet] | None = None,
+        mixing: Mixing = PLAIN_MIXING,
         train_split: str = "train",
         validation_split: str = "validation",
         test_split: str = "test",
@@ -125,14 +133,21 @@ class QADataModule(LoaderMixin):
         model_name_or_path, config_name, tokenizer_name = map(
             as_text, (model_name_or_path, config_name, tokenizer_name)
         )
-        train_file, validation_file = file_names("train", train_file), file_names("validation", validation_file)
-        test_file, predict_file = file_names("test", test_file), file_names("predict", predict_file)
+        train_file = file_names("train_file", train_file)
+        validation_file = file_names("validation_file", validation_file)
+        test_file, predict_file = file_names("test_file", test_file), file_names("predict_file", predict_file)
         self.save_hyperparameters(logger=False)  # a checkpoint holds plain data only
         if synthetic is not None:
             synthetic = from_plain(SyntheticCorpus, synthetic)
             self.hparams["synthetic"] = asdict(synthetic)
         csv = from_plain(CSVFormat, csv)
         self.hparams["csv"] = asdict(csv)
+        sets = make_train_sets(train_sets, train_file=train_file, train_split=train_split)
+        self.weights = {name: of_set.weight for name, of_set in sets.items()}
+        self.mixing = from_plain(Mixing, mixing)
+        check_mixing(self.mixing, self.weights)
+        self.hparams["train_sets"] = {name: asdict(of_set) for name, of_set in sets.items()} or None
+        self.hparams["mixing"] = asdict(self.mixing)
         for name in ("batch_size", "eval_batch_size", "batch_shapes"):
             if self.hparams[name] is not None:
                 check_between(name, self.hparams[name], 1, MOST_WINDOWS)
@@ -162,6 +177,7 @@ class QADataModule(LoaderMixin):
             column_names=column_names,
             text_format=TextFormat(encoding, csv.delimiter),
             synthetic=synthetic,
+            train_sets=sets,
         )
         self.batch_size = batch_size
         self.tokens_per_batch = tokens_per_batch
@@ -180,6 +196,7 @@ class QADataModule(LoaderMixin):
             cache_dir=self.cache_dir,
         )
         self.splits: dict[str, list[Split]] = {}
+        self.mixture: Mixture | None = None
         self._training = False
 
     def prepare_data(self) -> None:
@@ -212,6 +229,8 @@ class QADataModule(LoaderMixin):
                     self.splits[split] = [] if optional and not self.sources.has(split) else list(self._build(split))
                     for part in self.splits[split]:
                         rank_zero_info(part.summary)
+                    if split == "train":
+                        self.mixture = mix_sets(self.splits[split], self.null_windows, self.mixing, self.weights)
 
     def reports(self) -> dict[str, Any]:
         """Reports what was read, repaired, cut and dropped, by split, as plain data."""
@@ -229,5 +248,6 @@ class QADataModule(LoaderMixin):
         tokenizer = load_tokenizer(self.tokenizer_name)
         config = replace(self.split_config, null_at_end=self._null_at_end())
         config.check(tokenizer.num_special_tokens_to_add(pair=True))
-        for name, source, raw in raw_sets:
-            yield build_split(raw, tokenizer, config, source=source, training=split == "train", name=name)
+        for name, source, raw, choices in raw_sets:
+            of_set = replace(config, **choices)
+            yield build_split(raw, tokenizer, of_set, source=source, training=split == "train", name=name)

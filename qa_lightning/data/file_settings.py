@@ -22,8 +22,8 @@ _RESERVED_SUFFIXES = (".yaml", ".json", ".jsonl", ".parquet", ".html", ".csv")
 """Suffixes of the files in a run's folder, beside the folders of evaluation sets."""
 
 
-def file_names(split: str, files: Any) -> Any:
-    """Turns paths among the files of a split into names; what else there is stays as it is.
+def file_names(setting: str, files: Any) -> Any:
+    """Turns paths among the files of a setting into names; what else there is stays as it is.
 
     Raises:
         UserError: Where there is something else than names, such as a table.
@@ -32,7 +32,7 @@ def file_names(split: str, files: Any) -> Any:
         return plain(files)
     except TypeError:
         raise UserError(
-            f"{split}_file takes the names of files, not a {type(files).__name__}: write it to a file first (a pandas "
+            f"{setting} takes the names of files, not a {type(files).__name__}: write it to a file first (a pandas "
             "table by to_parquet or to_json, a data set of datasets by save_to_disk)"
         ) from None
 

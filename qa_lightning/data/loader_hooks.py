@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
+from qa_lightning.data.mixed_windows import join_sets
+from qa_lightning.data.mixture import Mixture
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.teacher_targets import attach_teachers
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
@@ -28,7 +30,7 @@ class LoaderMixin(pl.LightningDataModule):
         batch_size: Windows in a training batch, on each device.
         tokens_per_batch: Tokens in a training batch, instead.
         batch_shapes: In how many shapes batches come at most.
-        null_windows: Share of an epoch's windows that hold no answer; None: as many as there are.
+        mixture: Which windows each epoch of training has; made when the training sets are read.
         model_name: The name of the model.
         tokenizer_name: The name of the tokenizer.
     """
@@ -38,7 +40,7 @@ class LoaderMixin(pl.LightningDataModule):
     batch_size: int
     tokens_per_batch: int | None
     batch_shapes: int | None
-    null_windows: float | None
+    mixture: Mixture | None
     model_name: str | None
     tokenizer_name: str | None
     _training: bool
@@ -67,17 +69,18 @@ class LoaderMixin(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
+        assert self.mixture is not None
         self._attach_teachers()
-        dataset = self.splits["train"][0].dataset
+        dataset = join_sets([part.dataset for part in self.splits["train"]])
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         batches = training_batch_sampler(
             dataset,
+            self.mixture,
             self._placement(),
             batch_size=self.batch_size,
             tokens_per_batch=self.tokens_per_batch,
             shapes=self.batch_shapes,
             seed=seed,
-            null_windows=self.null_windows,
         )
         if self._resume_position is not None:
             batches.skip(**self._resume_position)
@@ -87,13 +90,15 @@ class LoaderMixin(pl.LightningDataModule):
     def _attach_teachers(self) -> None:
         """Adds to training data what the teachers of the model predict for it."""
         teachers = () if self.trainer is None else getattr(self.trainer.lightning_module, "teachers", ())
-        split = self.splits["train"][0]
-        if teachers:
-            assert self.tokenizer_name is not None
-            config = replace(self.split_config, null_at_end=self._null_at_end())
-            attach_teachers(split, teachers, load_tokenizer(self.tokenizer_name), config, self._placement().device)
-        else:
-            split.dataset.teachers = ()
+        if not teachers:
+            for part in self.splits["train"]:
+                part.dataset.teachers = ()
+            return
+        assert self.tokenizer_name is not None
+        tokenizer = load_tokenizer(self.tokenizer_name)
+        config = replace(self.split_config, null_at_end=self._null_at_end())
+        for part in self.splits["train"]:
+            attach_teachers(part, teachers, tokenizer, config, self._placement().device)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each validation set, the monitored one first."""

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler, packed_shape
+from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler
 from qa_lightning.data.collate import WindowDataset
-from qa_lightning.data.null_windows import sample_null_windows
+from qa_lightning.data.cutting import packed_shape
+from qa_lightning.data.mixed_windows import MixedWindows
+from qa_lightning.data.mixture import Mixture
 from qa_lightning.data.prefetch import PrefetchLoader
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.records import Batch
@@ -43,31 +45,31 @@ class Placement:
 
 
 def training_batch_sampler(
-    dataset: WindowDataset,
+    dataset: WindowDataset | MixedWindows,
+    sample: Mixture,
     place: Placement,
     *,
     batch_size: int,
     tokens_per_batch: int | None,
     shapes: int | None,
     seed: int,
-    null_windows: float | None = None,
 ) -> TrainingBatchSampler:
     """Makes the batch sampler for training, and sets the data set's shapes.
 
     Args:
         dataset: The windows to train on.
+        sample: Which of them each epoch has.
         place: The device and process that batches are built for.
         batch_size: Windows in a batch.
         tokens_per_batch: Tokens in a batch instead.
         shapes: How many shapes padded batches have; None: any number on a CPU, and `GPU_SHAPES` elsewhere.
         seed: The seed of the order.
-        null_windows: Share of an epoch's windows that hold no answer; None: all windows are in each epoch.
     """
-    sample = None if null_windows is None else sample_null_windows(dataset, null_windows)
-    lengths = dataset.lengths if sample is None else sample.lengths
-    if place.packs_windows and len(lengths):
-        dataset.shapes = packed_shape(lengths, batch_size, tokens_per_batch)
+    first, *others = sample.lengths
+    if place.packs_windows and len(first):
+        dataset.shapes = packed_shape(first, batch_size, tokens_per_batch, *others)
     else:
+        lengths = np.concatenate(sample.lengths)
         dataset.shapes = _padded_shapes(
             lengths, place, shapes, lambda widths: tokens_per_batch // widths if tokens_per_batch else batch_size
         )
@@ -83,7 +85,7 @@ def training_batch_sampler(
         sample=sample,
     )
     varies = tokens_per_batch is not None or place.packs_windows
-    dataset.mean_batch_size = len(lengths) / max(1, batches.batches) if varies else None
+    dataset.mean_batch_size = len(first) / max(1, batches.batches) if varies else None
     return batches
 
 
@@ -111,7 +113,7 @@ def evaluation_batch_sampler(
     )
 
 
-def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> DataLoader[Batch]:
+def make_loader(dataset: WindowDataset | MixedWindows, batches: Any, device: torch.device) -> DataLoader[Batch]:
     """Makes a loader that builds batches on a device.
 
     Where the columns of a data set would take too much of a GPU's memory, a thread builds batches ahead in the host's.
@@ -124,7 +126,7 @@ def make_loader(dataset: WindowDataset, batches: Any, device: torch.device) -> D
     # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
-        if dataset.columns.nbytes > SHARE_OF_MEMORY * memory:
+        if dataset.nbytes > SHARE_OF_MEMORY * memory:
             return PrefetchLoader(dataset, batch_size=None, sampler=batches, pin_memory=True)
     return DataLoader(dataset.to(device), batch_size=None, sampler=batches)
 

@@ -53,9 +53,10 @@ def sample_null_windows(dataset: WindowDataset, share: float) -> NullWindowSampl
     Raises:
         UserError: No window holds an answer.
     """
+    whose = f"the training set {dataset.name}" if dataset.name else "the training data"
     is_null = ~holds_whole_gold(dataset.windows, dataset.encoded.golds)
     if is_null.all() and len(dataset):
-        raise UserError("data.null_windows: no window of the training data holds an answer; leave it out")
+        raise UserError(f"data.null_windows: no window of {whose} holds an answer; leave it out")
     return NullWindowSample(dataset.lengths, is_null, share)
 
 

@@ -52,30 +52,34 @@ def check_splits(tables: Mapping[str, pa.Table]) -> dict[str, list[Finding]]:
     """Checks each split by itself, and against the one that is trained on.
 
     Args:
-        tables: The examples of each split, with the schema ``examples.EXAMPLES``, by the split's name; ``train`` is
-            the one that is trained on.
+        tables: The examples of each split, with the schema ``examples.EXAMPLES``, by the split's name; ``train``, or
+            each ``train/NAME``, is trained on.
 
     Returns:
         What was found in each split, also where it is nothing.
     """
     texts = {name: _read(table) for name, table in tables.items()}
-    trained = texts.get(TRAIN)
+    trained = [of_split for name, of_split in texts.items() if _is_trained(name)]
     found = {}
     for name, split in texts.items():
-        others = [] if trained is None or name == TRAIN else list(_shared(split, trained))
+        others = [] if not trained or _is_trained(name) else list(_shared(split, trained))
         found[name] = [*others, _contradicting(split), _overlong(split)]
     return found
 
 
-def _shared(split: _Texts, trained: _Texts) -> Iterator[Finding]:
-    contexts = set(trained.contexts)
+def _is_trained(name: str) -> bool:
+    return name.partition("/")[0] == TRAIN
+
+
+def _shared(split: _Texts, trained: Sequence[_Texts]) -> Iterator[Finding]:
+    contexts = {context for of_set in trained for context in of_set.contexts}
     known = [context in contexts for context in split.contexts]
     ids = _where(split, [known[context] for context in split.context_of])
     yield Finding("contexts that train has too", sum(known), len(known), ids)
-    questions = set(trained.questions)
+    questions = {question for of_set in trained for question in of_set.questions}
     ids = _where(split, [question in questions for question in split.questions])
     yield Finding("questions that train has too", len(ids), len(split.ids), ids)
-    asked = set(_asked(trained))
+    asked = {pair for of_set in trained for pair in _asked(of_set)}
     ids = _where(split, [pair in asked for pair in _asked(split)])
     yield Finding("questions that train has too, on the same context", len(ids), len(split.ids), ids)
 

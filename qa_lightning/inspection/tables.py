@@ -36,7 +36,10 @@ class Table:
 
 def data_name(sources: SplitSources) -> str:
     """What to call data: the names of its files, or of its data set on the Hub, or of the synthetic corpus."""
-    names = list(dict.fromkeys(Path(file).name for files in sources.files.values() for file in _flat(files)))
+    of_sets = [of_set.file or of_set.dataset_name for of_set in sources.train_sets.values()]
+    names = list(
+        dict.fromkeys(Path(file).name for files in (*of_sets, *sources.files.values()) for file in _flat(files))
+    )
     if not names and sources.dataset_name is not None:
         parts = (Path(sources.dataset_name).name if Path(sources.dataset_name).exists() else sources.dataset_name,)
         names = [" ".join(filter(None, (*parts, sources.dataset_config_name)))]

@@ -21,6 +21,7 @@ from qa_lightning.modeling.hidden_states import HiddenStateLoss
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
 from qa_lightning.modeling.objective import Logits, LossOf, LossTerm, TrainingPass, compute_terms, weighted
 from qa_lightning.modeling.optimization_hooks import OptimizationMixin
+from qa_lightning.modeling.set_losses import SetLosses
 from qa_lightning.modeling.teacher import TeacherModel
 from qa_lightning.pretrained.settings import NULL_AT_END
 from qa_lightning.records import Batch
@@ -47,6 +48,7 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
     def __init__(self) -> None:
         super().__init__()
         self._loss_check = LossCheck()
+        self._set_losses = SetLosses()
         self._training_has_begun = True
 
     def configure_callbacks(self) -> Sequence[Callback]:
@@ -61,6 +63,7 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
 
     def on_fit_start(self) -> None:
         """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
+        self._set_losses = SetLosses()
         self._loss_check = LossCheck()  # without the losses of a training that was interrupted
         self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
         self.restore_training_weights()
@@ -85,7 +88,9 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         """
         logits = self(batch)
         loss_of: LossOf = partial(self._mean_loss, batch)
-        loss = loss_of(logits)
+        losses, labelled = self._window_losses(batch, logits)
+        self._set_losses.add(batch, losses, labelled, self.global_step)
+        loss = _mean(losses, labelled)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         if self.gold_weight != 1:
             loss, loss_of = self.gold_weight * loss, weighted(loss_of, self.gold_weight)
@@ -99,11 +104,17 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         return loss * batch.weight
 
     def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        return _mean(*self._window_losses(batch, logits))
+
+    def _window_losses(self, batch: Batch, logits: Logits) -> tuple[Tensor, Tensor]:
         if self.loss == PLAIN_LOSS:
-            losses, labelled = self.losses(batch, *logits)  # which a subclass may have changed
-        else:
-            losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
-        return losses.sum() / labelled.sum().clamp(min=1)
+            return self.losses(batch, *logits)  # which a subclass may have changed
+        return training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Logs the loss of each training set, where there are several, as ``train/loss/NAME``."""
+        for name, loss in self._set_losses.take(self.trainer).items():
+            self.log(f"train/loss/{name}", loss)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""
@@ -119,3 +130,8 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         """Stops training where a loss was not finite, and starts an evaluation."""
         self._loss_check.finish()
         super().on_validation_epoch_start()
+
+
+def _mean(losses: Tensor, labelled: Tensor) -> Tensor:
+    """The mean loss of a batch's windows that have a label."""
+    return losses.sum() / labelled.sum().clamp(min=1)

@@ -62,13 +62,15 @@ def provenance_of(name: str) -> Provenance:
     model, data = (_arguments(config.get(section)) for section in ("model", "data"))
     base = str(model.get("model_name_or_path") or model.get("config_name") or "")
     values = {**model, **data, **_arguments(config.get("trainer")), **config}
-    dataset = data.get("dataset_name")
+    sets = data.get("train_sets")
+    of_sets = [_arguments(of_set).get("dataset_name") for of_set in (sets.values() if isinstance(sets, dict) else ())]
+    names = [name for name in [data.get("dataset_name"), *of_sets] if isinstance(name, str) and on_hub(name)]
     language = model.get("language")
     return Provenance(
         base=public_name(base),
         base_is_on_hub=on_hub(base) and bool(model.get("model_name_or_path")),
         random_start=bool(base) and not model.get("model_name_or_path"),
-        datasets=(dataset,) if isinstance(dataset, str) and on_hub(dataset) else (),
+        datasets=tuple(dict.fromkeys(names)),
         data=dict(_data(data)),
         training={key: _plain(values[key]) for key in _TRAINING if values.get(key) not in (None, 0, -1, {})},
         language=language if isinstance(language, str) else None,
@@ -127,15 +129,30 @@ def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     for split, title in (("train", "training"), ("validation", "validation"), ("test", "test")):
         files = data.get(f"{split}_file")
-        if files:
-            yield title, ", ".join(public_name(str(file)) if file else "" for file in _flat(files))
+        sets = data.get("train_sets") if split == "train" else None
+        if isinstance(sets, dict):
+            yield title, "; ".join(f"{name}: {_set_source(of_set)}" for name, of_set in sets.items())
+        elif files:
+            yield title, _file_names(files)
         elif data.get("dataset_name") and split != "test":
-            parts = (
-                public_name(str(data["dataset_name"])),
-                data.get("dataset_config_name"),
-                data.get(f"{split}_split"),
-            )
-            yield title, ", ".join(str(part) for part in parts if part)
+            yield title, _hub_source(data, data.get(f"{split}_split"))
+
+
+def _set_source(of_set: Any) -> str:
+    """What one of several training sets was read from."""
+    values = of_set if isinstance(of_set, dict) else {}
+    if values.get("file"):
+        return _file_names(values["file"])
+    return _hub_source(values, values.get("split"))
+
+
+def _file_names(files: Any) -> str:
+    return ", ".join(public_name(str(file)) if file else "" for file in _flat(files))
+
+
+def _hub_source(data: Mapping[str, Any], split: Any) -> str:
+    parts = (public_name(str(data.get("dataset_name") or "")), data.get("dataset_config_name"), split)
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _flat(files: Any) -> list[Any]:

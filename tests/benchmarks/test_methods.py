@@ -54,7 +54,7 @@ def test_each_method_is_a_config_that_fit_takes(method: str, tmp_path: Path) -> 
     setup = methods.Setup(str(tiny_folder(tmp_path / "model", layers=2)), squad, squad, tmp_path, (0,), SMALL)
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(setup.config(method)))
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main(["fit", "--config", str(config), "--run_dir", str(tmp_path / "run"), "--print_config"])
 
 

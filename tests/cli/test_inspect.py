@@ -15,6 +15,7 @@ import pytest
 from qa_lightning.cli.inspect import notes
 from qa_lightning.cli.main import main
 from qa_lightning.data.split_sources import SplitSources
+from qa_lightning.data.train_sets import TrainSet
 from qa_lightning.inspection.statistics import Example
 from qa_lightning.inspection.tables import data_name
 from tests.conftest import ROOT
@@ -231,6 +232,26 @@ def test_checks_and_histograms(here: Path, model: str, capsys: pytest.CaptureFix
         "Windows",
     ]
     assert [label.split(", ")[1].split(":")[0] for label in pictures] == ["train", "validation"] * 4
+
+
+def test_a_column_for_each_training_set(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    train, dev = write_squad(here / "train.json", copies=2), write_squad(here / "dev.json", impossible=True)
+    sets = f"{{one: {{file: {train}}}, other: {{file: {dev}}}}}"
+    flags = ["--data.train_sets", sets, "--data.validation_file", str(dev), "--data.version_2_with_negative", "true"]
+    assert main(["inspect", "--model.model_name_or_path", model, *SQUAD, *flags]) == 0
+    shown = capsys.readouterr().out
+    assert "train/one" in shown
+    assert cells(shown, "questions") == ["12", "9"]
+    assert cells(shown, "questions that train has too") == ["9 (100.0 %)"]
+    assert "validation: questions that train has too: " in shown
+
+
+def test_training_sets_are_called_by_their_sources() -> None:
+    none = dict.fromkeys(("train", "validation", "test", "predict"))
+    hub: Any = dict.fromkeys(("dataset_name", "dataset_config_name", "dataset_revision"))
+    others: Any = {"selections": {}, "column_names": None, "text_format": None, "synthetic": None}
+    sets = {"a": TrainSet(file=["a/x.json", "y.json"]), "b": TrainSet(dataset_name="squad")}
+    assert data_name(SplitSources(files=none, train_sets=sets, **hub, **others)) == "x.json, y.json and squad"
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qa_lightning.data.batching import (
-    BATCHES_PER_POOL,
-    MIN_POOLS,
-    EvaluationBatchSampler,
-    TrainingBatchSampler,
-    packed_shape,
-)
+from qa_lightning.data.batching import EvaluationBatchSampler, TrainingBatchSampler
+from qa_lightning.data.cutting import BATCHES_PER_POOL, MIN_POOLS, packed_shape
 from qa_lightning.data.loaders import GPU_SHAPES
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.windows import Windows

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qa_lightning.data.batching import TrainingBatchSampler, packed_shape
+from qa_lightning.data.batching import TrainingBatchSampler
+from qa_lightning.data.cutting import packed_shape
+from qa_lightning.data.mixture import Mixture
 from qa_lightning.data.null_windows import NullWindowSample, check_null_windows
 from qa_lightning.data.shapes import Shapes
 from qa_lightning.utils.errors import UserError
@@ -64,7 +66,7 @@ def test_batches_are_equally_many_in_every_epoch_and_process(kind: str) -> None:
             seed=3,
             rank=rank,
             world_size=2,
-            sample=sample,
+            sample=Mixture([sample], [500]),
         )
         for rank in range(2)
     ]
@@ -85,7 +87,8 @@ def test_batches_are_equally_many_in_every_epoch_and_process(kind: str) -> None:
 def test_an_epoch_that_goes_on_has_the_sample_it_began_with() -> None:
     lengths = RANDOM.integers(10, 60, 100)
     sample = NullWindowSample(lengths, np.arange(100) >= 40, 0.3)
-    straight, resumed = (TrainingBatchSampler(lengths, np.arange(100), 4, seed=1, sample=sample) for _ in range(2))
+    mixture = Mixture([sample], [100])
+    straight, resumed = (TrainingBatchSampler(lengths, np.arange(100), 4, seed=1, sample=mixture) for _ in range(2))
     resumed.skip(2, 7)
     straight.set_epoch(2)
     assert [rows.tolist() for rows in resumed] == [rows.tolist() for rows in straight][7:]

@@ -114,3 +114,14 @@ def test_names(tmp_path: Path) -> None:
     assert public_name("me/model") == "me/model"
     assert public_name("runs/x/checkpoints/best.ckpt") == "best.ckpt"
     assert public_name("") == ""
+
+
+def test_several_training_sets_are_named_with_their_sources(tmp_path: Path) -> None:
+    sets = {
+        "squad": {"dataset_name": "rajpurkar/squad", "split": "train[:10%]"},
+        "own": {"file": [str(tmp_path / "a.json"), str(tmp_path / "b.csv")], "split": "train"},
+    }
+    run = write_run(tmp_path / "run", {}, {"model_name_or_path": "x/y"}, train_sets=sets, validation_file="v.json")
+    known = provenance_of(str(run))
+    assert known.datasets == ("rajpurkar/squad",)
+    assert known.data["training"] == "own: a.json, b.csv; squad: rajpurkar/squad, train[:10%]"

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from qa_lightning.data.agreement import check_agreement, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
+from qa_lightning.data.augmentation import Augmentation
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.file_settings import Files, NamedFiles, file_names
 from qa_lightning.data.loader_hooks import LoaderMixin
@@ -29,6 +30,7 @@ from qa_lightning.utils.garbage import gc_paused
 from qa_lightning.utils.plain import as_text, from_plain
 
 _ANY_CSV = CSVFormat()
+_NO_AUGMENTATION = Augmentation()
 _SPLITS = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
@@ -72,6 +74,7 @@ class QADataModule(LoaderMixin):
             answer (they count as having none).
         null_windows: Share of the windows of each epoch that hold no answer, such as 0.3, drawn anew for each epoch;
             those that hold one are in every epoch. Default: all windows are. At least 0, below 1.
+        augmentation: Changes of the training questions and their contexts, new in each epoch.
         max_length: Most tokens of a window: question, context and special tokens.
         doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
             whole gets a window of its own; where it is longer than a window, its question is left out.
@@ -112,6 +115,7 @@ class QADataModule(LoaderMixin):
         answers: AnswerChoice = "first",
         allow_impossible_windows: bool = True,
         null_windows: float | None = None,
+        augmentation: Augmentation = _NO_AUGMENTATION,
         max_length: int = WindowConfig.max_length,
         doc_stride: int = WindowConfig.doc_stride,
         max_question_length: int = WindowConfig.max_question_length,
@@ -133,6 +137,8 @@ class QADataModule(LoaderMixin):
             self.hparams["synthetic"] = asdict(synthetic)
         csv = from_plain(CSVFormat, csv)
         self.hparams["csv"] = asdict(csv)
+        self.augmentation = from_plain(Augmentation, augmentation)
+        self.hparams["augmentation"] = asdict(self.augmentation)
         for name in ("batch_size", "eval_batch_size", "batch_shapes"):
             if self.hparams[name] is not None:
                 check_between(name, self.hparams[name], 1, MOST_WINDOWS)
@@ -202,6 +208,8 @@ class QADataModule(LoaderMixin):
         if self.trainer is not None:
             check_trainer(self.trainer)
             check_agreement(self.trainer.lightning_module, self.split_config, self.tokenizer_name)
+        if stage == "fit":
+            self.augmentation.read_table()  # to refuse it before data are read
         self.sources.check_synthetic(_SPLITS[stage])
         with gc_paused():
             for split in _SPLITS[stage]:

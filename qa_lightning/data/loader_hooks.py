@@ -9,9 +9,12 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
+from qa_lightning.data.augmentation import Augmentation, Augmenter
+from qa_lightning.data.augmented_windows import AugmentedWindows
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
 from qa_lightning.data.splits import Split, SplitConfig
+from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.records import Batch
 
 
@@ -25,6 +28,8 @@ class LoaderMixin(pl.LightningDataModule):
         tokens_per_batch: Tokens in a training batch, instead.
         batch_shapes: In how many shapes batches come at most.
         null_windows: Share of an epoch's windows that hold no answer; None: as many as there are.
+        augmentation: How the training questions are changed in each epoch.
+        tokenizer_name: The tokenizer of the data.
     """
 
     splits: dict[str, list[Split]]
@@ -33,6 +38,8 @@ class LoaderMixin(pl.LightningDataModule):
     tokens_per_batch: int | None
     batch_shapes: int | None
     null_windows: float | None
+    augmentation: Augmentation
+    tokenizer_name: str | None
     _eval_batch_size: int | None
 
     def __init__(self) -> None:
@@ -58,8 +65,8 @@ class LoaderMixin(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
-        dataset = self.splits["train"][0].dataset
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        dataset = self.training_windows(seed)
         batches = training_batch_sampler(
             dataset,
             self._placement(),
@@ -69,10 +76,21 @@ class LoaderMixin(pl.LightningDataModule):
             seed=seed,
             null_windows=self.null_windows,
         )
+        if isinstance(dataset, AugmentedWindows):
+            dataset.follow(batches)
         if self._resume_position is not None:
             batches.skip(**self._resume_position)
             self._resume_position = None
         return make_loader(dataset, batches, self._placement().device)
+
+    def training_windows(self, seed: int) -> WindowDataset:
+        """The windows to train on; augmented if so set, in a way that depends on the seed."""
+        split = self.splits["train"][0]
+        if not self.augmentation.is_on:
+            return split.dataset
+        contexts = split.table["context"].combine_chunks().dictionary
+        augmenter = Augmenter(self.augmentation, self.augmentation.read_table(), contexts, seed)
+        return AugmentedWindows(split, augmenter, load_tokenizer(str(self.tokenizer_name)), self.split_config)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each validation set, the monitored one first."""

@@ -29,7 +29,14 @@ _TRIES = 8
 """How many contexts are looked at for a distractor sentence."""
 
 _OPERATIONS = ("typos", "casing", "text_casing", "replacements", "shuffle_sentences", "distractors", "templates")
-_DETAILS = {"typos": ("typo_kinds",), "replacements": ("replacement_rate",)}
+_OF_WORDS = ("typos", "casing", "text_casing", "replacements")
+_PARTS_OF = {
+    "parts": _OF_WORDS,
+    "typo_kinds": ("typos",),
+    "casings": ("casing", "text_casing"),
+    "replacement_rate": ("replacements",),
+}
+"""Settings that say more of others, of which at least one must be on."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +91,14 @@ class Augmentation:
             raise UserError(
                 f"data.augmentation has nothing on, but sets {changed}; set one of {', '.join(_OPERATIONS)}, too"
             )
-        if self.is_on and self.probability in (0, 0.0):
-            raise UserError(
-                "data.augmentation.probability is 0, so that nothing is augmented; raise it, or leave it out"
-            )
-        for operation, details in _DETAILS.items():
-            for name in details:
-                if not values[operation] and values[name] != defaults[name]:
-                    raise UserError(f"data.augmentation.{name} is set, but not data.augmentation.{operation}")
+        for name, operations in _PARTS_OF.items():
+            if values[name] != defaults[name] and not any(values[operation] for operation in operations):
+                raise UserError(
+                    f"data.augmentation.{name} is set, but not {' or '.join(operations)}, which it is about"
+                )
+        for name in ("probability", "replacement_rate"):
+            if not values[name]:
+                raise UserError(f"data.augmentation.{name} is 0, so that nothing is changed; raise it, or leave it out")
 
     @property
     def is_on(self) -> bool:

@@ -58,7 +58,9 @@ def add_typos(passage: SpannedText, rate: float, kinds: Sequence[Typo], random: 
 def _typos_of_word(text: str, start: int, end: int, typos: Mapping[int, tuple[Typo, list[str]]]) -> list[Edit]:
     """The edits of a word, from the kind of typo at each place, and what may be inserted or put there."""
     clusters = [found.span() for found in _CLUSTER.finditer(text, start, end)]
-    edits, left, number = [], len(clusters), 0
+    left = sum(text[at].isalpha() for at, _ in clusters)
+    edits: list[Edit] = []
+    number = 0
     while number < len(clusters):
         at, stop = clusters[number]
         number += 1

@@ -15,10 +15,10 @@ from torch.nn.functional import pad
 from qa_lightning.data.augmentation import Augmenter
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.encode import TokenizedSplit, drop_duplicate_golds, select_gold_spans
-from qa_lightning.data.gathered_windows import WindowSource, gather_windows
+from qa_lightning.data.gathered_windows import WindowSource, gather_tokens, gather_windows
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.text_edits import SpannedText
-from qa_lightning.data.tokens import plain_backend, tokenize, tokenize_ids, tokenize_pairs
+from qa_lightning.data.tokens import Tokens, plain_backend, tokenize, tokenize_ids, tokenize_pairs
 from qa_lightning.data.windows import Windows, add_gold_windows, cut_windows, holds_whole_gold, locate_golds
 from qa_lightning.records import Batch
 from qa_lightning.utils.arrays import BoolArray, Int64Array, IntArray
@@ -153,15 +153,15 @@ class AugmentedWindows(WindowDataset):
 
     def _encode(self, drawn: _Drawn) -> TokenizedSplit:
         """Augments questions, and tokenises them."""
-        texts = [
-            self._augmenter(*self._text(row), random) for row, random in zip(drawn.rows, drawn.randoms, strict=True)
-        ]
-        asked, contexts = pa.array([text for text, _ in texts]), pa.array([passage.text for _, passage in texts])
-        layout = self.encoded.layout
+        pairs = zip(drawn.rows, drawn.randoms, strict=True)
+        texts = [self._augmenter(*self._text(row), random) for row, random in pairs]
+        asked, layout = pa.array([text for text, _ in texts]), self.encoded.layout
         if self.encoded.in_pairs:
+            contexts = pa.array([passage.text for _, passage in texts])
             question_tokens, tokens = tokenize_pairs(asked, contexts, layout.question_first, self._backend)
         else:
-            question_tokens, tokens = tokenize_ids(asked, self._backend), tokenize(contexts, self._backend)
+            question_tokens = tokenize_ids(asked, self._backend)
+            tokens = self._context_tokens(drawn.rows, [passage.text for _, passage in texts])
         spans = np.array([span for _, passage in texts for span in passage.spans], dtype=np.int64).reshape(-1, 2)
         counts = [len(passage.spans) for _, passage in texts]
         example = np.arange(len(texts))
@@ -182,6 +182,17 @@ class AugmentedWindows(WindowDataset):
             golds=drop_duplicate_golds(golds),
             unlabelled=np.zeros(len(texts), dtype=bool),
         )
+
+    def _context_tokens(self, rows: Sequence[int], texts: Sequence[str]) -> Tokens:
+        """The tokens of contexts, where they are unchanged those that are there already."""
+        own = [self._contexts[int(self._context_of[row])].as_py() for row in rows]
+        changed = [number for number, text in enumerate(texts) if text != own[number]]
+        sources = [(self.encoded.contexts, int(self.encoded.context_index[row])) for row in rows]
+        if changed:
+            new = tokenize(pa.array([texts[number] for number in changed]), self._backend)
+            for place, number in enumerate(changed):
+                sources[number] = new, place
+        return gather_tokens(sources)
 
     def _fill(self, drawn: _Drawn) -> Iterator[tuple[int, WindowSource]]:
         """Augments questions; returns the places that are filled anew, each with its window."""

@@ -1,4 +1,4 @@
-"""Gathers single windows of several splits into a split of their own."""
+"""Gathers single windows, or texts, of several splits into one of their own."""
 
 from __future__ import annotations
 
@@ -57,6 +57,14 @@ def gather_windows(layout: Layout, sources: Sequence[WindowSource]) -> tuple[Tok
     )
     whole_contexts = np.array(lengths, dtype=np.int32)
     return gathered, Windows(rows.astype(np.int32), np.zeros_like(whole_contexts), whole_contexts)
+
+
+def gather_tokens(sources: Sequence[tuple[Tokens, int]]) -> Tokens:
+    """Copies the tokens of single texts, each given by the tokens of many and its row there; at least one."""
+    parts = [(tokens, slice(*tokens.bounds[row : row + 2])) for tokens, row in sources]
+    ids = [tokens.ids[part] for tokens, part in parts]
+    offsets = np.concatenate([tokens.offsets[part] for tokens, part in parts])
+    return Tokens(np.concatenate(ids), _bounds([len(of_text) for of_text in ids]), offsets)
 
 
 def _bounds(lengths: Sequence[int]) -> Int64Array:

@@ -166,7 +166,8 @@ class AugmentedWindows(WindowDataset):
         counts = [len(passage.spans) for _, passage in texts]
         example = np.arange(len(texts))
         golds = locate_golds(
-            *spans.T,
+            spans[:, 0],
+            spans[:, 1],
             np.repeat(example, counts),
             np.cumsum([0, *counts], dtype=np.int64),
             tokens,

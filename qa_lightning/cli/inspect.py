@@ -21,6 +21,7 @@ from qa_lightning.cli.options import INSPECT_OPTIONS
 from qa_lightning.cli.parser import check_configs, named_places
 from qa_lightning.cli.shared_values import check_shared_values
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.inspection.augmented import augmented_examples
 from qa_lightning.inspection.checks import check_splits
 from qa_lightning.inspection.histograms import histograms
 from qa_lightning.inspection.optimizer import optimizer_table
@@ -148,6 +149,7 @@ def run(arguments: list[str]) -> None:
         says("Drawing examples")
         shown = next(iter(data.splits.values()))[0]
         examples = sample_examples(shown, data.split_config.answers, config.samples, config.seed)
+        examples += augmented_examples(data, config.samples, config.seed)
         tokenizer = load_tokenizer(str(data.tokenizer_name))
         windows = sample_windows(shown, tokenizer, config.windows, config.seed)
 

@@ -47,6 +47,23 @@ def check_agreement(model: Any, config: WindowConfig, tokenizer_name: str | None
         raise UserError(f"model and data disagree: {'; '.join(differences)}; give both the same")
 
 
+def check_teachers(model: Any, *, augments: bool) -> None:
+    """Checks that what teachers predict for the windows of the data holds in every epoch.
+
+    Args:
+        model: The model, which may have ``teachers``.
+        augments: Whether the texts of windows are changed in each epoch.
+
+    Raises:
+        UserError: Where it does not.
+    """
+    if augments and getattr(model, "teachers", None):
+        raise UserError(
+            "model.teacher and data.augmentation do not go together: a teacher predicts once, for texts as they are; "
+            "leave out one of the two"
+        )
+
+
 def check_trainer(trainer: Any) -> None:
     """Checks that a trainer leaves the order of batches to the data.
 

@@ -41,7 +41,10 @@ class WindowDataset(Dataset[Batch]):
         mean_batch_size: Windows that batches have on average, where that number varies: each batch is weighted by it.
         lengths: Tokens in each window; int64 ``[windows]``.
         teachers: What teachers predict for each window, where there are any.
+        builds_on_host: Whether making a batch is work for the host, to be done while a GPU works on the one before.
     """
+
+    builds_on_host = False
 
     def __init__(
         self,

@@ -10,14 +10,14 @@ from typing import Any
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
-from qa_lightning.data.agreement import check_agreement, check_trainer
+from qa_lightning.data.agreement import check_agreement, check_teachers, check_trainer
 from qa_lightning.data.alignment import OnMisaligned
+from qa_lightning.data.augmentation import Augmentation
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.file_settings import Files, NamedFiles, file_names
 from qa_lightning.data.loader_hooks import LoaderMixin
-from qa_lightning.data.mix_sets import mix_sets
+from qa_lightning.data.mix_sets import report_mixture
 from qa_lightning.data.mixing import PLAIN_MIXING, Mixing, check_mixing
-from qa_lightning.data.mixture import Mixture
 from qa_lightning.data.null_windows import check_null_windows
 from qa_lightning.data.split_sources import SplitSources
 from qa_lightning.data.splits import Split, SplitConfig, build_split
@@ -33,6 +33,7 @@ from qa_lightning.utils.garbage import gc_paused
 from qa_lightning.utils.plain import as_text, from_plain
 
 _ANY_CSV = CSVFormat()
+_NO_AUGMENTATION = Augmentation()
 _SPLITS = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
@@ -78,6 +79,7 @@ class QADataModule(LoaderMixin):
             answer (they count as having none).
         null_windows: Share of the windows of each epoch that hold no answer, such as 0.3, drawn anew for each epoch;
             those that hold one are in every epoch. Default: all windows are. At least 0, below 1.
+        augmentation: Changes of the training questions and their contexts, new in each epoch.
         max_length: Most tokens of a window: question, context and special tokens.
         doc_stride: Context tokens that neighbouring windows share. In training, an answer that none of them holds
             whole gets a window of its own; where it is longer than a window, its question is left out.
@@ -120,6 +122,7 @@ class QADataModule(LoaderMixin):
         answers: AnswerChoice = "first",
         allow_impossible_windows: bool = True,
         null_windows: float | None = None,
+        augmentation: Augmentation = _NO_AUGMENTATION,
         max_length: int = WindowConfig.max_length,
         doc_stride: int = WindowConfig.doc_stride,
         max_question_length: int = WindowConfig.max_question_length,
@@ -148,6 +151,8 @@ class QADataModule(LoaderMixin):
         check_mixing(self.mixing, self.weights)
         self.hparams["train_sets"] = {name: asdict(of_set) for name, of_set in sets.items()} or None
         self.hparams["mixing"] = asdict(self.mixing)
+        self.augmentation = from_plain(Augmentation, augmentation)
+        self.hparams["augmentation"] = asdict(self.augmentation)
         for name in ("batch_size", "eval_batch_size", "batch_shapes"):
             if self.hparams[name] is not None:
                 check_between(name, self.hparams[name], 1, MOST_WINDOWS)
@@ -196,7 +201,6 @@ class QADataModule(LoaderMixin):
             cache_dir=self.cache_dir,
         )
         self.splits: dict[str, list[Split]] = {}
-        self.mixture: Mixture | None = None
         self._training = False
 
     def prepare_data(self) -> None:
@@ -221,6 +225,9 @@ class QADataModule(LoaderMixin):
         if self.trainer is not None:
             check_trainer(self.trainer)
             check_agreement(self.trainer.lightning_module, self.split_config, self.tokenizer_name)
+            check_teachers(self.trainer.lightning_module, augments=self.augmentation.is_on)
+        if stage == "fit":
+            self.augmentation.read_table()  # to refuse it before data are read
         self.sources.check_synthetic(_SPLITS[stage])
         with gc_paused():
             for split in _SPLITS[stage]:
@@ -230,7 +237,7 @@ class QADataModule(LoaderMixin):
                     for part in self.splits[split]:
                         rank_zero_info(part.summary)
                     if split == "train":
-                        self.mixture = mix_sets(self.splits[split], self.null_windows, self.mixing, self.weights)
+                        report_mixture(self.splits[split], self.null_windows, self.mixing, self.weights)
 
     def reports(self) -> dict[str, Any]:
         """Reports what was read, repaired, cut and dropped, by split, as plain data."""

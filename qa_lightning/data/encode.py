@@ -48,6 +48,8 @@ class TokenizedSplit:
             bool ``[examples]``.
         words: Characters of the context's word that each of its tokens belongs to, end exclusive: int32
             ``[tokens, 2]``; None where answers need not be made of whole words.
+        in_pairs: Whether each question was tokenised together with its context, as the tokenizer lets a text depend on
+            the one beside it; each example then has rows of its own in ``questions`` and ``contexts``.
     """
 
     layout: Layout
@@ -59,6 +61,7 @@ class TokenizedSplit:
     golds: GoldSpans
     unlabelled: NDArray[np.bool_]
     words: NDArray[np.int32] | None = None
+    in_pairs: bool = False
 
     def cut(self, max_length: int, doc_stride: int) -> Windows:
         """Cuts all examples into windows.
@@ -148,7 +151,7 @@ def encode(
     in_context = np.repeat(encoded.context_index, np.diff(bounds))
     golds = locate_golds(starts, ends, in_context, bounds, encoded.contexts, characters)
     unanswerable = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(table["gold_texts"]), 0), False))
-    return replace(encoded, golds=_drop_duplicates(golds), unlabelled=(np.diff(golds.bounds) == 0) & ~unanswerable)
+    return replace(encoded, golds=drop_duplicate_golds(golds), unlabelled=(np.diff(golds.bounds) == 0) & ~unanswerable)
 
 
 def encode_pairs(
@@ -194,7 +197,8 @@ def encode_pairs(
     if fallback_pair is not None and not min(question.lengths[probe], context.lengths[probe]):
         probe_pair = fallback_pair
     layout = read_layout(tokenizer, backend, *probe_pair)
-    if not _layout_matches(layout, backend, question, context):
+    in_pairs = not _layout_matches(layout, backend, question, context)
+    if in_pairs:
         # This tokenizer lets a text depend on the one beside it: keep every pair's own tokens.
         texts = contexts
         of_questions, of_contexts = tokenize_pairs(stripped, texts, layout.question_first, backend, cache_dir)
@@ -215,6 +219,7 @@ def encode_pairs(
         golds=GoldSpans.none(len(questions)),
         unlabelled=np.ones(len(questions), dtype=bool),
         words=None if words is None else words(texts.to_pylist(), context.tokens),
+        in_pairs=in_pairs,
     )
 
 
@@ -248,7 +253,7 @@ def select_gold_spans(
     return firsts, lasts, np.concatenate([[0], np.cumsum(counts)])
 
 
-def _drop_duplicates(golds: GoldSpans) -> GoldSpans:
+def drop_duplicate_golds(golds: GoldSpans) -> GoldSpans:
     """Drops golds that cover the same tokens of the same example as another, which would count twice."""
     example = np.repeat(np.arange(len(golds.bounds) - 1), np.diff(golds.bounds))
     _, index = np.unique(np.stack([example, golds.first, golds.last]), axis=1, return_index=True)

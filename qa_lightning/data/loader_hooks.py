@@ -10,10 +10,13 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
+from qa_lightning.data.augmentation import Augmentation, Augmenter
+from qa_lightning.data.augmented_windows import AugmentedWindows
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
+from qa_lightning.data.mix_sets import mix_sets
 from qa_lightning.data.mixed_windows import join_sets
-from qa_lightning.data.mixture import Mixture
+from qa_lightning.data.mixing import Mixing
 from qa_lightning.data.splits import Split, SplitConfig
 from qa_lightning.data.teacher_targets import attach_teachers
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
@@ -30,7 +33,10 @@ class LoaderMixin(pl.LightningDataModule):
         batch_size: Windows in a training batch, on each device.
         tokens_per_batch: Tokens in a training batch, instead.
         batch_shapes: In how many shapes batches come at most.
-        mixture: Which windows each epoch of training has; made when the training sets are read.
+        null_windows: Share of an epoch's windows that hold no answer; None: as many as there are.
+        mixing: How several training sets are mixed.
+        weights: The weight of each named training set; empty where there is one without a name.
+        augmentation: How the training questions are changed in each epoch.
         model_name: The name of the model.
         tokenizer_name: The name of the tokenizer.
     """
@@ -40,7 +46,10 @@ class LoaderMixin(pl.LightningDataModule):
     batch_size: int
     tokens_per_batch: int | None
     batch_shapes: int | None
-    mixture: Mixture | None
+    null_windows: float | None
+    mixing: Mixing
+    weights: dict[str, float | None]
+    augmentation: Augmentation
     model_name: str | None
     tokenizer_name: str | None
     _training: bool
@@ -69,23 +78,38 @@ class LoaderMixin(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
-        assert self.mixture is not None
         self._attach_teachers()
-        dataset = join_sets([part.dataset for part in self.splits["train"]])
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        sets = self.training_sets(seed)
+        dataset = join_sets(sets)
         batches = training_batch_sampler(
             dataset,
-            self.mixture,
+            mix_sets(sets, self.null_windows, self.mixing, self.weights),
             self._placement(),
             batch_size=self.batch_size,
             tokens_per_batch=self.tokens_per_batch,
             shapes=self.batch_shapes,
             seed=seed,
         )
+        for part in sets:
+            if isinstance(part, AugmentedWindows):
+                part.follow(batches)
         if self._resume_position is not None:
             batches.skip(**self._resume_position)
             self._resume_position = None
         return make_loader(dataset, batches, self._placement().device)
+
+    def training_sets(self, seed: int) -> list[WindowDataset]:
+        """The windows of each training set; augmented if so set, in a way that depends on the seed."""
+        sets = self.splits["train"]
+        if not self.augmentation.is_on:
+            return [part.dataset for part in sets]
+        table, tokenizer = self.augmentation.read_table(), load_tokenizer(str(self.tokenizer_name))
+        contexts = [part.table["context"].combine_chunks().dictionary for part in sets]
+        return [
+            AugmentedWindows(part, Augmenter(self.augmentation, table, texts, seed), tokenizer)
+            for part, texts in zip(sets, contexts, strict=True)
+        ]
 
     def _attach_teachers(self) -> None:
         """Adds to training data what the teachers of the model predict for it."""

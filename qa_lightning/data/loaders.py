@@ -126,7 +126,7 @@ def make_loader(dataset: WindowDataset | MixedWindows, batches: Any, device: tor
     # The sampler names whole batches and the data set builds them whole, so the loader must not batch.
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
-        if dataset.nbytes > SHARE_OF_MEMORY * memory:
+        if dataset.builds_on_host or dataset.nbytes > SHARE_OF_MEMORY * memory:
             return PrefetchLoader(dataset, batch_size=None, sampler=batches, pin_memory=True)
     return DataLoader(dataset.to(device), batch_size=None, sampler=batches)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.mixing import Mixing, windows_per_epoch
 from qa_lightning.data.mixture import AllWindows, Mixture, SetSample
 from qa_lightning.data.null_windows import sample_null_windows
@@ -13,9 +14,9 @@ from qa_lightning.data.splits import Split
 
 
 def mix_sets(
-    sets: Sequence[Split], null_windows: float | None, mixing: Mixing, weights: Mapping[str, float | None]
+    sets: Sequence[WindowDataset], null_windows: float | None, mixing: Mixing, weights: Mapping[str, float | None]
 ) -> Mixture:
-    """Makes what draws the windows of each epoch; where sets are named, says and reports how many each has.
+    """Makes what draws the windows of each epoch.
 
     Args:
         sets: The training sets.
@@ -26,20 +27,41 @@ def mix_sets(
     Raises:
         UserError: Where a set has none of the windows that an epoch is to have.
     """
-    samples: list[SetSample] = [
-        AllWindows(part.dataset.lengths) if null_windows is None else sample_null_windows(part.dataset, null_windows)
-        for part in sets
-    ]
-    windows = [len(part.dataset) for part in sets]
+    samples, windows = _samples(sets, null_windows), [len(dataset) for dataset in sets]
     if not weights:
         return Mixture(samples, windows)
-    sizes = [len(sample.lengths) for sample in samples]
+    return Mixture(samples, windows, windows_per_epoch(mixing, weights, [len(sample.lengths) for sample in samples]))
+
+
+def report_mixture(
+    sets: Sequence[Split], null_windows: float | None, mixing: Mixing, weights: Mapping[str, float | None]
+) -> None:
+    """Says how many windows of each set an epoch has, and adds it to the reports, where sets are named.
+
+    Args:
+        sets: The training sets, as they were read.
+        null_windows: As in `mix_sets`, as are the others.
+        mixing: See there.
+        weights: See there.
+
+    Raises:
+        UserError: Where a set has none of the windows that an epoch is to have.
+    """
+    sizes = [len(sample.lengths) for sample in _samples([part.dataset for part in sets], null_windows)]
+    if not weights:
+        return
     counts = windows_per_epoch(mixing, weights, sizes)
     for number, part in enumerate(sets):
         part.report["windows_per_epoch"] = {str(epoch): of_sets[number] for epoch, of_sets in counts.items()}
     for line in _summary(list(weights), sizes, counts):
         rank_zero_info(line)
-    return Mixture(samples, windows, counts)
+
+
+def _samples(sets: Sequence[WindowDataset], null_windows: float | None) -> list[SetSample]:
+    return [
+        AllWindows(dataset.lengths) if null_windows is None else sample_null_windows(dataset, null_windows)
+        for dataset in sets
+    ]
 
 
 def _summary(names: Sequence[str], sizes: Sequence[int], counts: Mapping[int, Sequence[int]]) -> Iterator[str]:

@@ -52,6 +52,11 @@ class MixedWindows(Dataset[Batch]):
         """Bytes of memory that the columns of all sets take."""
         return sum(part.nbytes for part in self.parts)
 
+    @property
+    def builds_on_host(self) -> bool:
+        """Whether making a batch is work for the host."""
+        return any(part.builds_on_host for part in self.parts)
+
     def to(self, device: torch.device) -> MixedWindows:
         """Moves the columns to the device on which batches are wanted, and returns the data set itself."""
         for part in self.parts:

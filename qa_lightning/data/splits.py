@@ -49,12 +49,14 @@ class Split:
             others, ``windows_dropped`` those that training leaves out; ``renamed_ids``, ``overruled_answers`` and
             ``offsets`` are as in `sources.RawSplit`; ``ids`` names the questions concerned.
         summary: The same in a line or two for people.
+        config: How the windows were cut.
     """
 
     dataset: WindowDataset
     table: pa.Table
     report: dict[str, Any]
     summary: str
+    config: SplitConfig
 
 
 def build_split(
@@ -133,6 +135,7 @@ def build_split(
         table,
         report,
         _summary(source, counts, dropped, loaded, str(alignment)),
+        config,
     )
 
 

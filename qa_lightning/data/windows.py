@@ -59,15 +59,20 @@ class GoldSpans:
 
 
 def cut_windows(
-    context_lengths: IntArray, question_lengths: IntArray, *, max_length: int, doc_stride: int, special: int
+    context_lengths: IntArray,
+    question_lengths: IntArray,
+    *,
+    max_length: int | IntArray,
+    doc_stride: int | IntArray,
+    special: int,
 ) -> Windows:
     """Cuts every example into windows as ``truncation="only_second"`` with ``stride`` does, from the left.
 
     Args:
         context_lengths: Tokens of each example's context; ``[examples]``.
         question_lengths: Tokens of its question, cut ones as cut; ``[examples]``.
-        max_length: Most tokens of a window.
-        doc_stride: Context tokens that neighbouring windows share.
+        max_length: Most tokens of a window; a number, or one for each example.
+        doc_stride: Context tokens that neighbouring windows share; likewise.
         special: Special tokens of a window.
     """
     room = max_length - special - np.asarray(question_lengths, dtype=np.int64)

@@ -211,7 +211,7 @@ def sample_examples(split: Split, answers: AnswerChoice, count: int, seed: int) 
         at = encoded.golds.bounds[row]
         if at < encoded.golds.bounds[row + 1]:
             label = context[begins[at] : finishes[at]]
-        before, answer, after = _excerpt(context, span)
+        before, answer, after = around(context, span)
         others = tuple(text for text in dict.fromkeys(example["gold_texts"]) if text != answer)
         examples.append(Example(example["id"], example["question"], before, answer, after, label, others))
     return examples
@@ -222,7 +222,7 @@ def drawn(split: Split, count: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).permutation(len(split.table))[:count])
 
 
-def _excerpt(context: str, span: tuple[int, int] | None) -> tuple[str, str | None, str]:
+def around(context: str, span: tuple[int, int] | None) -> tuple[str, str | None, str]:
     """The context in front of a span, the span, and the context behind it, shortened, between words if there are."""
     start, end = span or (0, 0)
     before, after = context[:start], context[end:]

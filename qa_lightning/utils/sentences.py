@@ -23,6 +23,11 @@ _END = regex.compile(
 _WORD_BORDER = regex.compile(r"\b", regex.WORD)
 
 
+def sentence_borders(text: str) -> list[int]:
+    """Finds where sentences begin, from 0 on, and the text's end, ascending; white space belongs to what it follows."""
+    return sorted({0, *(found.end() for found in _END.finditer(text)), len(text)})
+
+
 class Excerpt(NamedTuple):
     """An answer with what stands around it: the three together are a sentence, or part of a long one."""
 
@@ -40,7 +45,7 @@ def excerpt(text: str, start: int, end: int, room: int = 200) -> Excerpt:
         end: Its end, exclusive.
         room: Characters that either side may have; of a longer one the nearest words are kept, and … marks the rest.
     """
-    borders = [0, *(found.end() for found in _END.finditer(text)), len(text)]
+    borders = sentence_borders(text)
     before = text[max(border for border in borders if border <= start) : start].lstrip()
     after = text[end : min(border for border in borders if border >= end)].rstrip()
     if len(before) > room:

@@ -102,6 +102,19 @@ def test_figures_of_each_split_and_examples(here: Path, model: str, capsys: pyte
     assert {path.name for path in here.iterdir()} == {"train.json", "dev.json"}
 
 
+def test_questions_are_shown_as_they_may_be_augmented(
+    here: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = write_squad(here / "train.json", copies=2)
+    templates = ["--data.augmentation.templates", "['Say: {question}']", "--samples", "2", "--windows", "0"]
+    assert main([*arguments(model, train), *templates]) == 0
+    shown = capsys.readouterr().out
+    names = re.findall(r"── Example \d · ([-\w]+)(, augmented)? ──", shown)
+    assert [name for name, _ in names[:2]] == [name for name, _ in names[2:]]
+    assert [bool(more) for _, more in names] == [False, False, True, True]
+    assert shown.count("Say: W") == 2
+
+
 def test_the_quickstart_made_small(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,24 @@ from torch import Tensor
 from qa_lightning.records import Batch
 
 Logits = tuple[Tensor, Tensor]
-"""Start and end logits; floating point ``[batch, length]`` each."""
+"""Start and end logits; floating point ``[batch, length]`` each, those of ends that are given for each start ``[batch,
+length, length]``."""
+
+
+class ScoredLogits(Logits):
+    """Start and end logits, beside which a head has said whether there is an answer.
+
+    Attributes:
+        answerability: Logits of there being none, ``[batch]``; None where no head says so.
+    """
+
+    answerability: Tensor | None
+
+    def __new__(cls, start: Tensor, end: Tensor, answerability: Tensor | None) -> ScoredLogits:
+        """Makes the pair."""
+        pair = super().__new__(cls, (start, end))
+        pair.answerability = answerability
+        return pair
 
 
 class ForwardAgain(Protocol):
@@ -41,7 +58,7 @@ class TrainingPass:
     Attributes:
         network: The network of transformers.
         batch: The batch, with the ids of its windows.
-        logits: Start and end logits; those of padding are of no meaning.
+        logits: Start and end logits; those of padding are of no meaning. `ScoredLogits`, where a head says more.
         loss: The mean loss of the golds, a scalar.
         epoch: The number of the epoch, from 0.
         forward: Computes the logits of the batch again, with dropout drawn anew.

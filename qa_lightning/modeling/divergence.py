@@ -12,7 +12,8 @@ from qa_lightning.modeling.objective import Logits
 def symmetric_divergence(logits: Logits, others: Logits, mask: Tensor) -> Tensor:
     """Computes the mean over starts and ends of ``½ [KL(p ‖ q) + KL(q ‖ p)]``, in float32.
 
-    Where a head scores pairs, it is half of that of the pairs, which it is in any case. The probabilities are over real positions, as those of the loss are. Gradients flow into both.
+    Where a head scores pairs, it is half of that of the pairs, which it is in any case. The probabilities are over real
+    positions, as those of the loss are. Gradients flow into both.
 
     Args:
         logits: Start and end logits, whose softmax is p; floating point ``[batch, length]`` each, those of ends given

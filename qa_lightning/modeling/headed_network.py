@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from qa_lightning.modeling.heads import HeadConfig, QAHead, TokenScores, check_head
+from qa_lightning.modeling.heads import HeadConfig, PairFactors, QAHead, TokenScores, check_head
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint
 from qa_lightning.pretrained.head import HEAD_KEY, mark_headed
 from qa_lightning.utils.errors import UserError
@@ -44,9 +45,8 @@ class HeadedNetwork:
     config: Any
 
     def __init__(self, config: Any, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(config, *arguments, **keywords)
+        super().__init__(config, *arguments, **keywords)  # type: ignore[call-arg]
         self.qa_head = QAHead(config.hidden_size, config.qa_head)
-        self.qa_head.reset()
 
     @classmethod
     def from_config(cls, config: Any, *, trust_remote_code: bool = False, **options: Any) -> Any:
@@ -77,7 +77,7 @@ class HeadedNetwork:
 
     def _init_weights(self, module: Any) -> None:
         super()._init_weights(module)  # type: ignore[misc]
-        if isinstance(module, QAHead):
+        if isinstance(module, QAHead | PairFactors):
             module.reset()
 
     def __reduce__(self) -> Any:
@@ -138,8 +138,27 @@ def set_head(config: Any, head: HeadConfig, source: str) -> None:
         del config.qa_head
 
 
-def _head_name(values: dict[str, Any]) -> str:
+def check_same_head(network: Any, config: Mapping[str, Any]) -> None:
+    """Checks that a checkpoint's model has the head of the network that its weights are to go into.
+
+    Args:
+        network: The network.
+        config: The configuration in the checkpoint.
+
+    Raises:
+        UserError: Where it has another one.
+    """
+    here, there = (values or {} for values in (getattr(network.config, HEAD_KEY, None), config.get(HEAD_KEY)))
+    if here != there:
+        raise UserError(
+            f"model.head: the checkpoint is that of a model with another head ({_head_name(there)}, not "
+            f"{_head_name(here)}); leave it as it was, or begin a new training from best_model"
+        )
+
+
+def _head_name(values: Mapping[str, Any]) -> str:
     name = str(values.get("type", "pointer"))
+    name += f" of size {values['size']}" if "size" in values else ""
     return name + (" with answerability" if values.get("answerability") else "")
 
 
@@ -154,8 +173,8 @@ def auto_class(config: Any) -> Any:
     if not getattr(config, HEAD_KEY, None):
         return AutoModelForQuestionAnswering
     with torch.device("meta"):  # which takes no memory
-        network = AutoModelForQuestionAnswering.from_config(config, trust_remote_code=False)
-    return headed_class(type(network))
+        network: Any = AutoModelForQuestionAnswering.from_config(config, trust_remote_code=False)
+    return headed_class(network.__class__)
 
 
 @torch.no_grad()
@@ -165,15 +184,15 @@ def check_hidden_states(network: Any) -> None:
     Raises:
         UserError: Where it does not.
     """
-    few = min(8, network.get_input_embeddings().weight.shape[0])
-    tokens = (torch.arange(4, 8, device=network.device) % few)[None]
-    inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    if "global_attention_mask" in inspect.signature(network.forward).parameters:
-        inputs["global_attention_mask"] = torch.zeros_like(tokens)
     try:
+        few = min(8, network.get_input_embeddings().weight.shape[0])
+        tokens = (torch.arange(4, 8, device=network.device) % few)[None]
+        inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        if "global_attention_mask" in inspect.signature(network.forward).parameters:
+            inputs["global_attention_mask"] = torch.zeros_like(tokens)
         # A copy, since transformers puts hooks that cannot be pickled into a network that is asked for hidden states.
         copy.deepcopy(network).eval()(**inputs)
-    except (TypeError, AttributeError, IndexError, RuntimeError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise UserError(
             f"a {network.config.model_type} model gives no hidden states for another head than its own; set "
             "model.head.type to pointer, and leave out model.head.answerability"

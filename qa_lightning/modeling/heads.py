@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -82,7 +82,7 @@ def check_head(values: Mapping[str, Any]) -> None:
         raise ValueError(f"its qa_head has the type {values.get('type')!r:.80}")
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 1 << 16:
         raise ValueError(f"its qa_head has the size {size!r:.80}")
-    if not isinstance(values.get("answerability", False), bool):
+    if values.get("answerability", False) not in (True, False):
         raise ValueError(f"its qa_head has the answerability {values['answerability']!r:.80}")
 
 
@@ -105,6 +105,13 @@ class TokenScores(NamedTuple):
     unanswerable: Tensor | None = None
     null: Tensor | None = None
 
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> TokenScores:
+        """Returns those that there are as a function changes them."""
+        start, end, *others = self
+        return TokenScores(
+            function(start), function(end), *(None if scores is None else function(scores) for scores in others)
+        )
+
 
 class PairFactors(nn.Module):
     """The factors of the scores of pairs; a biaffine form of two projections (Dozat and Manning, 2017).
@@ -119,6 +126,13 @@ class PairFactors(nn.Module):
         self.start = nn.Linear(hidden_size, size)
         self.end = nn.Linear(hidden_size, size)
         self.form = nn.Parameter(torch.zeros(size, size))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Gives the form its first value, unless one was loaded."""
+        from transformers import initialization
+
+        initialization.zeros_(self.form)
 
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Computes both factors of each token; ``[batch, length, size]`` each."""
@@ -137,27 +151,26 @@ class QAHead(nn.Module):
 
     def __init__(self, hidden_size: int, values: Mapping[str, Any]) -> None:
         super().__init__()
-        self.type: HeadType = values["type"]
+        self.kind: HeadType = values["type"]
         self.answers = bool(values["answerability"])
-        if self.type != "pointer":
+        if self.kind != "pointer":
             # Under the name of the head, so that none takes the weights of another.
-            self.add_module(self.type, PairFactors(hidden_size, values["size"]))
+            self.add_module(self.kind, PairFactors(hidden_size, values["size"]))
         if self.answers:
             self.answerability = nn.Linear(hidden_size, 1)
             self.mix = nn.Parameter(torch.ones(1))
+            self.reset()
 
     @property
     def scores_pairs(self) -> bool:
         """Whether end logits are given for each start."""
-        return self.type != "pointer"
+        return self.kind != "pointer"
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Gives what begins with fixed values these, but where weights were loaded."""
+        """Gives the classifier its first values, unless some were loaded."""
         from transformers import initialization
 
-        if self.scores_pairs:
-            initialization.zeros_(self.get_submodule(self.type).form)
         if self.answers:
             for parameter in self.answerability.parameters():
                 initialization.zeros_(parameter)
@@ -171,7 +184,7 @@ class QAHead(nn.Module):
             end_logits: Likewise.
             states: The last hidden states; ``[batch, length, hidden_size]``.
         """
-        left, right = self.get_submodule(self.type)(states) if self.scores_pairs else (None, None)
+        left, right = self.get_submodule(self.kind)(states) if self.scores_pairs else (None, None)
         unanswerable = null = None
         if self.answers:
             unanswerable = self.answerability(states).squeeze(-1)
@@ -206,7 +219,7 @@ class QAHead(nn.Module):
         if left is not None and right is not None:
             with torch.autocast(start.device.type, enabled=False):
                 end = end.float()[:, None] + left.float() @ right.float().mT
-            if self.type == "joint":
+            if self.kind == "joint":
                 never = torch.finfo(end.dtype).min
                 end = end - end.masked_fill(attention_mask[:, None] == 0, never).logsumexp(-1, keepdim=True)
         return ScoredLogits(start, end, answerability)

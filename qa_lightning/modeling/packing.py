@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qa_lightning.decoding.pairs import scores_pairs
 from qa_lightning.modeling.attention import PackedWindows, has_flash_kernel, use_our_attention, varlen_attention
-from qa_lightning.modeling.heads import QAHead, TokenScores
+from qa_lightning.modeling.heads import QAHead
 from qa_lightning.modeling.network import accepted_inputs, first_position
 from qa_lightning.modeling.objective import Logits
 from qa_lightning.pretrained.head import HEAD_KEY
@@ -39,9 +39,7 @@ class Packing:
                 "of one row; set packing to false"
             )
 
-    def logits(
-        self, network: Any, inputs: Mapping[str, Tensor], tokens: int, windows: int | None = None
-    ) -> Logits:
+    def logits(self, network: Any, inputs: Mapping[str, Tensor], tokens: int, windows: int | None = None) -> Logits:
         """Computes a network's logits from one row of tokens.
 
         Args:
@@ -70,8 +68,7 @@ class Packing:
 
         if self._head is None:
             return unpack(output.start_logits), unpack(output.end_logits)
-        scores = TokenScores(*(None if of_tokens is None else unpack(of_tokens) for of_tokens in output.token_scores))
-        return self._head.join(scores, mask, inputs.get("null_position"))
+        return self._head.join(output.token_scores.mapped(unpack), mask, inputs.get("null_position"))
 
     def _is_exact(self, network: Any) -> bool:
         """Whether two packed windows of different lengths get the same logits as unpacked."""

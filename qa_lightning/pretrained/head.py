@@ -29,6 +29,15 @@ def mark_headed(folder: Path) -> None:
         write_json(path, values)
 
 
+def is_headed(folder: str | Path) -> bool:
+    """Whether a name is a model folder, whose model has a head of ours."""
+    path = Path(folder, CONFIG_FILE)
+    if not path.is_file():
+        return False
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(values, dict) and values.get("model_type") == HEADED_TYPE
+
+
 def body_config(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the configuration of transformers that `mark_headed` found.
 
@@ -36,7 +45,7 @@ def body_config(values: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: Where it does not name its kind of model.
     """
     head = values.get(HEAD_KEY)
-    if not isinstance(head, Mapping) or not isinstance(head.get("model_type"), str):
+    head = dict(head) if isinstance(head, Mapping) else {}
+    if not str(head.get("model_type", "")):
         raise ValueError(f"its {HEAD_KEY} does not name a model_type")
-    head = dict(head)
     return {**values, "model_type": head.pop("model_type"), HEAD_KEY: head}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
-from qa_lightning.pretrained.head import CONFIG_FILE, HEADED_TYPE, body_config
+from qa_lightning.pretrained.head import CONFIG_FILE, HEADED_TYPE, body_config, is_headed
 from qa_lightning.pretrained.settings import SETTINGS_FILE, check_settings
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.files import in_scratch_folder
@@ -72,7 +72,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
     def load(place: str | Path) -> Any:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        # Of a model with a head of ours, transformers does not know the kind by itself.
+        options = {"config": load_config(str(place))} if is_headed(place) else {}
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False, **options)
         if tokenizer.is_fast and Path(place).is_dir():
             _check_vocabulary(name, Path(place), tokenizer)
         return tokenizer

@@ -22,6 +22,7 @@ from qa_lightning.modeling.network import is_causal_network, load_network
 from qa_lightning.modeling.objective import ScoredLogits, TrainingPass
 from qa_lightning.modeling.optimization import Optimization
 from qa_lightning.modeling.parameter_groups import parameter_groups
+from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
 from tests.modeling.families import CONFIGS, config
@@ -244,6 +245,19 @@ def test_packing_changes_nothing(folder: Path, values: dict[str, Any]) -> None:
         torch.testing.assert_close(
             module(replace(batch, row_tokens=32)).answerability, module(batch).answerability, rtol=1e-4, atol=1e-4
         )
+
+
+def test_regularisers_are_added_to_the_loss_of_pairs(folder: Path) -> None:
+    weights = {"r_drop": 1.0, "fgm": 1.0, "awp": 1.0, "smart": 50.0, "smart_radius": 0.05, "smart_step": 0.05}
+    module = module_with(folder, {"type": "joint", "answerability": True}, regularization=Regularization(**weights))
+    logged: dict[str, float] = {}
+    module.log = lambda name, value, **_: logged.update({name: value.item()})
+    loss = module.train().training_step(some_batch(), 0)
+    loss.backward()
+    assert all(0 < value < math.inf for value in logged.values())
+    names = ("loss", "answerability", "r_drop", "fgm", "awp", "smart")
+    assert set(logged) == {f"train/{name}" for name in names}
+    assert loss.item() == pytest.approx(sum(logged.values()), rel=1e-5)
 
 
 def test_pairs_are_scored_in_single_precision(folder: Path) -> None:

@@ -26,7 +26,8 @@ def best_distinct_texts(
     Args:
         start_logits: Scores of each token as the first, of which those that are not finite start no answer;
             ``[length]``.
-        end_logits: Scores of each token as the last, likewise; ``[length]``.
+        end_logits: Scores of each token as the last, likewise; ``[length]``, or given each token as the first,
+            ``[length, length]``.
         offsets: Characters that each token covers, end exclusive; ``[length, 2]``.
         k: Number of texts.
         max_answer_length: Most tokens of an answer.
@@ -42,8 +43,9 @@ def best_distinct_texts(
     first, last = first[inside], last[inside]
     spans = np.zeros(len(first), dtype=ANSWER)
     spans["start"], spans["end"] = offsets[first, 0], offsets[last, 1]
-    spans["start_logit"], spans["end_logit"] = start_logits[first], end_logits[last]
-    return top_k_distinct(spans[np.isfinite(end_logits[last]) & (spans["start"] < spans["end"])], k, folded_context)
+    of_last = end_logits[last] if end_logits.ndim == 1 else end_logits[first, last]
+    spans["start_logit"], spans["end_logit"] = start_logits[first], of_last
+    return top_k_distinct(spans[np.isfinite(of_last) & (spans["start"] < spans["end"])], k, folded_context)
 
 
 def top_k_distinct(spans: AnswerRows, k: int, folded_context: str) -> AnswerRows:

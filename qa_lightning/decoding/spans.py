@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from qa_lightning.decoding.pairs import end_logits_of, near_ends, scores_pairs
+
 _MINUS_INFINITY = float("-inf")
 
 
@@ -20,7 +22,7 @@ class Spans(NamedTuple):
         starts: First token; int64 ``[batch, k]``.
         ends: Last token, inclusive; int64 ``[batch, k]``.
         start_logits: Start logit of the first token; float32 ``[batch, k]``.
-        end_logits: End logit of the last token; float32 ``[batch, k]``.
+        end_logits: End logit of the last token, given the first where the head scores pairs; float32 ``[batch, k]``.
     """
 
     starts: Tensor
@@ -38,7 +40,8 @@ def best_spans(start_logits: Tensor, end_logits: Tensor, mask: Tensor, k: int, m
 
     Args:
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
-        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``, or given each token as the
+            first, ``[batch, length, length]``.
         mask: Tokens that an answer may start or end at; bool ``[batch, length]``.
         k: Number of spans of each window, at least 1.
         max_answer_length: Number of tokens that an answer may have, at least 1.
@@ -48,21 +51,24 @@ def best_spans(start_logits: Tensor, end_logits: Tensor, mask: Tensor, k: int, m
     """
     length = mask.shape[1]
     width = min(max_answer_length, length)
-    start, end = (
-        torch.where(mask, logits.float().nan_to_num(_MINUS_INFINITY, _MINUS_INFINITY, _MINUS_INFINITY), _MINUS_INFINITY)
-        for logits in (start_logits, end_logits)
-    )
-    end = pad(end, (0, width - 1), value=_MINUS_INFINITY)
+    start = finite_logits(start_logits, mask)
+    if scores_pairs(end_logits):
+        ends = near_ends(finite_logits(end_logits, mask[:, None]), width, _MINUS_INFINITY)
+        best_end = ends.amax(-1)
+    else:
+        end = pad(finite_logits(end_logits, mask), (0, width - 1), value=_MINUS_INFINITY)
+        ends, best_end = end.unfold(1, width, 1), _sliding_maximum(end, width)
 
     # The k best spans start at k tokens only: those with the highest scores of their own best span, the
     # earlier of two alike. For any span that starts elsewhere, each of these k tokens has a span that comes
     # before it: one that scores higher, or the same with an earlier start. (Rounding keeps order, so the sum
     # with the highest end is the highest sum, in floating point too.)
-    few = _top_k_columns(start + _sliding_maximum(end, width), min(k, length)).sort(dim=1).values
+    few = _top_k_columns(start + best_end, min(k, length)).sort(dim=1).values
 
     # [batch, few * width], by start, then by end: the earlier column is the span that comes first.
     batch = torch.arange(len(mask), device=mask.device).unsqueeze(1)
-    scores = (start.gather(1, few).unsqueeze(-1) + end.unfold(1, width, 1)[batch, few]).flatten(1)
+    ends = ends[batch, few]
+    scores = (start.gather(1, few).unsqueeze(-1) + ends).flatten(1)
     if scores.shape[1] < k:
         scores = pad(scores, (0, k - scores.shape[1]), value=_MINUS_INFINITY)
     best = _top_k_columns(scores, k)
@@ -70,13 +76,18 @@ def best_spans(start_logits: Tensor, end_logits: Tensor, mask: Tensor, k: int, m
     none = scores.gather(1, best) == _MINUS_INFINITY
     best = best.masked_fill(none, 0)
     starts = few.gather(1, best // width)
-    ends = starts + best % width
     return Spans(
         starts.masked_fill(none, -1),
-        ends.masked_fill(none, -1),
+        (starts + best % width).masked_fill(none, -1),
         start.gather(1, starts).masked_fill(none, _MINUS_INFINITY),
-        end.gather(1, ends).masked_fill(none, _MINUS_INFINITY),
+        ends.flatten(1).gather(1, best).masked_fill(none, _MINUS_INFINITY),
     )
+
+
+def finite_logits(logits: Tensor, mask: Tensor) -> Tensor:
+    """Logits in float32, minus infinity where they are not finite or outside the mask."""
+    finite = logits.float().nan_to_num(_MINUS_INFINITY, _MINUS_INFINITY, _MINUS_INFINITY)
+    return torch.where(mask, finite, _MINUS_INFINITY)
 
 
 def _sliding_maximum(values: Tensor, width: int) -> Tensor:
@@ -116,7 +127,8 @@ def null_logits(start_logits: Tensor, end_logits: Tensor, null_position: Tensor)
 
     Args:
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
-        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``, or given each token as the
+            first, ``[batch, length, length]``.
         null_position: Where null is scored, -1 where it cannot be; int64 ``[batch]``.
 
     Returns:
@@ -124,8 +136,8 @@ def null_logits(start_logits: Tensor, end_logits: Tensor, null_position: Tensor)
     """
     position = null_position.clamp(min=0).unsqueeze(1)
     start, end = (
-        logits.float().gather(1, position).squeeze(1).masked_fill(null_position < 0, _MINUS_INFINITY)
-        for logits in (start_logits, end_logits)
+        logits.float().squeeze(1).masked_fill(null_position < 0, _MINUS_INFINITY)
+        for logits in (start_logits.gather(1, position), end_logits_of(end_logits, position, position))
     )
     return start, end
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qa_lightning.decoding.pairs import pointer_logits, scores_pairs
 from qa_lightning.records import Batch
 
 
@@ -34,7 +35,8 @@ class ScoredBatch(NamedTuple):
     Attributes:
         batch: The windows.
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
-        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``, or given each token as the
+            first, ``[batch, length, length]``.
     """
 
     batch: Batch
@@ -45,7 +47,8 @@ class ScoredBatch(NamedTuple):
 def token_probabilities(scored: Iterable[ScoredBatch], *, null_allowed: bool) -> TokenProbabilities:
     """Computes the softmax of start and end logits over the tokens of one context.
 
-    For a token in several windows, the highest logits count.
+    For a token in several windows, the highest logits count. Where a head scores pairs, the probability of a start is
+    the sum over its ends, and that of an end the sum over its starts.
 
     Args:
         scored: All windows of one question.
@@ -53,9 +56,11 @@ def token_probabilities(scored: Iterable[ScoredBatch], *, null_allowed: bool) ->
             its logits have the lowest sum.
     """
     rows, nulls = [], []
-    for batch, *start_and_end in scored:
+    for batch, start, end in scored:
         assert batch.offsets is not None
-        logits = torch.stack(start_and_end, dim=-1).double()
+        if scores_pairs(end):
+            start, end = pointer_logits(start, end, batch.context_mask, batch.null_position)
+        logits = torch.stack([start, end], dim=-1).double()
         rows.append(torch.cat([batch.offsets.double(), logits], dim=-1)[batch.context_mask].cpu())
         known = batch.null_position >= 0
         nulls.append(logits[known, batch.null_position[known]].cpu())

@@ -54,7 +54,12 @@ class Graph:
 
 
 def render(
-    title: str, provenance: Provenance, settings: Mapping[str, Any], graph: Graph | None, hub_name: str | None = None
+    title: str,
+    provenance: Provenance,
+    settings: Mapping[str, Any],
+    graph: Graph | None,
+    hub_name: str | None = None,
+    head: str | None = None,
 ) -> str:
     """Writes the card as Markdown. Text from elsewhere can neither format it nor add to it.
 
@@ -64,6 +69,7 @@ def render(
         settings: What it was trained and scored with, as `pretrained.load_settings` returned it.
         graph: The ONNX model; None for one of torch.
         hub_name: What it is called on the Hub, where it is to be there.
+        head: Which head of ours it has; None: that of transformers.
     """
     environment = Environment(
         loader=PackageLoader("qa_lightning.exporting", ""),
@@ -77,7 +83,7 @@ def render(
     int8 = None if graph is None else graph.int8
     return environment.get_template("card.md.j2").render(
         title=title,
-        metadata=_metadata(title, provenance, "transformers" if graph is None else "onnx"),
+        metadata=_metadata(title, provenance, "onnx" if graph else "qa_lightning" if head else "transformers"),
         base=provenance.base,
         trained=bool(provenance.training),
         data=provenance.data,
@@ -88,6 +94,8 @@ def render(
         thresholds=dict(_thresholds(settings, provenance.scores)),
         hub_name=hub_name,
         onnx=graph is not None,
+        head=head,
+        scores_pairs=head in ("joint", "biaffine"),
         inputs=[] if graph is None else [f"`{name}`" for name in graph.inputs],
         longest=None if graph is None else graph.longest,
         difference=None if graph is None else graph.difference,

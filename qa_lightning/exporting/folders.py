@@ -17,6 +17,7 @@ from qa_lightning.exporting.measure import Quantized, measure, read_golds, size_
 from qa_lightning.exporting.onnx import check_exportable, write_onnx
 from qa_lightning.exporting.quantize import quantize
 from qa_lightning.modeling.network import quiet_transformers
+from qa_lightning.pretrained.head import HEAD_KEY, mark_headed
 from qa_lightning.pretrained.loading import load_config, load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import SETTINGS_FILE
 from qa_lightning.reader.loading import load_trained_network
@@ -62,11 +63,13 @@ def export(
     provenance = provenance_of(run)
     tokenizer, saved = load_tokenizer(name), load_settings(name)
     network = load_trained_network(name, tokenizer).eval()
+    head = (getattr(network.config, HEAD_KEY, None) or {}).get("type")
     graph = None
     with _new_folder(output) as folder:
         with quiet_transformers():
             if form == "onnx":
                 network.config.save_pretrained(folder)
+                mark_headed(folder)
             else:
                 network.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
@@ -76,7 +79,7 @@ def export(
             graph = _write_onnx(network, tokenizer, Settings.of_model(saved), folder)
             if int8_data is not None:
                 graph = replace(graph, int8=_to_int8(folder, golds, Path(int8_data).name, provenance.language))
-        card = render(hub_name or output.resolve().name, provenance, saved, graph, hub_name)
+        card = render(hub_name or output.resolve().name, provenance, saved, graph, hub_name, head)
         (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
     return graph
 

@@ -63,7 +63,7 @@ def write_onnx(network: Any, batch: Batch, path: Path) -> None:
                 tuple(tensor.clone() for tensor in inputs.values()),
                 input_names=list(inputs),
                 output_names=OUTPUTS,
-                dynamic_shapes=(tuple({0: "batch", 1: "length"} for _ in inputs),),
+                dynamic_shapes=(tuple(dict(enumerate(("batch", "length")[: x.ndim])) for x in inputs.values()),),
                 dynamo=True,
                 verbose=False,
             )

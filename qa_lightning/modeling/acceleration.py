@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from qa_lightning.modeling.attention import register_attention, use_fast_dropout, use_our_attention
+from qa_lightning.modeling.objective import Logits, ScoredLogits
 from qa_lightning.modeling.packing import Packing, kernel_is_exact
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
@@ -116,7 +117,7 @@ class Acceleration:
         batch: Batch,
         inputs: dict[str, Tensor],
         parameters: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Logits:
         """Computes the start and end logits of every position; floating point ``[batch, length]`` each.
 
         Args:
@@ -129,10 +130,13 @@ class Acceleration:
             network = partial(_call_with, network, dict(parameters))
         if batch.row_tokens is None or self.packing is None:
             output = network(**inputs)
-            start_logits, end_logits = output.start_logits, output.end_logits
+            logits: Logits = output.start_logits, output.end_logits
+            answerability = getattr(output, "answerability_logits", None)
         else:
-            start_logits, end_logits = self.packing.logits(network, inputs, batch.row_tokens, len(batch))
-        return start_logits[: len(batch)], end_logits[: len(batch)]
+            logits = self.packing.logits(network, inputs, batch.row_tokens, len(batch))
+            answerability = getattr(logits, "answerability", None)
+        start, end = (values[: len(batch)] for values in logits)
+        return (start, end) if answerability is None else ScoredLogits(start, end, answerability[: len(batch)])
 
 
 def _call_with(network: Any, parameters: dict[str, Tensor], **inputs: Any) -> Any:

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from qa_lightning.modeling.headed_network import check_same_head
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.modeling.weights import network_weights, same_weights
 from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
@@ -94,8 +95,13 @@ class CheckpointMixin(pl.LightningModule):
                 checkpoint[key] = plain_items(checkpoint[key])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with."""
+        """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with.
+
+        Raises:
+            UserError: Where the checkpoint is that of a model with another head.
+        """
         self.loaded_progress = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
+        check_same_head(self.model, checkpoint.get(CHECKPOINT_KEY, {}).get("config", {}))
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._weights_in_training = checkpoint.get("current_model_state")
         if not self.threshold_is_given:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qa_lightning.modeling.hidden_states import Distance, HiddenStateLoss
-from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass
+from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, each_token
 from qa_lightning.modeling.teacher import TeacherModel
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
@@ -137,7 +137,8 @@ class TeacherLoss:
                 "the batch has no predictions of a teacher: they come with the training loader of a QADataModule that "
                 "is given to the trainer (trainer.fit(model, data))"
             )
-        divergence = divergence_from_teachers(training_pass.logits, taught, training_pass.mask, self.temperature)
+        ours = each_token(training_pass.batch, training_pass.logits)
+        divergence = divergence_from_teachers(ours, taught, training_pass.mask, self.temperature)
         return self.weight * self.temperature**2 * divergence.mean()
 
 

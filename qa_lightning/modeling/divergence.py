@@ -5,22 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qa_lightning.decoding.pairs import pair_logits, scores_pairs
 from qa_lightning.modeling.objective import Logits
 
 
 def symmetric_divergence(logits: Logits, others: Logits, mask: Tensor) -> Tensor:
     """Computes the mean over starts and ends of ``½ [KL(p ‖ q) + KL(q ‖ p)]``, in float32.
 
-    The probabilities are over real positions, as those of the loss are. Gradients flow into both.
+    Where a head scores pairs, it is half of that of the pairs, which it is in any case. The probabilities are over real
+    positions, as those of the loss are. Gradients flow into both.
 
     Args:
-        logits: Start and end logits, whose softmax is p; floating point ``[batch, length]`` each.
+        logits: Start and end logits, whose softmax is p; floating point ``[batch, length]`` each, those of ends given
+            each start ``[batch, length, length]``.
         others: Those whose softmax is q.
         mask: Whether a position is a real one; bool ``[batch, length]``.
 
     Returns:
         The divergence of each window, not negative but for rounding; float32 ``[batch]``.
     """
+    if scores_pairs(logits[1]):
+        ours, theirs = (pair_logits(*pair).flatten(1) for pair in (logits, others))
+        return _jeffreys(ours, theirs, (mask[:, :, None] & mask[:, None]).flatten(1)) / 2
     of_start, of_end = (_jeffreys(ours, theirs, mask) for ours, theirs in zip(logits, others, strict=True))
     return (of_start + of_end) / 2
 

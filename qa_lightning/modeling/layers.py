@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from qa_lightning.pretrained.head import HEAD_KEY
 from qa_lightning.utils.errors import UserError
 
 
@@ -57,7 +58,7 @@ def find_layers(network: Any) -> NetworkLayers:
     base, layers = network.base_model, layer_modules(network)
     of_base = {id(parameter) for parameter in base.parameters()}
     if base is network:  # as in T5
-        heads = [child for child in network.children() if isinstance(child, nn.Linear)]
+        heads = [child for name, child in network.named_children() if isinstance(child, nn.Linear) or name == HEAD_KEY]
         of_base -= {id(parameter) for head in heads for parameter in head.parameters()}
     in_tables = {id(p) for module in base.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     depth_of = {id(parameter): i for i, layer in enumerate(layers, 1) for parameter in layer.parameters()}

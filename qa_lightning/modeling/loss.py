@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from qa_lightning.decoding.pairs import end_logits_of, near_ends, pair_logits, scores_pairs
 from qa_lightning.records import Batch
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
@@ -51,11 +52,13 @@ def span_loss(
     """Computes half the negative marginal log-likelihood of the gold spans of each window.
 
     ``-½ log Σ p(start) p(end)`` over the golds (Clark and Gardner, 2018, over spans); with one gold this is the
-    usual mean of two cross-entropies. The probabilities are over real positions: padding gets none.
+    usual mean of two cross-entropies. The probabilities are over real positions: padding gets none. Where a head scores
+    pairs, p(start) p(end) is the softmax over all pairs of real positions, which it is in any case.
 
     Args:
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
-        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``, or given each token as the
+            first, ``[batch, length, length]``.
         attention_mask: 1 at real positions; int64 ``[batch, length]``.
         starts: First tokens of the golds, padded with -1; int64 ``[batch, golds]``.
         ends: Their last tokens, inclusive, padded with -1; int64 ``[batch, golds]``.
@@ -66,12 +69,19 @@ def span_loss(
     """
     never = torch.finfo(torch.float32).min  # finite, so that what it masks has gradient zero, not NaN
     padding = attention_mask == 0
-    start, end = (
-        logits.float().masked_fill(padding, never).log_softmax(-1).gather(1, places.clamp(min=0))
-        for logits, places in ((start_logits, starts), (end_logits, ends))
-    )
+    first, last = starts.clamp(min=0), ends.clamp(min=0)
+    if scores_pairs(end_logits):
+        pairs = pair_logits(start_logits, end_logits)
+        pairs = pairs.masked_fill(padding[:, :, None] | padding[:, None], never).flatten(1).log_softmax(-1)
+        scores = pairs.gather(1, first * padding.shape[1] + last)
+    else:
+        start, end = (
+            logits.float().masked_fill(padding, never).log_softmax(-1).gather(1, places)
+            for logits, places in ((start_logits, first), (end_logits, last))
+        )
+        scores = start + end
     labelled = starts[:, 0] >= 0
-    likelihood = (start + end).masked_fill(starts < 0, never).logsumexp(-1)
+    likelihood = scores.masked_fill(starts < 0, never).logsumexp(-1)
     return torch.where(labelled, -likelihood / 2, 0.0), labelled
 
 
@@ -85,7 +95,8 @@ def training_loss(
 
     Args:
         start_logits: Scores of each token as the first; floating point, ``[batch, length]``.
-        end_logits: Scores of each token as the last; floating point, ``[batch, length]``.
+        end_logits: Scores of each token as the last; floating point, ``[batch, length]``, or given each token as the
+            first, ``[batch, length, length]``.
         batch: The batch, with its golds.
         config: Which loss.
         max_answer_length: Most tokens of a span that may be an answer.
@@ -121,15 +132,23 @@ def training_loss(
 
 
 def _uniform_pointer_loss(start_logits: Tensor, end_logits: Tensor, attention_mask: Tensor, valid: Tensor) -> Tensor:
-    """The cross-entropy with a uniform distribution over the valid places, the mean of start and end; ``[batch]``."""
+    """The cross-entropy with a uniform distribution over the valid places, the mean of start and end; ``[batch]``.
+
+    Where a head scores pairs, it is half that with a uniform distribution over all pairs of these.
+    """
     padding = attention_mask == 0
+    if scores_pairs(end_logits):
+        pairs = pair_logits(start_logits, end_logits).flatten(1)
+        padding, valid = ((padding[:, :, None] | padding[:, None]), (valid[:, :, None] & valid[:, None]))
+        return _uniform_loss(pairs, padding.flatten(1), valid.flatten(1)) / 2
+    start, end = (_uniform_loss(logits, padding, valid) for logits in (start_logits, end_logits))
+    return (start + end) / 2
+
+
+def _uniform_loss(logits: Tensor, padding: Tensor, valid: Tensor) -> Tensor:
     never = torch.finfo(torch.float32).min
-    count = valid.sum(-1).clamp(min=1)
-    start, end = (
-        logits.float().masked_fill(padding, never).log_softmax(-1).masked_fill(~valid, 0.0).sum(-1) / count
-        for logits in (start_logits, end_logits)
-    )
-    return -(start + end) / 2
+    log_p = logits.float().masked_fill(padding, never).log_softmax(-1)
+    return -log_p.masked_fill(~valid, 0.0).sum(-1) / valid.sum(-1).clamp(min=1)
 
 
 def _joint_losses(
@@ -143,17 +162,28 @@ def _joint_losses(
     width = min(max_answer_length, start_logits.shape[1])
     start, end = start_logits.float(), end_logits.float()
     context = batch.context_mask
-    ends = pad(end.masked_fill(~context, never), (0, width - 1), value=never).unfold(1, width, 1)
-    of_start = start.masked_fill(~context, never) + ends.logsumexp(-1)
-    null = (start + end).masked_fill(~is_null_place, never).logsumexp(-1)
+    of_start = start.masked_fill(~context, never) + _ends_of_spans(end, context, width, never).logsumexp(-1)
+    null = (start + _own_ends(end)).masked_fill(~is_null_place, never).logsumexp(-1)
     total = torch.logaddexp(of_start.logsumexp(-1), null)
 
     starts, lasts = batch.starts.clamp(min=0), batch.ends.clamp(min=0)
-    scores = (start.gather(1, starts) + end.gather(1, lasts)).masked_fill(batch.starts < 0, never)
+    scores = (start.gather(1, starts) + end_logits_of(end, starts, lasts)).masked_fill(batch.starts < 0, never)
     inside = context.gather(1, starts) & context.gather(1, lasts) & (lasts >= starts) & (lasts - starts < width)
     inside |= (batch.starts == batch.null_position[:, None]) & (starts == lasts)
     total = torch.logaddexp(total, scores.masked_fill(inside, never).logsumexp(-1))
     return total, (total - scores.logsumexp(-1)) / 2
+
+
+def _ends_of_spans(end: Tensor, context: Tensor, width: int, fill: float) -> Tensor:
+    """The logits of the ends of spans that start at each token; ``[batch, start, width]``."""
+    if scores_pairs(end):
+        return near_ends(end.masked_fill(~context[:, None], fill), width, fill)
+    return pad(end.masked_fill(~context, fill), (0, width - 1), value=fill).unfold(1, width, 1)
+
+
+def _own_ends(end: Tensor) -> Tensor:
+    """The logit of each token as the end of the span of itself; ``[batch, length]``."""
+    return end.diagonal(dim1=1, dim2=2) if scores_pairs(end) else end
 
 
 def _mean_span_score(
@@ -163,7 +193,13 @@ def _mean_span_score(
     width = min(max_answer_length, start_logits.shape[1])
     # Each token is the start, or the end, of as many valid spans as there are places for the other.
     places, null = context.float(), is_null_place.float()
-    as_start = null + places * pad(places, (0, width - 1)).unfold(1, width, 1).sum(-1)
-    as_end = null + places * pad(places, (width - 1, 0)).unfold(1, width, 1).sum(-1)
-    sums = (as_start * start_logits.float() + as_end * end_logits.float()).sum(-1)
+    of_start = pad(places, (0, width - 1)).unfold(1, width, 1)
+    as_start = null + places * of_start.sum(-1)
+    if scores_pairs(end_logits):
+        near = near_ends(end_logits.float(), width, 0.0)
+        ends = (places * (of_start * near).sum(-1)).sum(-1) + (null * _own_ends(end_logits)).sum(-1)
+    else:
+        as_end = null + places * pad(places, (width - 1, 0)).unfold(1, width, 1).sum(-1)
+        ends = (as_end * end_logits.float()).sum(-1)
+    sums = (as_start * start_logits.float()).sum(-1) + ends
     return sums / as_start.sum(-1).clamp(min=1)

@@ -15,6 +15,7 @@ from torch import Tensor
 from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.distillation import Distillation
 from qa_lightning.modeling.evaluation import Evaluation
+from qa_lightning.modeling.heads import PLAIN_HEAD, HeadConfig
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
@@ -81,6 +82,7 @@ class QALightningModule(TrainingMixin):
         regularization: Regularisers, which are added to the loss.
         optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
         teacher: A trained model, or several, whose predictions are learnt beside the golds.
+        head: The head that scores answers.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class QALightningModule(TrainingMixin):
         regularization: Regularization = _NO_REGULARIZATION,
         optimization: Optimization = PLAIN_OPTIMIZATION,
         teacher: Distillation = _NO_TEACHER,
+        head: HeadConfig = PLAIN_HEAD,
     ) -> None:
         super().__init__()
         model_name_or_path, config_name, tokenizer_name = map(
@@ -123,11 +126,13 @@ class QALightningModule(TrainingMixin):
         self.loss = from_plain(LossConfig, loss)
         regularization = from_plain(Regularization, regularization)
         teacher = from_plain(Distillation, teacher)
+        head = from_plain(HeadConfig, head)
         sections: dict[str, Any] = {
             "optimization": self.optimization,
             "loss": self.loss,
             "regularization": regularization,
             "teacher": teacher,
+            "head": head,
         }
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
@@ -184,7 +189,9 @@ class QALightningModule(TrainingMixin):
             tokenizer=self.tokenizer,
             attn_implementation=attn_implementation,
             revision=model_revision,
+            head=head,
         )
+        self.loss_terms += head.loss_terms(self.model)
         self.head_is_missing = question_answering_head_is_missing(self.model, missing)
         longest = longest_input(self.model)
         if longest is not None and max_length > longest:

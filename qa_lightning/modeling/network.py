@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qa_lightning.modeling.headed_network import auto_class, check_hidden_states, set_head
+from qa_lightning.modeling.heads import PLAIN_HEAD, HeadConfig
 from qa_lightning.modeling.weights import network_weights
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.head import HEAD_KEY
 from qa_lightning.pretrained.loading import load_config, readable_errors
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError, in_one_line
@@ -37,6 +40,7 @@ def load_network(
     tokenizer: Any = None,
     attn_implementation: str | None = None,
     revision: str | None = None,
+    head: HeadConfig = PLAIN_HEAD,
 ) -> tuple[Any, list[str]]:
     """Loads a question-answering network of transformers, with float32 weights, ready to be trained.
 
@@ -48,6 +52,7 @@ def load_network(
         tokenizer: The tokenizer, whose size a random start's vocabulary takes.
         attn_implementation: Transformers' name of the attention kernel.
         revision: The Hub revision of the model.
+        head: The head that it is given, or has.
 
     Returns:
         The network, and the names of the parameters that the source did not hold, which are random.
@@ -55,8 +60,6 @@ def load_network(
     Raises:
         UserError: Where the model cannot be found, loaded, or answer questions.
     """
-    from transformers import AutoModelForQuestionAnswering
-
     source = model_name_or_path or config_name
     if source is None:
         raise UserError("no model: set model.model_name_or_path, or model.config_name for a random start")
@@ -69,12 +72,12 @@ def load_network(
     check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
     with readable_errors("model", source), quiet_transformers():
+        set_head(config, head, source)
+        network_class = auto_class(config)
         if model_name_or_path is None or is_checkpoint(model_name_or_path):
-            network = AutoModelForQuestionAnswering.from_config(
-                config, dtype=torch.float32, trust_remote_code=False, **options
-            )
+            network = network_class.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
         else:
-            network, loading = AutoModelForQuestionAnswering.from_pretrained(
+            network, loading = network_class.from_pretrained(
                 model_name_or_path,
                 config=config,
                 dtype=torch.float32,
@@ -88,6 +91,8 @@ def load_network(
             _check_weights(network, missing, sorted(loading["mismatched_keys"]))
     if is_checkpoint(model_name_or_path):
         load_checkpoint_weights(network, str(model_name_or_path))
+    if getattr(config, HEAD_KEY, None):
+        check_hidden_states(network)
     if tokenizer is not None:
         check_tokens(source, tokenizer, network.get_input_embeddings().weight.shape[0])
     return network.train(), missing  # transformers hands models out for inference, without dropout
@@ -209,6 +214,9 @@ def _position_embeddings(network: nn.Module) -> nn.Embedding | None:
 def accepted_inputs(network: nn.Module) -> set[str]:
     """The names of the tensors that the network's ``forward`` takes and uses."""
     accepted = set(inspect.signature(network.forward).parameters)
+    head = getattr(network, HEAD_KEY, None)
+    if head is not None and not head.answers:
+        accepted.discard("null_position")
     if getattr(network.config, "type_vocab_size", 2) < 2:
         accepted.discard("token_type_ids")
     if first_position(network):
@@ -238,7 +246,9 @@ def is_causal_network(network: Any) -> bool:
     tokens = torch.arange(4, 8, device=network.device).repeat(2, 1) % few
     tokens[1, -1] = (tokens[1, -1] + 1) % few
     training = network.training
-    output = network.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    # Those of transformers' own head: in others, each start depends on all ends.
+    compute = getattr(network.eval(), "pointer_output", network)
+    output = compute(input_ids=tokens, attention_mask=torch.ones_like(tokens))
     network.train(training)
     logits = torch.stack([output.start_logits, output.end_logits])
     # Where not even the last token's differ, the weights are of no use: then nothing is known.
@@ -246,12 +256,18 @@ def is_causal_network(network: Any) -> bool:
 
 
 def network_inputs(batch: Batch, accepted: Collection[str]) -> dict[str, Tensor]:
-    """Selects the inputs of a batch that a network accepts, with global attention on the question where it has that."""
+    """Selects the inputs of a batch that a network accepts, with global attention on the question where it has that.
+
+    Networks with an answerability head are given the place of null, too.
+    """
     inputs = {name: tensor for name, tensor in batch.inputs.items() if name in accepted}
     if "global_attention_mask" in accepted:
         is_null = torch.nn.functional.one_hot(batch.null_position.clamp(min=0), batch.question_mask.shape[1])
         beyond = len(batch.inputs["input_ids"]) - len(batch)
         inputs["global_attention_mask"] = torch.nn.functional.pad(batch.question_mask | is_null, (0, 0, 0, beyond))
+    if "null_position" in accepted:
+        beyond = len(batch.inputs["input_ids"]) - len(batch)
+        inputs["null_position"] = torch.nn.functional.pad(batch.null_position, (0, beyond), value=-1)
     return inputs
 
 

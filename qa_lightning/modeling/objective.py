@@ -6,12 +6,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from qa_lightning.decoding.pairs import pointer_logits, scores_pairs
 from qa_lightning.records import Batch
 
 Logits = tuple[Tensor, Tensor]
-"""Start and end logits; floating point ``[batch, length]`` each."""
+"""Start and end logits; floating point ``[batch, length]`` each, those of ends that are given for each start ``[batch,
+length, length]``."""
+
+
+class ScoredLogits(Logits):
+    """Start and end logits, beside which a head has said whether there is an answer.
+
+    Attributes:
+        answerability: Logits of there being none, ``[batch]``; None where no head says so.
+    """
+
+    answerability: Tensor | None
+
+    def __new__(cls, start: Tensor, end: Tensor, answerability: Tensor | None) -> ScoredLogits:
+        """Makes the pair."""
+        pair = super().__new__(cls, (start, end))
+        pair.answerability = answerability
+        return pair
 
 
 class ForwardAgain(Protocol):
@@ -41,7 +60,7 @@ class TrainingPass:
     Attributes:
         network: The network of transformers.
         batch: The batch, with the ids of its windows.
-        logits: Start and end logits; those of padding are of no meaning.
+        logits: Start and end logits; those of padding are of no meaning. `ScoredLogits`, where a head says more.
         loss: The mean loss of the golds, times their weight where they have one; a scalar.
         epoch: The number of the epoch, from 0.
         forward: Computes the logits of the batch again, with dropout drawn anew.
@@ -79,6 +98,24 @@ class LossTerm(Protocol):
     def __call__(self, training_pass: TrainingPass) -> Tensor:
         """Computes the scalar that is added, times its weight."""
         ...
+
+
+def each_token(batch: Batch, logits: Logits) -> Logits:
+    """Computes how well each token starts, and ends, any span, where a head scores pairs; else these are the logits.
+
+    Args:
+        batch: The batch.
+        logits: Start and end logits of its windows.
+
+    Returns:
+        Floating point ``[batch, length]`` each.
+    """
+    if not scores_pairs(logits[1]):
+        return logits
+    place = torch.arange(logits[0].shape[1], device=logits[0].device)
+    null = batch.null_position.to(place.device)
+    real = batch.inputs["attention_mask"][: len(batch)] > 0
+    return pointer_logits(*logits, real & (place != null[:, None]), null)
 
 
 def compute_terms(terms: Iterable[LossTerm], training_pass: TrainingPass) -> dict[str, Tensor]:

@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qa_lightning.decoding.pairs import scores_pairs
 from qa_lightning.modeling.attention import PackedWindows, has_flash_kernel, use_our_attention, varlen_attention
+from qa_lightning.modeling.heads import QAHead
 from qa_lightning.modeling.network import accepted_inputs, first_position
+from qa_lightning.modeling.objective import Logits
+from qa_lightning.pretrained.head import HEAD_KEY
 from qa_lightning.utils.errors import UserError
 
-_REPLACED = ("attention_mask", "position_ids")
+_REPLACED = ("attention_mask", "position_ids", "null_position")
 
 
 class Packing:
@@ -28,15 +32,14 @@ class Packing:
 
     def __init__(self, network: Any, attn_implementation: str | None = None) -> None:
         self._first_position = first_position(network)
+        self._head: QAHead | None = getattr(network, HEAD_KEY, None)
         if not use_our_attention(network, attn_implementation) or not self._is_exact(network):
             raise UserError(
                 f"a {network.config.model_type} model with this attention kernel cannot separate the windows "
                 "of one row; set packing to false"
             )
 
-    def logits(
-        self, network: Any, inputs: Mapping[str, Tensor], tokens: int, windows: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def logits(self, network: Any, inputs: Mapping[str, Tensor], tokens: int, windows: int | None = None) -> Logits:
         """Computes a network's logits from one row of tokens.
 
         Args:
@@ -46,7 +49,7 @@ class Packing:
             windows: How many of the rows are windows, the others being left out; None: all.
 
         Returns:
-            Start and end logits, zero at padding; floating point ``[rows, length]``.
+            Start and end logits, zero at padding; floating point ``[rows, length]``, or as the network's head has them.
         """
         mask = inputs["attention_mask"]
         rows, length = mask.shape
@@ -58,10 +61,14 @@ class Packing:
         row = {name: values[packed.window, column][None] for name, values in inputs.items() if name not in _REPLACED}
         output = network(**row, position_ids=packed.column[None] + self._first_position, packed=packed)
         taken = (packed.bounds[:rows, None] + (place - before[:, None]).clamp(min=0)).clamp(max=tokens - 1)
-        start, end = (
-            torch.where(mask > 0, logits[0, taken], 0.0) for logits in (output.start_logits, output.end_logits)
-        )
-        return start, end
+
+        def unpack(scores: Tensor) -> Tensor:
+            scores = scores[0, taken]
+            return torch.where(mask > 0 if scores.ndim == 2 else (mask > 0)[..., None], scores, 0.0)
+
+        if self._head is None:
+            return unpack(output.start_logits), unpack(output.end_logits)
+        return self._head.join(output.token_scores.mapped(unpack), mask, inputs.get("null_position"))
 
     def _is_exact(self, network: Any) -> bool:
         """Whether two packed windows of different lengths get the same logits as unpacked."""
@@ -87,10 +94,18 @@ class Packing:
         finally:
             network.train(training)
             torch.set_float32_matmul_precision(precision)
-        theirs, ours = (torch.stack(logits)[:, mask > 0] for logits in ((plain.start_logits, plain.end_logits), packed))
+        theirs, ours = (
+            torch.cat([_of_real(logits, mask > 0) for logits in both])
+            for both in ((plain.start_logits, plain.end_logits), packed)
+        )
         # Before it is trained, a network's logits differ little: what counts is how much of that is something else.
         rounding = 1e-3 if theirs.dtype == torch.float32 else 0.1
         return bool((ours - theirs).abs().max() < rounding * theirs.std())
+
+
+def _of_real(logits: Tensor, mask: Tensor) -> Tensor:
+    """The logits of real positions, or of pairs of these, in one row."""
+    return logits[mask[:, :, None] & mask[:, None] if scores_pairs(logits) else mask]
 
 
 def _probe_length(config: Any) -> int:

@@ -19,7 +19,7 @@ from qa_lightning.modeling.network import (
     network_inputs,
     question_answering_head_is_missing,
 )
-from qa_lightning.modeling.objective import Logits
+from qa_lightning.modeling.objective import Logits, each_token
 from qa_lightning.pretrained.loading import BEST_MODEL, CONFIG_FILE, load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
 from qa_lightning.records import Batch
@@ -102,7 +102,8 @@ class TeacherModel:
         network = self.network.to(device)
         with torch.no_grad():
             output = network(**network_inputs(batch, accepted_inputs(network)))
-        return output.start_logits[: len(batch)].float(), output.end_logits[: len(batch)].float()
+        start, end = output.start_logits[: len(batch)].float(), output.end_logits[: len(batch)].float()
+        return each_token(batch, (start, end))
 
     def layer_outputs(self, batch: Batch, device: torch.device, layers: set[int]) -> dict[int, Tensor]:
         """Computes what some of its layers give; floating point ``[rows, length, size]``, by the layers' numbers.

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.head import CONFIG_FILE, HEADED_TYPE, body_config, is_headed
 from qa_lightning.pretrained.settings import SETTINGS_FILE, check_settings
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.files import in_scratch_folder
 from qa_lightning.utils.model_size import check_model_size
-
-CONFIG_FILE = "config.json"
-"""File in a model folder that holds the model's configuration."""
 
 BEST_MODEL = "best_model"
 """Folder of a run that holds its best model."""
@@ -36,7 +34,7 @@ def load_config(name: str, revision: str | None = None) -> Any:
     Raises:
         UserError: Where it cannot be found or read.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PreTrainedConfig
 
     with readable_errors("model", name):
         if is_checkpoint(name):
@@ -48,7 +46,14 @@ def load_config(name: str, revision: str | None = None) -> Any:
         file = Path(name, CONFIG_FILE)
         if file.is_file():  # some configurations make lists as long as they have layers
             check_model_size(json.loads(file.read_text(encoding="utf-8")), str(file))
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        try:
+            config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        except ValueError:
+            values, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
+            if values.get("model_type") != HEADED_TYPE:
+                raise
+            values = body_config(values)
+            config = AutoConfig.for_model(values.pop("model_type"), **values)
         check_model_size(config.to_dict(), name)
         return config
 
@@ -69,7 +74,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
     def load(place: str | Path) -> Any:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        # Of a model with a head of ours, transformers does not know the kind by itself.
+        options = {"config": load_config(str(place))} if is_headed(place) else {}
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False, **options)
         if tokenizer.is_fast and Path(place).is_dir():
             _check_vocabulary(name, Path(place), tokenizer)
         return tokenizer

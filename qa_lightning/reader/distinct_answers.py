@@ -8,6 +8,7 @@ import numpy as np
 
 from qa_lightning.decoding.decoder import answer_logits
 from qa_lightning.decoding.distinct import best_distinct_texts, fold_case, top_k_distinct
+from qa_lightning.decoding.pairs import scores_pairs
 from qa_lightning.decoding.token_probabilities import ScoredBatch
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import AnswerRows, Answers, Prediction
@@ -35,7 +36,11 @@ def add_distinct_answers(
             continue
         starts, ends, offsets = answer_logits(batch, *logits)
         outside = ~batch.context_mask
-        windows = [scores.float().masked_fill(outside, -np.inf).cpu().numpy() for scores in (starts, ends)]
+        outside_ends = outside[:, None] if scores_pairs(ends) else outside
+        windows = [
+            scores.float().masked_fill(mask, -np.inf).cpu().numpy()
+            for scores, mask in ((starts, outside), (ends, outside_ends))
+        ]
         characters = offsets.cpu().numpy()
         for place in places:
             assert batch.questions is not None

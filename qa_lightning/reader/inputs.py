@@ -115,15 +115,15 @@ def _is_squad_example(record: Any) -> bool:
     return hasattr(record, "question_text") and hasattr(record, "context_text")
 
 
-def split_into_blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
-    """Splits questions into blocks that are answered together."""
+def split_into_blocks(pairs: Iterator[Pair], most_characters: int = BLOCK_CHARACTERS) -> Iterator[list[Pair]]:
+    """Splits questions into blocks that are answered together, of about so many characters at most."""
     block: list[Pair] = []
     characters = 0
     try:
         for pair in pairs:
             block.append(pair)
             characters += len(pair.question) + len(pair.context)
-            if len(block) == BLOCK or characters >= BLOCK_CHARACTERS:
+            if len(block) == BLOCK or characters >= most_characters:
                 yield block
                 block, characters = [], 0
     except Exception:

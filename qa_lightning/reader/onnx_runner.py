@@ -20,9 +20,9 @@ LONGEST = "qa_lightning.longest"
 """Entry of the model's metadata that says for how many tokens it has positions; without it, for any number."""
 
 OUTPUTS = ["start_logits", "end_logits"]
-"""Outputs of the model; floating point ``[batch, length]`` each."""
+"""Outputs of the model; floating point ``[batch, length]`` each, ends given each start ``[batch, length, length]``."""
 
-_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids", "null_position"}
 _CUDA = "CUDAExecutionProvider"
 _ERRORS_ONLY = 3
 
@@ -49,6 +49,7 @@ class OnnxRunner:
         inputs: The names of the model's inputs.
         longest: How many tokens it has positions for; None: any number.
         device: The device of batches.
+        scores_pairs: Whether end logits are given for each start.
 
     Raises:
         UserError: Where onnxruntime is not installed, cannot run there, or the file is no model of this kind.
@@ -66,18 +67,20 @@ class OnnxRunner:
         except Exception as error:  # which are many, of its own and of no common kind
             raise UserError(f"{path}: onnxruntime cannot load it: {in_one_line(error)}") from error
         self.inputs: list[str] = [model_input.name for model_input in self._session.get_inputs()]
-        given = [output.name for output in self._session.get_outputs()]
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        given = list(shapes)
         if not set(self.inputs) <= _INPUTS or not set(OUTPUTS) <= set(given):
             raise UserError(
                 f"{path}: not a question-answering model as `export` writes it: it takes {', '.join(self.inputs)} "
                 f"and gives {', '.join(given)}"
             )
+        self.scores_pairs = len(shapes["end_logits"]) == 3
         longest = self._session.get_modelmeta().custom_metadata_map.get(LONGEST)
         self.longest = None if longest is None else int(longest)
         self.device = torch.device("cpu")
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Computes the start and end logits of every position of a batch; float32 ``[batch, length]`` each."""
+        """Computes the start and end logits of every position of a batch, as a `Runner` does; float32."""
         inputs = {name: tensor.numpy() for name, tensor in network_inputs(batch, self.inputs).items()}
         starts, ends = self._session.run(OUTPUTS, inputs)
         return torch.from_numpy(starts), torch.from_numpy(ends)

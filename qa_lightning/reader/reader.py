@@ -19,7 +19,7 @@ from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
 from qa_lightning.reader.distinct_answers import add_distinct_answers
 from qa_lightning.reader.formatting import NO_ANSWER_FOUND, format_answers
-from qa_lightning.reader.inputs import Pair, read_pairs, split_into_blocks
+from qa_lightning.reader.inputs import BLOCK_CHARACTERS, Pair, read_pairs, split_into_blocks
 from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.runners import Runner, TorchRunner
@@ -167,7 +167,7 @@ class Reader:
         pairs, form = read_pairs(inputs, question, context)
         answers = (
             found if call_settings.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
-            for block in split_into_blocks(pairs)
+            for block in self._blocks(pairs)
             for found in _answers(self._score_windows(block, call_settings), call_settings)
         )
         if form == "stream":
@@ -190,7 +190,7 @@ class Reader:
         """
         call_settings = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
-        blocks = (self._score_windows(block, call_settings) for block in split_into_blocks(pairs))
+        blocks = (self._score_windows(block, call_settings) for block in self._blocks(pairs))
         return (prediction for scored in blocks for prediction in _predictions(scored, call_settings))
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
@@ -212,9 +212,21 @@ class Reader:
         tokens = token_probabilities(scored, null_allowed=call_settings.handle_impossible_answer)
         return Explanation(prediction, answers, tokens)
 
+    def _blocks(self, pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+        """Splits questions into blocks, smaller ones where a window has as many logits as pairs of tokens."""
+        return split_into_blocks(pairs, BLOCK_CHARACTERS // 16 if self._scores_pairs else BLOCK_CHARACTERS)
+
+    @property
+    def _scores_pairs(self) -> bool:
+        return bool(getattr(self.runner, "scores_pairs", False))
+
     def _checked_settings(self, settings: Settings) -> Settings:
         special_tokens = self.tokenizer.num_special_tokens_to_add(pair=True)
         settings.lengths(self.runner.longest, self.tokenizer, special_tokens)
+        if settings.legacy and self._scores_pairs:
+            raise UserError(
+                "legacy=True answers as transformers' former pipeline, which knew no scores of pairs; leave it out"
+            )
         if settings.handle_impossible_answer and not self.null_at_end and not self._checked_null:
             self._checked_null = True
             if isinstance(self.runner, TorchRunner) and is_causal_network(self.runner.network):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_lightning.pretrained.loading import BEST_MODEL, CONFIG_FILE
+from qa_lightning.pretrained.head import CONFIG_FILE
+from qa_lightning.pretrained.loading import BEST_MODEL
 from qa_lightning.utils.errors import UserError
 
 CONFIG = "config.yaml"

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.evaluation import Evaluation
+from qa_lightning.modeling.lora import NO_ADAPTER, LoraSettings
+from qa_lightning.modeling.lora_training import add_adapter
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
@@ -31,11 +33,11 @@ from qa_lightning.modeling.optimization import PLAIN_OPTIMIZATION, Optimization
 from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.modeling.training_hooks import TrainingMixin
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
-from qa_lightning.pretrained.settings import NULL_AT_END, null_at_end
+from qa_lightning.pretrained.settings import CONFIG_OVERRIDES, NULL_AT_END, null_at_end
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.plain import as_text, from_plain, plain_items
+from qa_lightning.utils.plain import as_text, from_plain, plain, plain_items
 
 _NO_REGULARIZATION = Regularization()
 
@@ -78,6 +80,7 @@ class QALightningModule(TrainingMixin):
         loss: What training minimises, unless it is the plain loss; see `LossConfig`.
         regularization: Regularisers, which are added to the loss.
         optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
+        peft: Trains an adapter by LoRA in place of all weights.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class QALightningModule(TrainingMixin):
         loss: LossConfig = PLAIN_LOSS,
         regularization: Regularization = _NO_REGULARIZATION,
         optimization: Optimization = PLAIN_OPTIMIZATION,
+        peft: LoraSettings = NO_ADAPTER,
     ) -> None:
         super().__init__()
         model_name_or_path, config_name, tokenizer_name = map(
@@ -118,10 +122,12 @@ class QALightningModule(TrainingMixin):
         self.optimization = from_plain(Optimization, optimization)
         self.loss = from_plain(LossConfig, loss)
         regularization = from_plain(Regularization, regularization)
+        peft = from_plain(LoraSettings, peft)
         sections: dict[str, Any] = {
             "optimization": self.optimization,
             "loss": self.loss,
             "regularization": regularization,
+            "peft": peft,
         }
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
@@ -146,6 +152,7 @@ class QALightningModule(TrainingMixin):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.check_optimization()
+        peft.check(self.optimization, regularization, model_name_or_path)
         self.threshold_is_given = null_score_diff_threshold is not None
         saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
@@ -173,7 +180,11 @@ class QALightningModule(TrainingMixin):
             tokenizer=self.tokenizer,
             attn_implementation=attn_implementation,
             revision=model_revision,
+            merge=not peft.r,
         )
+        self.adapter = add_adapter(self.model, peft, model_name_or_path, model_revision)
+        if self.adapter is not None and config_overrides:
+            self.settings[CONFIG_OVERRIDES] = plain(config_overrides)
         self.head_is_missing = question_answering_head_is_missing(self.model, missing)
         longest = longest_input(self.model)
         if longest is not None and max_length > longest:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qa_lightning.modeling.adapters import merge_adapter
 from qa_lightning.modeling.weights import network_weights
+from qa_lightning.pretrained.adapter_file import find_adapter
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint, read_checkpoint
 from qa_lightning.pretrained.loading import load_config, readable_errors
 from qa_lightning.records import Batch
@@ -37,6 +39,7 @@ def load_network(
     tokenizer: Any = None,
     attn_implementation: str | None = None,
     revision: str | None = None,
+    merge: bool = True,
 ) -> tuple[Any, list[str]]:
     """Loads a question-answering network of transformers, with float32 weights, ready to be trained.
 
@@ -48,6 +51,7 @@ def load_network(
         tokenizer: The tokenizer, whose size a random start's vocabulary takes.
         attn_implementation: Transformers' name of the attention kernel.
         revision: The Hub revision of the model.
+        merge: Where the name is that of an adapter, adds it to the weights of its base; else this is the base alone.
 
     Returns:
         The network, and the names of the parameters that the source did not hold, which are random.
@@ -61,6 +65,10 @@ def load_network(
     if source is None:
         raise UserError("no model: set model.model_name_or_path, or model.config_name for a random start")
     config = load_config(source, revision)
+    adapter = find_adapter(model_name_or_path, revision)
+    weights, weights_revision = model_name_or_path, revision
+    if adapter is not None and adapter.base is not None:
+        weights, weights_revision = adapter.base, adapter.revision
     options = {"attn_implementation": attn_implementation} if attn_implementation else {}
     if model_name_or_path is None and tokenizer is not None:
         config.vocab_size = len(tokenizer)
@@ -68,17 +76,17 @@ def load_network(
     _override_config(config, config_overrides or {})
     check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
-    with readable_errors("model", source), quiet_transformers():
-        if model_name_or_path is None or is_checkpoint(model_name_or_path):
+    with readable_errors("model", weights or source), quiet_transformers():
+        if weights is None or is_checkpoint(weights):
             network = AutoModelForQuestionAnswering.from_config(
                 config, dtype=torch.float32, trust_remote_code=False, **options
             )
         else:
             network, loading = AutoModelForQuestionAnswering.from_pretrained(
-                model_name_or_path,
+                weights,
                 config=config,
                 dtype=torch.float32,
-                revision=revision,
+                revision=weights_revision,
                 trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # refused below, in words
                 output_loading_info=True,
@@ -86,8 +94,11 @@ def load_network(
             )
             missing = sorted(loading["missing_keys"])
             _check_weights(network, missing, sorted(loading["mismatched_keys"]))
-    if is_checkpoint(model_name_or_path):
-        load_checkpoint_weights(network, str(model_name_or_path))
+    if adapter is not None:
+        missing = adapter.lacking(missing)
+        network = merge_adapter(network, adapter) if merge or adapter.base is None else network
+    elif is_checkpoint(weights):
+        load_checkpoint_weights(network, str(weights))
     if tokenizer is not None:
         check_tokens(source, tokenizer, network.get_input_embeddings().weight.shape[0])
     return network.train(), missing  # transformers hands models out for inference, without dropout

@@ -72,6 +72,8 @@ class OptimizationMixin(pl.LightningModule):
             is_pretrained: Whether the weights of the network were loaded.
         """
         self._callbacks = prepare_network(self.model, self.optimization, is_pretrained=is_pretrained)
+        if self.adapter is not None:
+            self._callbacks.append(self.adapter)
 
     def keep_ratios(self, optimizer: Optimizer) -> None:
         """Keeps the ratios of learning rates in a search for one, which gives all groups the same."""
@@ -95,10 +97,13 @@ class OptimizationMixin(pl.LightningModule):
         """The callbacks that the settings of this model ask for.
 
         Raises:
-            UserError: Where a training begins whose optimizer is not installed, before data are read.
+            UserError: Where a training begins whose optimizer is not installed, or the device cannot hold weights in
+                few bits, before data are read.
         """
         if self.optimizer is None and self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             optimizer_class(self.optimization.optimizer_type)
+        if self.adapter is not None and self._trainer is not None:
+            self.adapter.settings.check_device(self.trainer.strategy.root_device)
         return self._callbacks
 
     def make_optimizer(self, *, fused: bool = True) -> Optimizer:

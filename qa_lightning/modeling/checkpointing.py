@@ -118,6 +118,11 @@ class CheckpointMixin(pl.LightningModule):
 
     def _check_adapter(self, saved: Mapping[str, Any] | None) -> None:
         """Checks that a checkpoint holds an adapter where this module trains one, and only there."""
+        if saved is not None and saved["holds_base"] and wrapped_adapter(self.model) is None:
+            raise UserError(
+                "the checkpoint is that of a class that wraps its network by peft: load it by that class, or name it "
+                "as model.model_name_or_path, by which the adapter becomes part of the weights"
+            )
         holds = saved is not None and not saved["holds_base"]
         if holds and self.adapter is None:
             raise UserError(

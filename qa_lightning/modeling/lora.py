@@ -83,9 +83,7 @@ class LoraSettings:
         """Alpha, or its default."""
         return 2.0 * self.r if self.alpha is None else self.alpha
 
-    def check(
-        self, optimization: Optimization, regularization: Regularization, model_name_or_path: str | None
-    ) -> None:
+    def check(self, optimization: Optimization, regularization: Regularization, model_name_or_path: str | None) -> None:
         """Checks an adapter's settings against the others, before a network is loaded.
 
         Raises:
@@ -144,7 +142,9 @@ def find_targets(network: Any, wanted: Literal["auto"] | Iterable[str]) -> list[
     if wanted == "auto":
         found = [name for name, depth in adaptable.items() if depth and any(part.isdigit() for part in name.split("."))]
         if not found:
-            raise UserError(f"model.peft: a {network.config.model_type} model has no linear layers that take an adapter")
+            raise UserError(
+                f"model.peft: a {network.config.model_type} model has no linear layers that take an adapter"
+            )
         return found
     names: dict[str, None] = {}
     for end in wanted:

@@ -68,12 +68,11 @@ class LoraTraining(pl.Callback):
             there = source.config.get(key)
             if there != ours[name]:
                 raise UserError(
-                    f"model.peft.{name}: the adapter in {source.name} has {there}, not {ours[name]}; set it so, or leave "
-                    "model.peft out, by which all weights are trained"
+                    f"model.peft.{name}: the adapter in {source.name} has {there}, not {ours[name]}; set it so, or "
+                    "leave model.peft out, by which all weights are trained"
                 )
-        weights = {name.replace(f".{ADAPTER}.", "."): name for name in self.parameters}
-        found = {name: value for name, value in read_adapter(source).items()}
-        expected = adapter_names({name: network.get_parameter(name) for name in weights.values()})
+        found = read_adapter(source)
+        expected = adapter_names({name: network.get_parameter(name) for name in self.parameters})
         if {name: value.shape for name, value in found.items()} != {n: v.shape for n, v in expected.items()}:
             different = sorted(found.keys() ^ expected.keys()) or sorted(found)
             raise UserError(

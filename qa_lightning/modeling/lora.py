@@ -92,8 +92,6 @@ class LoraSettings:
         if not self.r:
             return
         require("peft", "peft")
-        if self.quantization:
-            require("bitsandbytes", "qlora")
         if model_name_or_path is None:
             raise UserError(
                 "model.peft trains an adapter of pretrained weights, and model.config_name starts from random ones; "

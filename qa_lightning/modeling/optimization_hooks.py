@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
+from qa_lightning.modeling.lora_training import LoraTraining
 from qa_lightning.modeling.optim import (
     Schedule,
     check_schedule,
@@ -38,6 +39,7 @@ class OptimizationMixin(pl.LightningModule):
         optimizer: An optimizer that was given as a class; None: ``optimization`` names it.
         lr_scheduler: A schedule that was given as a class; None: ``lr_scheduler_type`` names it.
         optimization: What is asked for beyond these.
+        adapter: What is trained in the network in place of all its weights; None: these are.
     """
 
     model: Any
@@ -49,6 +51,7 @@ class OptimizationMixin(pl.LightningModule):
     optimizer: OptimizerCallable | None
     lr_scheduler: LRSchedulerCallable | None
     optimization: Optimization
+    adapter: LoraTraining | None
 
     def __init__(self) -> None:
         super().__init__()

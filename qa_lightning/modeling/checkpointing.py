@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,12 +11,16 @@ import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from qa_lightning.modeling.adapters import wrapped_adapter
 from qa_lightning.modeling.headed_network import check_same_head
+from qa_lightning.modeling.lora_training import LoraTraining
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.modeling.weights import network_weights, same_weights
+from qa_lightning.pretrained.adapter_file import ADAPTER_KEY
 from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY
 from qa_lightning.pretrained.loading import tokenizer_files
 from qa_lightning.pretrained.settings import SETTINGS_FILE
+from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_folder, write_json
 from qa_lightning.utils.plain import plain_items
 
@@ -32,6 +37,7 @@ class CheckpointMixin(pl.LightningModule):
         validated_weights: The weights that the validation under way scores, until all is saved; a callback may have put
             them in.
         loaded_progress: The ``epoch`` and ``step`` of the checkpoint that was loaded last; empty where none was.
+        adapter: What is trained in the network in place of all its weights; None: these are.
     """
 
     model: Any
@@ -39,6 +45,7 @@ class CheckpointMixin(pl.LightningModule):
     settings: dict[str, Any]
     validation_threshold: float
     threshold_is_given: bool
+    adapter: LoraTraining | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,6 +97,9 @@ class CheckpointMixin(pl.LightningModule):
             "settings": self.settings,
             "validation_threshold": self.validation_threshold,
         }
+        config = wrapped_adapter(self.model) if self.adapter is None else self.adapter.plain_config()
+        if config is not None:
+            checkpoint[CHECKPOINT_KEY][ADAPTER_KEY] = {"config": config, "holds_base": self.adapter is None}
         for key in ("hyper_parameters", "datamodule_hyper_parameters"):  # which may be those of a user's own classes
             if key in checkpoint:
                 checkpoint[key] = plain_items(checkpoint[key])
@@ -98,8 +108,9 @@ class CheckpointMixin(pl.LightningModule):
         """Restores the checkpoint's thresholds, unless one was given, and the weights that training continues with.
 
         Raises:
-            UserError: Where the checkpoint is that of a model with another head.
+            UserError: Where the checkpoint is that of a model with another head, or with another adapter.
         """
+        self._check_adapter(checkpoint[CHECKPOINT_KEY].get(ADAPTER_KEY))
         self.loaded_progress = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"]}
         check_same_head(self.model, checkpoint.get(CHECKPOINT_KEY, {}).get("config", {}))
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
@@ -111,8 +122,29 @@ class CheckpointMixin(pl.LightningModule):
                 "null_score_diff_threshold", self.validation_threshold
             )
 
+    def _check_adapter(self, saved: Mapping[str, Any] | None) -> None:
+        """Checks that a checkpoint holds an adapter where this module trains one, and only there."""
+        if saved is not None and saved["holds_base"] and wrapped_adapter(self.model) is None:
+            raise UserError(
+                "the checkpoint is that of a class that wraps its network by peft: load it by that class, or name it "
+                "as model.model_name_or_path, by which the adapter becomes part of the weights"
+            )
+        holds = saved is not None and not saved["holds_base"]
+        if holds and self.adapter is None:
+            raise UserError(
+                "the checkpoint holds an adapter without its base: give model.peft as its training had it, or name "
+                "the checkpoint as model.model_name_or_path, by which the adapter becomes part of the weights"
+            )
+        if self.adapter is not None and not holds:
+            raise UserError(
+                "the checkpoint holds all weights, since its training had no model.peft; leave that out, or begin a "
+                "new training from best_model"
+            )
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.
+
+        Where an adapter was trained, it is one that peft loads, unless the settings ask for the sum.
 
         The folder is written completely or not at all, and replaces an existing one. After a validation, the weights
         are those that were validated.
@@ -123,7 +155,10 @@ class CheckpointMixin(pl.LightningModule):
         weights = None if self.validated_weights is None else network_weights(self.validated_weights)
         with whole_folder(Path(folder)) as unfinished:
             with quiet_transformers():
-                self.model.save_pretrained(unfinished, state_dict=weights)
+                if self.adapter is not None:
+                    self.adapter.save(self.model, unfinished, weights)
+                else:
+                    self.model.save_pretrained(unfinished, state_dict=weights)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(unfinished)
             write_json(unfinished / SETTINGS_FILE, self.settings)

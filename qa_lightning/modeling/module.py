@@ -16,6 +16,8 @@ from qa_lightning.modeling.acceleration import Acceleration, AutoOrBool
 from qa_lightning.modeling.distillation import Distillation
 from qa_lightning.modeling.evaluation import Evaluation
 from qa_lightning.modeling.heads import PLAIN_HEAD, HeadConfig
+from qa_lightning.modeling.lora import NO_ADAPTER, LoraSettings
+from qa_lightning.modeling.lora_training import add_adapter, changed_config
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig
 from qa_lightning.modeling.network import (
     CONSTANT_NULL,
@@ -83,6 +85,7 @@ class QALightningModule(TrainingMixin):
         optimization: Layer-wise learning rates, freezing, other optimizers, and what keeps weights near the pretrained.
         teacher: A trained model, or several, whose predictions are learnt beside the golds.
         head: The head that scores answers.
+        peft: Trains an adapter by LoRA in place of all weights.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class QALightningModule(TrainingMixin):
         optimization: Optimization = PLAIN_OPTIMIZATION,
         teacher: Distillation = _NO_TEACHER,
         head: HeadConfig = PLAIN_HEAD,
+        peft: LoraSettings = NO_ADAPTER,
     ) -> None:
         super().__init__()
         model_name_or_path, config_name, tokenizer_name = map(
@@ -127,12 +131,14 @@ class QALightningModule(TrainingMixin):
         regularization = from_plain(Regularization, regularization)
         teacher = from_plain(Distillation, teacher)
         head = from_plain(HeadConfig, head)
+        peft = from_plain(LoraSettings, peft)
         sections: dict[str, Any] = {
             "optimization": self.optimization,
             "loss": self.loss,
             "regularization": regularization,
             "teacher": teacher,
             "head": head,
+            "peft": peft,
         }
         for name, section in sections.items():
             self.hparams[name] = asdict(section)  # a checkpoint holds plain data only
@@ -162,6 +168,7 @@ class QALightningModule(TrainingMixin):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.check_optimization()
+        peft.check(self.optimization, regularization, model_name_or_path)
         self.threshold_is_given = null_score_diff_threshold is not None
         saved = load_settings(model_name_or_path, model_revision)
         if null_score_diff_threshold is None:
@@ -190,7 +197,11 @@ class QALightningModule(TrainingMixin):
             attn_implementation=attn_implementation,
             revision=model_revision,
             head=head,
+            merge=not peft.r,
         )
+        self.adapter = add_adapter(self.model, peft, model_name_or_path, model_revision)
+        if self.adapter is not None:
+            self.settings |= changed_config(self.model, config_overrides)
         self.loss_terms += head.loss_terms(self.model)
         self.head_is_missing = question_answering_head_is_missing(self.model, missing)
         longest = longest_input(self.model)

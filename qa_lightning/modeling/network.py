@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qa_lightning.modeling.adapters import merge_adapter
 from qa_lightning.modeling.headed_network import auto_class, check_hidden_states, set_head
 from qa_lightning.modeling.heads import PLAIN_HEAD, HeadConfig
 from qa_lightning.modeling.weights import network_weights
+from qa_lightning.pretrained.adapter_file import find_adapter
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint, read_checkpoint
 from qa_lightning.pretrained.head import HEAD_KEY
 from qa_lightning.pretrained.loading import load_config, readable_errors
@@ -41,6 +43,7 @@ def load_network(
     attn_implementation: str | None = None,
     revision: str | None = None,
     head: HeadConfig = PLAIN_HEAD,
+    merge: bool = True,
 ) -> tuple[Any, list[str]]:
     """Loads a question-answering network of transformers, with float32 weights, ready to be trained.
 
@@ -53,6 +56,7 @@ def load_network(
         attn_implementation: Transformers' name of the attention kernel.
         revision: The Hub revision of the model.
         head: The head that it is given, or has.
+        merge: Where the name is that of an adapter, adds it to the weights of its base; else this is the base alone.
 
     Returns:
         The network, and the names of the parameters that the source did not hold, which are random.
@@ -64,6 +68,10 @@ def load_network(
     if source is None:
         raise UserError("no model: set model.model_name_or_path, or model.config_name for a random start")
     config = load_config(source, revision)
+    adapter = find_adapter(model_name_or_path, revision)
+    weights, weights_revision = model_name_or_path, revision
+    if adapter is not None and adapter.base is not None:
+        weights, weights_revision = adapter.base, adapter.revision
     options = {"attn_implementation": attn_implementation} if attn_implementation else {}
     if model_name_or_path is None and tokenizer is not None:
         config.vocab_size = len(tokenizer)
@@ -71,17 +79,17 @@ def load_network(
     _override_config(config, config_overrides or {})
     check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
-    with readable_errors("model", source), quiet_transformers():
-        set_head(config, head, source)
+    with readable_errors("model", weights or source), quiet_transformers():
+        set_head(config, head, weights or source)
         network_class = auto_class(config)
-        if model_name_or_path is None or is_checkpoint(model_name_or_path):
+        if weights is None or is_checkpoint(weights):
             network = network_class.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
         else:
             network, loading = network_class.from_pretrained(
-                model_name_or_path,
+                weights,
                 config=config,
                 dtype=torch.float32,
-                revision=revision,
+                revision=weights_revision,
                 trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # refused below, in words
                 output_loading_info=True,
@@ -89,8 +97,11 @@ def load_network(
             )
             missing = sorted(loading["missing_keys"])
             _check_weights(network, missing, sorted(loading["mismatched_keys"]))
-    if is_checkpoint(model_name_or_path):
-        load_checkpoint_weights(network, str(model_name_or_path))
+    if adapter is not None:
+        missing = adapter.lacking(missing)
+        network = merge_adapter(network, adapter) if merge or adapter.base is None else network
+    elif is_checkpoint(weights):
+        load_checkpoint_weights(network, str(weights))
     if getattr(config, HEAD_KEY, None):
         check_hidden_states(network)
     if tokenizer is not None:

@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
+from qa_lightning.modeling.lora_training import LoraTraining
 from qa_lightning.modeling.optim import (
     Schedule,
     check_schedule,
@@ -38,6 +39,7 @@ class OptimizationMixin(pl.LightningModule):
         optimizer: An optimizer that was given as a class; None: ``optimization`` names it.
         lr_scheduler: A schedule that was given as a class; None: ``lr_scheduler_type`` names it.
         optimization: What is asked for beyond these.
+        adapter: What is trained in the network in place of all its weights; None: these are.
     """
 
     model: Any
@@ -49,6 +51,7 @@ class OptimizationMixin(pl.LightningModule):
     optimizer: OptimizerCallable | None
     lr_scheduler: LRSchedulerCallable | None
     optimization: Optimization
+    adapter: LoraTraining | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +75,8 @@ class OptimizationMixin(pl.LightningModule):
             is_pretrained: Whether the weights of the network were loaded.
         """
         self._callbacks = prepare_network(self.model, self.optimization, is_pretrained=is_pretrained)
+        if self.adapter is not None:
+            self._callbacks.append(self.adapter)
 
     def keep_ratios(self, optimizer: Optimizer) -> None:
         """Keeps the ratios of learning rates in a search for one, which gives all groups the same."""
@@ -95,10 +100,13 @@ class OptimizationMixin(pl.LightningModule):
         """The callbacks that the settings of this model ask for.
 
         Raises:
-            UserError: Where a training begins whose optimizer is not installed, before data are read.
+            UserError: Where a training begins whose optimizer is not installed, or the device cannot hold weights in
+                few bits, before data are read.
         """
         if self.optimizer is None and self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             optimizer_class(self.optimization.optimizer_type)
+        if self.adapter is not None and self._trainer is not None:
+            self.adapter.settings.check_device(self.trainer.strategy.root_device)
         return self._callbacks
 
     def make_optimizer(self, *, fused: bool = True) -> Optimizer:

@@ -7,15 +7,19 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from qa_lightning.pretrained.adapter_file import find_adapter
 from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
 from qa_lightning.pretrained.head import CONFIG_FILE, HEADED_TYPE, body_config, is_headed
-from qa_lightning.pretrained.settings import SETTINGS_FILE, check_settings
+from qa_lightning.pretrained.hub_file import hub_file
+from qa_lightning.pretrained.settings import CONFIG_OVERRIDES, SETTINGS_FILE, check_settings
 from qa_lightning.utils.errors import UserError, in_one_line
 from qa_lightning.utils.files import in_scratch_folder
 from qa_lightning.utils.model_size import check_model_size
 
 BEST_MODEL = "best_model"
 """Folder of a run that holds its best model."""
+
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 
 _VOCABULARIES = (
     *("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
@@ -43,6 +47,9 @@ def load_config(name: str, revision: str | None = None) -> Any:
                 raise ValueError("its configuration has no model_type")
             check_model_size(values, name)
             return AutoConfig.for_model(values.pop("model_type"), **values)
+        adapter = find_adapter(name, revision)
+        if adapter is not None and adapter.base is not None:
+            return _config_of_adapter(adapter.name, adapter.base, adapter.revision, revision)
         file = Path(name, CONFIG_FILE)
         if file.is_file():  # some configurations make lists as long as they have layers
             check_model_size(json.loads(file.read_text(encoding="utf-8")), str(file))
@@ -56,6 +63,21 @@ def load_config(name: str, revision: str | None = None) -> Any:
             config = AutoConfig.for_model(values.pop("model_type"), **values)
         check_model_size(config.to_dict(), name)
         return config
+
+
+def _config_of_adapter(name: str, base: str, base_revision: str | None, revision: str | None) -> Any:
+    """The base's configuration, with what a training of ours had changed in it."""
+    if find_adapter(base, base_revision) is not None:
+        raise UserError(f"{name}: its base {base} is an adapter itself; export that first, with --format safetensors")
+    try:
+        config = load_config(base, base_revision)
+    except UserError as error:
+        raise UserError(f"{name} is an adapter of {base}, which is not within reach: {error}") from error
+    changed = load_settings(name, revision).get(CONFIG_OVERRIDES) or {}
+    check_model_size(changed, name)
+    for key, value in changed.items():
+        setattr(config, key, value)
+    return config
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Any:
@@ -86,6 +108,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
             Path(folder, file).write_text(text, encoding="utf-8")
         return load(folder)
 
+    adapter = None if is_checkpoint(name) else find_adapter(name, revision)
+    if adapter is not None and adapter.folder and adapter.base and not (adapter.folder / _TOKENIZER_CONFIG).is_file():
+        return load_tokenizer(adapter.base, adapter.revision)
     with readable_errors("tokenizer", name):
         tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
@@ -149,7 +174,7 @@ def load_settings(name: str | None, revision: str | None = None) -> dict[str, An
         return {}
     if is_checkpoint(name):
         return dict(read_checkpoint(name)[CHECKPOINT_KEY]["settings"])
-    path = Path(name, SETTINGS_FILE) if Path(name).exists() else _from_hub(name, SETTINGS_FILE, revision)
+    path = Path(name, SETTINGS_FILE) if Path(name).exists() else hub_file(name, SETTINGS_FILE, revision)
     if path is None or not path.is_file():
         return {}
     try:
@@ -160,17 +185,6 @@ def load_settings(name: str | None, revision: str | None = None) -> dict[str, An
         raise UserError(f"{path}: not a settings file of qa_lightning (it holds no JSON object); delete or fix it")
     check_settings(values, str(path))
     return values
-
-
-def _from_hub(name: str, file: str, revision: str | None) -> Path | None:
-    """Downloads a file from the Hub, or finds it in the cache; None where neither has it."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(name, file, revision=revision))
-    except (EntryNotFoundError, HFValidationError, OSError):  # what needs the name says what is wrong with it
-        return None
 
 
 class readable_errors:  # noqa: N801 - reads as a statement

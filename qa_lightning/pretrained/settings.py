@@ -29,6 +29,10 @@ NULL_AT_END = "null_at_end"
 """Setting of models whose null is scored at a special token that ends every window; others do not have it."""
 
 
+CONFIG_OVERRIDES = "config_overrides"
+"""Setting of adapters: what differs in the configuration of their base, which stands in no file of theirs."""
+
+
 def null_at_end(tokenizer: Any, saved: Mapping[str, Any], *, training: bool) -> bool:
     """Whether a model scores null at the end of windows.
 
@@ -65,6 +69,8 @@ def check_settings(values: Mapping[str, Any], where: str) -> None:
             good = is_number(value)
         elif name in ("version_2_with_negative", NULL_AT_END):
             good = isinstance(value, bool)
+        elif name == CONFIG_OVERRIDES:
+            good = isinstance(value, Mapping)
         if not good:
             raise UserError(f"{where}: {name} cannot be {shorten(value)}; fix it, or train the model again")
 

@@ -85,6 +85,14 @@ class WindowDataset(Dataset[Batch]):
             batch = self[np.zeros(1, dtype=np.int64)]
             no_label = -torch.ones_like(batch.starts)
             return replace(batch, starts=no_label, ends=no_label.clone(), questions=[])
+        batch = self.gather(rows)
+        if self.questions is None:
+            return replace(batch, offsets=None, words=None)
+        batch.questions = [self.questions[row] for row in self.windows.example[rows]]
+        return batch
+
+    def gather(self, rows: IntArray) -> Batch:
+        """The batch of these windows (int ``[batch]``, not empty), with its offsets, without its questions."""
         width, height = int(self.lengths[rows].max()), len(rows)
         row_tokens = None if self.shapes is None else self.shapes.row_tokens
         assert row_tokens is None or self.lengths[rows].sum() <= row_tokens
@@ -92,18 +100,13 @@ class WindowDataset(Dataset[Batch]):
             shape = self.shapes.index_of(np.array(width))
             width, height = int(self.shapes.lengths[shape]), int(self.shapes.windows[shape])
         tensors = collate(self.columns, self.encoded.layout, rows, width, height)
-        example = self.windows.example[rows]
-        batch = Batch(
+        return Batch(
             **tensors,
-            ids=[self.ids[row] for row in example],
+            ids=[self.ids[row] for row in self.windows.example[rows]],
             name=self.name,
             row_tokens=row_tokens,
             weight=1.0 if self.mean_batch_size is None else len(rows) / self.mean_batch_size,
         )
-        if self.questions is None:
-            return replace(batch, offsets=None, words=None)
-        batch.questions = [self.questions[row] for row in example]
-        return batch
 
 
 @dataclass(frozen=True)

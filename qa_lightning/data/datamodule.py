@@ -87,6 +87,8 @@ class QADataModule(LoaderMixin):
         cache_dir: Where tokens are kept between runs; default: ``qa_lightning`` in the user's cache folder.
     """
 
+    split_config: SplitConfig
+
     def __init__(
         self,
         model_name_or_path: str | None = None,

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
-from qa_lightning.data.splits import Split, SplitConfig
-from qa_lightning.records import Batch
+from qa_lightning.data.splits import Split
+from qa_lightning.records import Batch, WindowConfig
 
 
 class LoaderMixin(pl.LightningDataModule):
@@ -28,11 +28,11 @@ class LoaderMixin(pl.LightningDataModule):
     """
 
     splits: dict[str, list[Split]]
-    split_config: SplitConfig
+    split_config: WindowConfig
     batch_size: int
     tokens_per_batch: int | None
     batch_shapes: int | None
-    null_windows: float | None
+    null_windows: float | None = None
     _eval_batch_size: int | None
 
     def __init__(self) -> None:

@@ -37,8 +37,9 @@ def load_network(
     tokenizer: Any = None,
     attn_implementation: str | None = None,
     revision: str | None = None,
+    auto_class: str = "AutoModelForQuestionAnswering",
 ) -> tuple[Any, list[str]]:
-    """Loads a question-answering network of transformers, with float32 weights, ready to be trained.
+    """Loads a network of transformers, with float32 weights, ready to be trained.
 
     Args:
         model_name_or_path: A name on the Hub, a folder, or a checkpoint of ours; None starts from random
@@ -48,15 +49,17 @@ def load_network(
         tokenizer: The tokenizer, whose size a random start's vocabulary takes.
         attn_implementation: Transformers' name of the attention kernel.
         revision: The Hub revision of the model.
+        auto_class: Transformers' name of the class that knows the networks with the head that is wanted.
 
     Returns:
         The network, and the names of the parameters that the source did not hold, which are random.
 
     Raises:
-        UserError: Where the model cannot be found, loaded, or answer questions.
+        UserError: Where the model cannot be found, loaded, or has no such head.
     """
-    from transformers import AutoModelForQuestionAnswering
+    import transformers
 
+    known = getattr(transformers, auto_class)
     source = model_name_or_path or config_name
     if source is None:
         raise UserError("no model: set model.model_name_or_path, or model.config_name for a random start")
@@ -70,11 +73,9 @@ def load_network(
     missing: list[str] = []
     with readable_errors("model", source), quiet_transformers():
         if model_name_or_path is None or is_checkpoint(model_name_or_path):
-            network = AutoModelForQuestionAnswering.from_config(
-                config, dtype=torch.float32, trust_remote_code=False, **options
-            )
+            network = known.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
         else:
-            network, loading = AutoModelForQuestionAnswering.from_pretrained(
+            network, loading = known.from_pretrained(
                 model_name_or_path,
                 config=config,
                 dtype=torch.float32,
@@ -129,7 +130,7 @@ def _override_config(config: Any, values: dict[str, Any]) -> None:
 
 
 def _check_weights(network: nn.Module, missing: list[str], mismatched: list[tuple[str, Any, Any]]) -> None:
-    """Checks that the weights fit the configuration; only a question-answering head may be missing."""
+    """Checks that the weights fit the configuration; only a head may be missing."""
     if mismatched:
         name, there, here = mismatched[0]
         raise ValueError(f"its {name} has the shape {tuple(there)}, its configuration says {tuple(here)}")

@@ -1,8 +1,9 @@
-"""Lightning's hooks by which a `QALightningModule` is trained."""
+"""Lightning's hooks by which modules of ours are trained."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from qa_lightning.modeling.acceleration import Acceleration
+from qa_lightning.modeling.checkpointing import CheckpointMixin
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
 from qa_lightning.modeling.loss import PLAIN_LOSS, LossConfig, training_loss
@@ -19,16 +21,9 @@ from qa_lightning.modeling.optimization_hooks import OptimizationMixin
 from qa_lightning.records import Batch
 
 
-class TrainingMixin(OptimizationMixin, EvaluationMixin):
-    """The part of a `QALightningModule` that computes what training minimises.
+class StepMixin(OptimizationMixin, CheckpointMixin):
+    """The part of a module that makes each training step repeatable, and ends a training whose loss is not finite."""
 
-    Attributes:
-        loss: The loss of the golds.
-        loss_terms: What is added to it.
-    """
-
-    loss: LossConfig
-    loss_terms: tuple[LossTerm, ...]
     _acceleration: Acceleration
 
     def __init__(self) -> None:
@@ -53,31 +48,19 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
             step = (int(seed), self.current_epoch, batch_idx, self.global_rank)
             torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
+    def check_loss(self, loss: Tensor, ids: Sequence[str]) -> None:
+        """Checks that a batch's loss is finite.
+
+        Args:
+            loss: A floating-point scalar.
+            ids: Ids of what the batch holds.
 
         Raises:
-            UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
-                that batch.
+            UserError: Where it, or on a GPU that of an earlier batch, is not.
         """
-        logits, loss_of = self(batch), partial(self._mean_loss, batch)
-        loss = loss_of(logits)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
-        first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
-        for name, term in compute_terms(self.loss_terms, first).items():
-            self.log(f"train/{name}", term, batch_size=len(batch))
-            loss = loss + term
         if self._training_has_begun:
             defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
-            self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
-        return loss * batch.weight
-
-    def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
-        if self.loss == PLAIN_LOSS:
-            losses, labelled = self.losses(batch, *logits)  # which a subclass may have changed
-        else:
-            losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
-        return losses.sum() / labelled.sum().clamp(min=1)
+            self._loss_check.add(loss, self.global_step, ids, defer=defer)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Makes the optimizer skip its step where a loss is not finite."""
@@ -93,3 +76,39 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         """Stops training where a loss was not finite, and starts an evaluation."""
         self._loss_check.finish()
         super().on_validation_epoch_start()
+
+
+class TrainingMixin(StepMixin, EvaluationMixin):
+    """The part of a `QALightningModule` that computes what training minimises.
+
+    Attributes:
+        loss: The loss of the golds.
+        loss_terms: What is added to it.
+    """
+
+    loss: LossConfig
+    loss_terms: tuple[LossTerm, ...]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
+
+        Raises:
+            UserError: Where it, or on a GPU that of an earlier batch, is not finite, with the ids of the questions in
+                that batch.
+        """
+        logits, loss_of = self(batch), partial(self._mean_loss, batch)
+        loss = loss_of(logits)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        first = TrainingPass(self.model, batch, logits, loss, self.current_epoch, partial(self, batch), loss_of)
+        for name, term in compute_terms(self.loss_terms, first).items():
+            self.log(f"train/{name}", term, batch_size=len(batch))
+            loss = loss + term
+        self.check_loss(loss, batch.ids)
+        return loss * batch.weight
+
+    def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
+        if self.loss == PLAIN_LOSS:
+            losses, labelled = self.losses(batch, *logits)  # which a subclass may have changed
+        else:
+            losses, labelled = training_loss(*logits, batch, self.loss, self.evaluation.max_answer_length)
+        return losses.sum() / labelled.sum().clamp(min=1)

@@ -193,7 +193,7 @@ class Results(pl.Callback):
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str | None) -> None:
         assert isinstance(pl_module, HasScores)
         folder, keeps = _folder(trainer), keeps_files(trainer)
-        tables = {}
+        tables: dict[str, pa.Table] = {}
         if isinstance(pl_module, EvaluationMixin):
             tables = {
                 name: tabulate(predictions.values(), None if stage is None else pl_module.evaluation.rule(name))

@@ -46,7 +46,8 @@ def read_corpus(files: str | list[str], documents: Documents, encoding: str | No
     Raises:
         UserError: Where a file cannot be read, is not text (with the line), or holds nothing.
     """
-    texts, names = [], []
+    texts: list[str] = []
+    names: list[str] = []
     for path in _text_files([files] if isinstance(files, str) else files, setting):
         before = len(texts)
         for line, text in _split(_read(path, encoding), documents):

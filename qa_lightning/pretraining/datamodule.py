@@ -51,7 +51,8 @@ class TextDataModule(LoaderMixin):
         encoding: The encoding of the files; default: UTF-8, or what a file's first bytes show.
         masking: How tokens are masked.
         recurring_spans: Which recurring spans are selected.
-        question_token: What recurring spans are replaced by; default: the mask token.
+        question_token: What recurring spans are replaced by: a token of the vocabulary, as a flag in two pairs of quotes
+            (``"'[unused104]'"``); default: the mask token.
         max_length: Most tokens of a window.
         stride: Tokens that neighbouring windows share.
         batch_shapes: In how many shapes batches come at most; see `QADataModule`.

@@ -17,7 +17,7 @@ from qa_lightning.utils.errors import UserError
 BLOCK = 1 << 19
 """Tokens of the windows that are searched at a time."""
 
-MIN_WINDOWS = 20
+MIN_WINDOWS = 5
 """Windows that a common token is in, at least: in few windows, no share of them says much."""
 
 
@@ -32,7 +32,7 @@ class RecurringSpans:
     """
 
     max_tokens: int = 10
-    max_common: float = 0.2
+    max_common: float = 0.1
 
     def __post_init__(self) -> None:
         check_between("data.recurring_spans.max_tokens", self.max_tokens, 1)
@@ -68,9 +68,9 @@ class TokenKinds:
     Attributes:
         ids: Token ids; ``[tokens]``.
         window: The window of each; int64 ``[tokens]``.
-        begins: Whether a word begins with it; bool ``[tokens]``.
-        ends: Whether a word ends with it; bool ``[tokens]``.
-        says: Whether it says something: it is no punctuation, and not common; bool ``[tokens]``.
+        begins: Whether a word begins with it, which punctuation is not; bool ``[tokens]``.
+        ends: Whether such a word ends with it; bool ``[tokens]``.
+        says: Whether it is part of a word, and not common; bool ``[tokens]``.
     """
 
     ids: NDArray[Any]
@@ -93,12 +93,12 @@ def find_recurring_spans(
     """
     tokens, words = encoded.contexts, encoded.words
     assert words is not None
-    visible = tokens.offsets[:, 0] < tokens.offsets[:, 1]
+    letters = _tokens_of_words(tokens.ids, tokenizer)
+    visible = (tokens.offsets[:, 0] < tokens.offsets[:, 1]) & letters[tokens.ids]
     begins, ends = visible & (words[:, 0] == tokens.offsets[:, 0]), visible & (words[:, 1] == tokens.offsets[:, 1])
     lengths = windows.last.astype(np.int64) - windows.first
     base = tokens.bounds[encoded.context_index] + windows.first
-    says = _tokens_of_words(tokens.ids, tokenizer)
-    says &= ~_common_tokens(tokens.ids, base, lengths, settings.max_common, len(says))
+    says = letters & ~_common_tokens(tokens.ids, base, lengths, settings.max_common, len(letters))
     found = []
     for first, last in split_into_blocks(lengths, BLOCK):
         counts = lengths[first:last]
@@ -118,8 +118,7 @@ def search(tokens: TokenKinds, max_tokens: int) -> tuple[NDArray[np.int64], NDAr
     """Finds the recurring spans of some windows.
 
     A span recurs where the same tokens stand at least twice in a window, begin and end as words do, and say something.
-    Of occurrences that overlap with the one before, and of those that lie within an occurrence of a longer recurring
-    span, nothing is left.
+    Those that overlap with themselves are left out, and those that stand less than twice outside longer ones.
 
     Args:
         tokens: The tokens.
@@ -158,23 +157,21 @@ def search(tokens: TokenKinds, max_tokens: int) -> tuple[NDArray[np.int64], NDAr
 def _leave_out(
     start: NDArray[np.int64], length: NDArray[np.int64], span: NDArray[np.int64], window: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Leaves out occurrences that overlap with their span's one before, and those within one of a longer span."""
-
-    def twice(keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        count = np.bincount(span[keep], minlength=int(span.max(initial=0)) + 1)
-        kept = keep & (count[span] > 1)
-        return start[kept], length[kept], span[kept]
-
+    """Leaves out the spans that overlap with themselves, and those that are parts of longer ones; sorts the others."""
     order = np.lexsort((start, span, window[start]))
     start, length, span = start[order], length[order], span[order]
     same = np.diff(span, prepend=-1) == 0
-    start, length, span = twice(~(same & (np.diff(start, prepend=0) < length)))
+    overlaps = np.bincount(span, same & (np.diff(start, prepend=0) < length)) > 0
+    apart = ((np.bincount(span) > 1) & ~overlaps)[span]
+    start, length, span = start[apart], length[apart], span[apart]
     end = start + length
     # How far any occurrence reaches that begins at a token, and any that begins before it.
     reach = np.zeros(len(window) + 1, dtype=np.int64)
     np.maximum.at(reach, start, end)
     before = np.concatenate([[0], np.maximum.accumulate(reach)[:-1]])
-    return twice((before[start] < end) & (reach[start] == end))
+    outside = (before[start] < end) & (reach[start] == end)
+    keep = (np.bincount(span, outside) > 1)[span]
+    return start[keep], length[keep], span[keep]
 
 
 def _tokens_of_words(ids: NDArray[np.int32], tokenizer: Any) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from qa_lightning.pretraining.masked_data import MaskedDataset
 from qa_lightning.pretraining.masking import Masking
 from qa_lightning.pretraining.module import MaskedLanguageModule
 from qa_lightning.pretraining.recurring_spans import RecurringSpans, find_recurring_spans
-from qa_lightning.pretraining.span_data import SpanDataset, question_token
+from qa_lightning.pretraining.span_data import MASK_TOKEN, SpanDataset, question_token
 from qa_lightning.pretraining.text_windows import TextDataset, cut_documents, select_windows
 from qa_lightning.records import Batch, WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
@@ -51,8 +51,8 @@ class TextDataModule(LoaderMixin):
         encoding: The encoding of the files; default: UTF-8, or what a file's first bytes show.
         masking: How tokens are masked.
         recurring_spans: Which recurring spans are selected.
-        question_token: What recurring spans are replaced by: a token of the vocabulary, as a flag in two pairs of quotes
-            (``"'[unused104]'"``); default: the mask token.
+        question_token: What recurring spans are replaced by: a token of the vocabulary, such as ``[unused104]``, or
+            ``mask_token``: the tokenizer's own.
         max_length: Most tokens of a window.
         stride: Tokens that neighbouring windows share.
         batch_shapes: In how many shapes batches come at most; see `QADataModule`.
@@ -74,7 +74,7 @@ class TextDataModule(LoaderMixin):
         encoding: str | None = None,
         masking: Masking = _MASKING,
         recurring_spans: RecurringSpans = _RECURRING_SPANS,
-        question_token: str | None = None,
+        question_token: str = MASK_TOKEN,
         max_length: int = WindowConfig.max_length,
         stride: int = 0,
         batch_shapes: int | None = None,

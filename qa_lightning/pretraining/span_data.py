@@ -21,6 +21,9 @@ from qa_lightning.records import Batch, Question
 from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
+MASK_TOKEN = "mask_token"
+"""What stands for the mask token of a tokenizer, whatever it is called."""
+
 AROUND = 80
 """Characters on each side of a question token that are shown of its text."""
 
@@ -162,8 +165,12 @@ class SpanDataset(TextDataset):
         return questions
 
 
-def question_token(tokenizer: Any, name: str | None) -> int:
-    """The id of the token that stands for a recurring span; by default the mask token.
+def question_token(tokenizer: Any, name: str) -> int:
+    """The id of the token that stands for a recurring span.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        name: The token, or `MASK_TOKEN`.
 
     Raises:
         UserError: Where there is none, or the tokenizer fills up rows at their left, as decoders' do.
@@ -171,8 +178,8 @@ def question_token(tokenizer: Any, name: str | None) -> int:
     whose = tokenizer.name_or_path or type(tokenizer).__name__
     if tokenizer.padding_side == "left":
         raise UserError(f"the tokenizer {whose} is a decoder's: recurring spans are for encoders, as BERT and RoBERTa")
-    number = tokenizer.mask_token_id if name is None else tokenizer.get_vocab().get(name)
-    if number is None and name is None:
+    number = tokenizer.mask_token_id if name == MASK_TOKEN else tokenizer.get_vocab().get(name)
+    if number is None and name == MASK_TOKEN:
         raise UserError(f"the tokenizer {whose} has no mask token: set data.question_token to another token of it")
     if number is None:
         raise UserError(f"data.question_token: the tokenizer {whose} has no token {name!r:.40}")

@@ -21,7 +21,7 @@ from qa_lightning.records import Batch, Question
 from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 
-MASK_TOKEN = "mask_token"
+MASK_TOKEN = "mask_token"  # noqa: S105 - no password
 """What stands for the mask token of a tokenizer, whatever it is called."""
 
 AROUND = 80

@@ -51,8 +51,8 @@ class TextDataModule(LoaderMixin):
         encoding: The encoding of the files; default: UTF-8, or what a file's first bytes show.
         masking: How tokens are masked.
         recurring_spans: Which recurring spans are selected.
-        question_token: What recurring spans are replaced by: a token of the vocabulary, such as ``[unused104]``, or
-            ``mask_token``: the tokenizer's own.
+        question_token: What recurring spans are replaced by: a token of the vocabulary, in YAML as
+            ``"[unused104]"``, or ``mask_token``: the tokenizer's own.
         max_length: Most tokens of a window.
         stride: Tokens that neighbouring windows share.
         batch_shapes: In how many shapes batches come at most; see `QADataModule`.

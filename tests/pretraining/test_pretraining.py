@@ -219,7 +219,9 @@ def test_mistakes_are_refused_in_a_line(
 
 
 def test_a_question_token_that_there_is_not(files: dict[str, Path], tmp_path: Path, capfd: Any) -> None:
-    arguments = [*command_of(fit_text, files), "--data.question_token", "[Q]", "--run_dir", str(tmp_path / "run")]
+    config = tmp_path / "config.yaml"
+    config.write_text("data: {init_args: {question_token: '[Q]'}}")
+    arguments = [*command_of(fit_text, files), "--config", str(config), "--run_dir", str(tmp_path / "run")]
     assert main(arguments) == 2
     assert "data.question_token: the tokenizer" in (error := capfd.readouterr().err)
     assert "has no token '[Q]'" in error

@@ -23,12 +23,12 @@ def load_masked_network(
     Raises:
         UserError: Where the model cannot be found or loaded, or is of an architecture that masks no tokens.
     """
-    from transformers import AutoModelForMaskedLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     source = model_name_or_path or config_name
     if source is not None:
         config = load_config(source, revision)
-        if type(config) not in AutoModelForMaskedLM._model_mapping:
+        if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
             raise UserError(
                 f"{source}: transformers has no masked language model of the kind {config.model_type} ({AUTO_CLASS}); "
                 "choose an encoder such as BERT or RoBERTa"

@@ -20,7 +20,7 @@ LAYERS = (
     ("records", "pretrained", "trainer_settings"),
     ("scoring", "decoding"),
     ("data", "modeling"),
-    ("runs",),
+    ("runs", "pretraining"),
     ("reader",),
     ("inspection", "report", "exporting", "serving"),
     ("callbacks", "demo"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.modeling.checkpointing import CheckpointMixin
 from qa_lightning.modeling.weights import fingerprint
 
 
@@ -61,7 +61,7 @@ class FinalValidation(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remembers the weights that were validated, and those that training would go on with."""
-        assert isinstance(pl_module, QALightningModule)
+        assert isinstance(pl_module, CheckpointMixin)
         if pl_module.validated_weights is not None:
             validated = fingerprint(pl_module.validated_weights.values())
             self._known = [validated, fingerprint(pl_module.state_dict().values())]

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from qa_lightning.utils.pace import Pace, share
 
-SHOWN = ("loss", "exact_match", "f1")
+SHOWN = ("loss", "exact_match", "f1", "perplexity", "accuracy")
 """The figures of an evaluation set that a line has; all of them are in the table of scores and in the logs."""
 
 

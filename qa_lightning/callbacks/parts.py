@@ -29,7 +29,7 @@ def gather(tables: Mapping[str, pa.Table], folder: Path, trainer: pl.Trainer) ->
     Returns:
         The tables by evaluation set on the first process; nothing on the others.
     """
-    if trainer.world_size == 1:
+    if trainer.world_size == 1 or not tables:
         return dict(tables)
     run = RunFolder(folder)
     parts = run.parts

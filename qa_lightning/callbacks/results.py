@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 import pyarrow as pa
@@ -17,7 +17,8 @@ from qa_lightning.callbacks.parts import gather
 from qa_lightning.callbacks.pictures import log_pictures
 from qa_lightning.callbacks.run_files import begins, keeps_files, write_run_files
 from qa_lightning.callbacks.tables import COLUMNS, SAMPLED, print_samples, print_scores, sample_rows
-from qa_lightning.modeling.module import QALightningModule
+from qa_lightning.modeling.checkpointing import CheckpointMixin
+from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.records import Prediction
 from qa_lightning.runs.comparison import intervals_of
 from qa_lightning.runs.folder import RunFolder
@@ -26,6 +27,19 @@ from qa_lightning.runs.questions import tabulate, write_table
 from qa_lightning.scoring.figures import mean_over_sets, name_metrics
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import write_json
+
+
+@runtime_checkable
+class HasScores(Protocol):
+    """A module whose evaluations come to figures; ours do.
+
+    Attributes:
+        scores: The figures of each evaluation set, by its name; the only one's name is empty.
+        loaded_progress: The ``epoch`` and ``step`` of the checkpoint that was loaded last; empty where none was.
+    """
+
+    scores: dict[str, dict[str, float]]
+    loaded_progress: dict[str, int]
 
 
 class Results(pl.Callback):
@@ -109,7 +123,9 @@ class Results(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps the predictions that the batch completed."""
+        """Keeps the predictions that the batch completed; a model that gives no answers has none."""
+        if outputs is None:
+            return
         predictions: Iterable[Prediction] = outputs["predictions"] if isinstance(outputs, Mapping) else outputs
         self._predictions.setdefault(batch.name, {}).update(
             (prediction.question.row, prediction) for prediction in predictions
@@ -155,7 +171,7 @@ class Results(pl.Callback):
                 print_samples(watched)
 
     def _keep_model(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, QALightningModule)
+        assert isinstance(pl_module, CheckpointMixin)
         if keeps_files(trainer):
             pl_module.save_pretrained(RunFolder(Path(trainer.default_root_dir)).best_model)
 
@@ -175,12 +191,14 @@ class Results(pl.Callback):
         return True
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str | None) -> None:
-        assert isinstance(pl_module, QALightningModule)
+        assert isinstance(pl_module, HasScores)
         folder, keeps = _folder(trainer), keeps_files(trainer)
-        tables = {
-            name: tabulate(predictions.values(), None if stage is None else pl_module.evaluation.rule(name))
-            for name, predictions in self._predictions.items()
-        }
+        tables: dict[str, pa.Table] = {}
+        if isinstance(pl_module, EvaluationMixin):
+            tables = {
+                name: tabulate(predictions.values(), None if stage is None else pl_module.evaluation.rule(name))
+                for name, predictions in self._predictions.items()
+            }
         self._predictions = {}
         if keeps:
             tables = gather(tables, folder, trainer)
@@ -198,11 +216,12 @@ class Results(pl.Callback):
             else:
                 metrics = {**pl_module.loaded_progress}
             for name, scores in pl_module.scores.items():
-                metrics |= name_metrics(stage, name, scores, intervals_of(tables[name]))
+                intervals = intervals_of(tables[name]) if name in tables else {}
+                metrics |= name_metrics(stage, name, scores, intervals)
             metrics |= name_metrics(stage, "", mean_over_sets(pl_module.scores), {})
             if keeps:
                 write_json(RunFolder(folder).metrics, metrics)
-                self._watched = folder / next(iter(tables), "")
+                self._watched = folder / next(iter(tables)) if tables else None
         watched = next(iter(tables.values()), None)
         self._shown = (metrics, None if watched is None else _spread(watched, self.samples))
         for logger in trainer.loggers:

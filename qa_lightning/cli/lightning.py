@@ -39,9 +39,11 @@ from qa_lightning.cli.section_help import TRAINER_DEFAULTS
 from qa_lightning.cli.shared_values import SHARED_VALUES, check_shared_values, full_key
 from qa_lightning.cli.trainer import Trainer
 from qa_lightning.data.datamodule import QADataModule
+from qa_lightning.data.loader_hooks import LoaderMixin
 from qa_lightning.exporting.upload import check_name
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.network import check_same_architecture
+from qa_lightning.modeling.training_hooks import StepMixin
 from qa_lightning.runs.creation import new_run_dir, sole_run, without_false_start
 from qa_lightning.runs.folder import LOGS
 from qa_lightning.runs.resume import earlier_settings, resolve_checkpoint
@@ -85,8 +87,8 @@ class QACLI(LightningCLI):
         self._progress = progress
         self._arguments = arguments
         super().__init__(
-            QALightningModule,
-            QADataModule,
+            StepMixin,
+            LoaderMixin,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,

@@ -76,13 +76,14 @@ class AugmentedWindows(WindowDataset):
         super().__init__(base.encoded, base.windows, base.ids, base.questions, base.name)
         self._augmenter = augmenter
         self._backend = plain_backend(tokenizer)
+        assert split.config is not None
         self._config = split.config
         self._device = torch.device("cpu")
         self._sampler: HasEpoch | None = None
         contexts = split.table["context"].combine_chunks()
         self._questions = split.table["question"].combine_chunks()
         self._contexts, self._context_of = contexts.dictionary, np.asarray(contexts.indices)
-        self._starts, self._ends, self._bounds = select_gold_spans(split.table, split.config.answers)
+        self._starts, self._ends, self._bounds = select_gold_spans(split.table, self._config.answers)
         self._holds_gold = holds_whole_gold(self.windows, self.encoded.golds)
         context_room = np.zeros(len(self.ids), dtype=np.int64)
         np.maximum.at(context_room, self.windows.example, self.windows.last - self.windows.first)

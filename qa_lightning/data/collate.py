@@ -104,9 +104,7 @@ class WindowDataset(Dataset[Batch]):
 
     def gather(self, rows: IntArray, width: int, height: int) -> Batch:
         """Gathers the batch of these windows (int ``[batch]``), filled up to ``height`` rows of ``width`` tokens."""
-        tensors = collate(self.columns, self.encoded.layout, rows, width, height)
-        example = self.windows.example[rows]
-        batch = Batch(**tensors, ids=[self.ids[row] for row in example], name=self.name)
+        batch = self.gather_tokens(rows, width, height)
         if self.teachers:
             taught = np.stack(
                 [each.gather(rows, width, pad_left=self.encoded.layout.pad_left) for each in self.teachers]
@@ -119,8 +117,16 @@ class WindowDataset(Dataset[Batch]):
             )
         if self.questions is None:
             return replace(batch, offsets=None, words=None)
-        batch.questions = [self.questions[row] for row in example]
+        batch.questions = [self.questions[row] for row in self.windows.example[rows]]
         return batch
+
+    def gather_tokens(self, rows: IntArray, width: int, height: int) -> Batch:
+        """Gathers the same with its offsets, and without its questions."""
+        tensors = collate(self.columns, self.encoded.layout, rows, width, height)
+        return Batch(**tensors, ids=[self.ids[row] for row in self.windows.example[rows]], name=self.name)
+
+    def follow(self, batches: Any) -> None:
+        """Takes the epoch from a batch sampler of training, where windows are others in each."""
 
 
 def batch_shape(lengths: NDArray[np.int64], shapes: Shapes | None) -> tuple[int, int]:

@@ -15,7 +15,6 @@ from qa_lightning.data.alignment import OnMisaligned
 from qa_lightning.data.augmentation import Augmentation
 from qa_lightning.data.encode import AnswerChoice
 from qa_lightning.data.file_settings import Files, NamedFiles, file_names
-from qa_lightning.data.loader_hooks import LoaderMixin
 from qa_lightning.data.mix_sets import report_mixture
 from qa_lightning.data.mixing import PLAIN_MIXING, Mixing, check_mixing
 from qa_lightning.data.null_windows import check_null_windows
@@ -25,6 +24,7 @@ from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import CSVFormat, TextFormat
 from qa_lightning.data.tokens import default_cache_dir
 from qa_lightning.data.train_sets import TrainSet, make_train_sets
+from qa_lightning.data.training_data import TrainingDataMixin
 from qa_lightning.pretrained.loading import load_tokenizer
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_WINDOWS, check_between
@@ -42,7 +42,7 @@ _SPLITS = {
 }
 
 
-class QADataModule(LoaderMixin):
+class QADataModule(TrainingDataMixin):
     """Extractive question-answering data: files, a Hub data set or the built-in synthetic corpus.
 
     Args:

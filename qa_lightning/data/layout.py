@@ -112,6 +112,34 @@ def read_layout(tokenizer: Any, backend: Any, question: str, context: str) -> La
     )
 
 
+def read_text_layout(tokenizer: Any, backend: Any, text: str) -> Layout:
+    """Reads a tokenizer's layout off its encoding of one text, which is the context of an empty question.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers.
+        backend: Its plain backend (`tokens.plain_backend`).
+        text: A text with at least one token.
+    """
+    encoding = backend.encode(text)
+    places = [i for i, sequence in enumerate(encoding.sequence_ids) if sequence == 0]
+    begin, end = places[0], places[-1] + 1
+    ids, types = tuple(encoding.ids), tuple(encoding.type_ids)
+    has_types = "token_type_ids" in tokenizer.model_input_names
+    pad_id = tokenizer.pad_token_id
+    of_text = types[begin : begin + 1]
+    return Layout(
+        question_first=True,
+        before=ids[:begin],
+        between=(),
+        after=ids[end:],
+        types=(types[:begin], of_text, (), of_text, types[end:]) if has_types else None,
+        null=_null_token((ids[:begin], (), ids[end:]), tokenizer.cls_token_id),
+        pad_id=pad_id if pad_id is not None else (tokenizer.eos_token_id or 0),
+        pad_type=tokenizer.pad_token_type_id,
+        pad_left=tokenizer.padding_side == "left",
+    )
+
+
 def with_null_at_end(layout: Layout, tokenizer: Any) -> Layout:
     """Moves null to the special token that ends every window, and adds one where there is none.
 

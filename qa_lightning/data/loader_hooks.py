@@ -1,31 +1,25 @@
-"""The hooks of a `QADataModule` that make its loaders, and that resume a training in the middle of an epoch."""
+"""The hooks of data modules of ours that make loaders, and that resume a training in the middle of an epoch."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
-from qa_lightning.data.augmentation import Augmentation, Augmenter
-from qa_lightning.data.augmented_windows import AugmentedWindows
 from qa_lightning.data.collate import WindowDataset
 from qa_lightning.data.loaders import Placement, evaluation_batch_sampler, make_loader, training_batch_sampler
-from qa_lightning.data.mix_sets import mix_sets
 from qa_lightning.data.mixed_windows import join_sets
-from qa_lightning.data.mixing import Mixing
-from qa_lightning.data.splits import Split, SplitConfig
-from qa_lightning.data.teacher_targets import attach_teachers
-from qa_lightning.pretrained.loading import load_settings, load_tokenizer
-from qa_lightning.pretrained.settings import null_at_end
-from qa_lightning.records import Batch
+from qa_lightning.data.mixture import AllWindows, Mixture
+from qa_lightning.data.splits import Split
+from qa_lightning.records import Batch, WindowConfig
 
 
 class LoaderMixin(pl.LightningDataModule):
-    """The part of a `QADataModule` that says how windows come in batches.
+    """The part of a data module that says how windows come in batches.
 
     Attributes:
         splits: The sets that were read, by split.
@@ -33,26 +27,13 @@ class LoaderMixin(pl.LightningDataModule):
         batch_size: Windows in a training batch, on each device.
         tokens_per_batch: Tokens in a training batch, instead.
         batch_shapes: In how many shapes batches come at most.
-        null_windows: Share of an epoch's windows that hold no answer; None: as many as there are.
-        mixing: How several training sets are mixed.
-        weights: The weight of each named training set; empty where there is one without a name.
-        augmentation: How the training questions are changed in each epoch.
-        model_name: The name of the model.
-        tokenizer_name: The name of the tokenizer.
     """
 
     splits: dict[str, list[Split]]
-    split_config: SplitConfig
+    split_config: WindowConfig
     batch_size: int
     tokens_per_batch: int | None
     batch_shapes: int | None
-    null_windows: float | None
-    mixing: Mixing
-    weights: dict[str, float | None]
-    augmentation: Augmentation
-    model_name: str | None
-    tokenizer_name: str | None
-    _training: bool
     _eval_batch_size: int | None
 
     def __init__(self) -> None:
@@ -78,13 +59,12 @@ class LoaderMixin(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
-        self._attach_teachers()
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         sets = self.training_sets(seed)
         dataset = join_sets(sets)
         batches = training_batch_sampler(
             dataset,
-            mix_sets(sets, self.null_windows, self.mixing, self.weights),
+            self.mixture(sets),
             self._placement(),
             batch_size=self.batch_size,
             tokens_per_batch=self.tokens_per_batch,
@@ -92,37 +72,19 @@ class LoaderMixin(pl.LightningDataModule):
             seed=seed,
         )
         for part in sets:
-            if isinstance(part, AugmentedWindows):
-                part.follow(batches)
+            part.follow(batches)
         if self._resume_position is not None:
             batches.skip(**self._resume_position)
             self._resume_position = None
         return make_loader(dataset, batches, self._placement().device)
 
     def training_sets(self, seed: int) -> list[WindowDataset]:
-        """The windows of each training set; augmented if so set, in a way that depends on the seed."""
-        sets = self.splits["train"]
-        if not self.augmentation.is_on:
-            return [part.dataset for part in sets]
-        table, tokenizer = self.augmentation.read_table(), load_tokenizer(str(self.tokenizer_name))
-        contexts = [part.table["context"].combine_chunks().dictionary for part in sets]
-        return [
-            AugmentedWindows(part, Augmenter(self.augmentation, table, texts, seed), tokenizer)
-            for part, texts in zip(sets, contexts, strict=True)
-        ]
+        """The windows of each training set."""
+        return [part.dataset for part in self.splits["train"]]
 
-    def _attach_teachers(self) -> None:
-        """Adds to training data what the teachers of the model predict for it."""
-        teachers = () if self.trainer is None else getattr(self.trainer.lightning_module, "teachers", ())
-        if not teachers:
-            for part in self.splits["train"]:
-                part.dataset.teachers = ()
-            return
-        assert self.tokenizer_name is not None
-        tokenizer = load_tokenizer(self.tokenizer_name)
-        config = replace(self.split_config, null_at_end=self._null_at_end())
-        for part in self.splits["train"]:
-            attach_teachers(part, teachers, tokenizer, config, self._placement().device)
+    def mixture(self, sets: Sequence[WindowDataset]) -> Mixture:
+        """What draws the windows of each epoch from these sets."""
+        return Mixture([AllWindows(dataset.lengths) for dataset in sets])
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each validation set, the monitored one first."""
@@ -135,10 +97,6 @@ class LoaderMixin(pl.LightningDataModule):
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """Makes a loader for each set of questions to predict."""
         return self._evaluation_loaders("predict")
-
-    def _null_at_end(self) -> bool:
-        tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name is not None else None
-        return null_at_end(tokenizer, load_settings(self.model_name), training=self._training)
 
     def _evaluation_loaders(self, split: str) -> list[DataLoader[Batch]]:
         return [self._evaluation_loader(part.dataset) for part in self.splits[split]]

@@ -49,14 +49,14 @@ class Split:
             others, ``windows_dropped`` those that training leaves out; ``renamed_ids``, ``overruled_answers`` and
             ``offsets`` are as in `sources.RawSplit`; ``ids`` names the questions concerned.
         summary: The same in a line or two for people.
-        config: How the windows were cut.
+        config: How the examples became windows; None: they are windows of plain text.
     """
 
     dataset: WindowDataset
     table: pa.Table
     report: dict[str, Any]
     summary: str
-    config: SplitConfig
+    config: SplitConfig | None = None
 
 
 def build_split(

@@ -161,4 +161,5 @@ class CheckpointMixin(pl.LightningModule):
                     self.model.save_pretrained(unfinished, state_dict=weights)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(unfinished)
-            write_json(unfinished / SETTINGS_FILE, self.settings)
+            if self.settings:
+                write_json(unfinished / SETTINGS_FILE, self.settings)

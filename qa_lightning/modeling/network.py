@@ -44,8 +44,9 @@ def load_network(
     revision: str | None = None,
     head: HeadConfig = PLAIN_HEAD,
     merge: bool = True,
+    auto_model: str | None = None,
 ) -> tuple[Any, list[str]]:
-    """Loads a question-answering network of transformers, with float32 weights, ready to be trained.
+    """Loads a network of transformers, with float32 weights, ready to be trained.
 
     Args:
         model_name_or_path: A name on the Hub, a folder, or a checkpoint of ours; None starts from random
@@ -57,13 +58,17 @@ def load_network(
         revision: The Hub revision of the model.
         head: The head that it is given, or has.
         merge: Where the name is that of an adapter, adds it to the weights of its base; else this is the base alone.
+        auto_model: Transformers' name of the class that knows networks of another kind, such as
+            ``AutoModelForMaskedLM``; default: of those that answer questions.
 
     Returns:
         The network, and the names of the parameters that the source did not hold, which are random.
 
     Raises:
-        UserError: Where the model cannot be found, loaded, or answer questions.
+        UserError: Where the model cannot be found, loaded, or has no such head.
     """
+    import transformers
+
     source = model_name_or_path or config_name
     if source is None:
         raise UserError("no model: set model.model_name_or_path, or model.config_name for a random start")
@@ -80,8 +85,9 @@ def load_network(
     check_model_size(config_overrides or {}, "model.config_overrides")
     missing: list[str] = []
     with readable_errors("model", weights or source), quiet_transformers():
-        set_head(config, head, weights or source)
-        network_class = auto_class(config)
+        if auto_model is None:
+            set_head(config, head, weights or source)
+        network_class = auto_class(config) if auto_model is None else getattr(transformers, auto_model)
         if weights is None or is_checkpoint(weights):
             network = network_class.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
         else:
@@ -145,7 +151,7 @@ def _override_config(config: Any, values: dict[str, Any]) -> None:
 
 
 def _check_weights(network: nn.Module, missing: list[str], mismatched: list[tuple[str, Any, Any]]) -> None:
-    """Checks that the weights fit the configuration; only a question-answering head may be missing."""
+    """Checks that the weights fit the configuration; only a head may be missing."""
     if mismatched:
         name, there, here = mismatched[0]
         raise ValueError(f"its {name} has the shape {tuple(there)}, its configuration says {tuple(here)}")

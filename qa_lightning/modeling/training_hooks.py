@@ -1,4 +1,4 @@
-"""Lightning's hooks by which a `QALightningModule` is trained."""
+"""Lightning's hooks by which modules of ours are trained."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from qa_lightning.modeling.acceleration import Acceleration
+from qa_lightning.modeling.checkpointing import CheckpointMixin
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
 from qa_lightning.modeling.finite import LossCheck, can_skip_steps
 from qa_lightning.modeling.hidden_states import HiddenStateLoss
@@ -27,7 +28,64 @@ from qa_lightning.pretrained.settings import NULL_AT_END
 from qa_lightning.records import Batch
 
 
-class TrainingMixin(OptimizationMixin, EvaluationMixin):
+class StepMixin(OptimizationMixin, CheckpointMixin):
+    """The part of a module that makes each training step repeatable, and ends a training whose loss is not finite."""
+
+    _acceleration: Acceleration
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loss_check = LossCheck()
+        self._training_has_begun = True
+
+    def on_fit_start(self) -> None:
+        """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
+        self._loss_check = LossCheck()  # without the losses of a training that was interrupted
+        self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
+        self.restore_training_weights()
+        self._acceleration.begin_training(self.trainer)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds what is random in a step, such as dropout, by the seed and the step alone.
+
+        An interrupted training thus continues exactly as it would have, on any number of processes.
+        """
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        if seed is not None:
+            step = (int(seed), self.current_epoch, batch_idx, self.global_rank)
+            torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
+
+    def check_loss(self, loss: Tensor, ids: Sequence[str]) -> None:
+        """Checks that a batch's loss is finite.
+
+        Args:
+            loss: A floating-point scalar.
+            ids: Ids of what the batch holds.
+
+        Raises:
+            UserError: Where it, or on a GPU that of an earlier batch, is not.
+        """
+        if self._training_has_begun:
+            defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
+            self._loss_check.add(loss, self.global_step, ids, defer=defer)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Makes the optimizer skip its step where a loss is not finite."""
+        self._loss_check.before_step(optimizer)
+        if not self._training_has_begun:
+            self.keep_ratios(optimizer)
+
+    def on_train_epoch_end(self) -> None:
+        """Stops training where a loss was not finite."""
+        self._loss_check.finish()
+
+    def on_validation_epoch_start(self) -> None:
+        """Stops training where a loss was not finite, and starts an evaluation."""
+        self._loss_check.finish()
+        super().on_validation_epoch_start()
+
+
+class TrainingMixin(StepMixin, EvaluationMixin):
     """The part of a `QALightningModule` that computes what training minimises.
 
     Attributes:
@@ -43,13 +101,10 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
     teachers: tuple[TeacherModel, ...]
     settings: dict[str, Any]
     tokenizer: Any
-    _acceleration: Acceleration
 
     def __init__(self) -> None:
         super().__init__()
-        self._loss_check = LossCheck()
         self._set_losses = SetLosses()
-        self._training_has_begun = True
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """The callbacks that the settings of this model ask for; checks its teachers, before data are read."""
@@ -62,22 +117,9 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         return super().configure_callbacks()
 
     def on_fit_start(self) -> None:
-        """Restores the weights of an interrupted training, and enables what makes training faster on its device."""
+        """Forgets the losses of an earlier training, and begins as other modules do."""
         self._set_losses = SetLosses()
-        self._loss_check = LossCheck()  # without the losses of a training that was interrupted
-        self._training_has_begun = True  # what was before was a search for a learning rate, which goes to extremes
-        self.restore_training_weights()
-        self._acceleration.begin_training(self.trainer)
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seeds what is random in a step, such as dropout, by the seed and the step alone.
-
-        An interrupted training thus continues exactly as it would have, on any number of processes.
-        """
-        seed = os.environ.get("PL_GLOBAL_SEED")
-        if seed is not None:
-            step = (int(seed), self.current_epoch, batch_idx, self.global_rank)
-            torch.manual_seed(int(np.random.SeedSequence(step).generate_state(1, np.uint64)[0]))
+        super().on_fit_start()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the mean loss of a batch's windows and the terms that are added, times the batch's weight.
@@ -98,9 +140,7 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         for name, term in compute_terms(self.loss_terms, first).items():
             self.log(f"train/{name}", term, batch_size=len(batch))
             loss = loss + term
-        if self._training_has_begun:
-            defer = loss.device.type == "cuda" and all(map(can_skip_steps, self.trainer.optimizers))
-            self._loss_check.add(loss, self.global_step, batch.ids, defer=defer)
+        self.check_loss(loss, batch.ids)
         return loss * batch.weight
 
     def _mean_loss(self, batch: Batch, logits: Logits) -> Tensor:
@@ -115,21 +155,6 @@ class TrainingMixin(OptimizationMixin, EvaluationMixin):
         """Logs the loss of each training set, where there are several, as ``train/loss/NAME``."""
         for name, loss in self._set_losses.take(self.trainer).items():
             self.log(f"train/loss/{name}", loss)
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Makes the optimizer skip its step where a loss is not finite."""
-        self._loss_check.before_step(optimizer)
-        if not self._training_has_begun:
-            self.keep_ratios(optimizer)
-
-    def on_train_epoch_end(self) -> None:
-        """Stops training where a loss was not finite."""
-        self._loss_check.finish()
-
-    def on_validation_epoch_start(self) -> None:
-        """Stops training where a loss was not finite, and starts an evaluation."""
-        self._loss_check.finish()
-        super().on_validation_epoch_start()
 
 
 def _mean(losses: Tensor, labelled: Tensor) -> Tensor:

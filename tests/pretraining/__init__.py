@@ -1,0 +1,1 @@
+"""Tests of continued pre-training on plain text."""

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.layout import Layout
 from qa_lightning.data.shapes import Shapes
-from qa_lightning.data.window_logits import WindowLogits
+from qa_lightning.data.window_logits import WindowLogits, gather_logits
 from qa_lightning.data.windows import Windows, concatenated_ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
 from qa_lightning.utils.arrays import IntArray
@@ -106,14 +106,9 @@ class WindowDataset(Dataset[Batch]):
         """Gathers the batch of these windows (int ``[batch]``), filled up to ``height`` rows of ``width`` tokens."""
         batch = self.gather_tokens(rows, width, height)
         if self.teachers:
-            taught = np.stack(
-                [each.gather(rows, width, pad_left=self.encoded.layout.pad_left) for each in self.teachers]
-            )
-            device = self.columns.windows.device
-            logits = torch.from_numpy(taught)
-            # Without pinned memory, the host would wait for the GPU.
-            batch.teacher_logits = (
-                logits.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else logits
+            pad_left = self.encoded.layout.pad_left
+            batch.teacher_logits = gather_logits(
+                self.teachers, rows, width, pad_left=pad_left, device=self.columns.windows.device
             )
         if self.questions is None:
             return replace(batch, offsets=None, words=None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from qa_lightning.utils.arrays import IntArray
 
@@ -40,3 +43,20 @@ class WindowLogits:
         real = (place >= 0) & (place < length)
         token = np.where(real, first + place, 0)
         return np.where(real, np.stack([self.start[token], self.end[token]]), np.float32(-np.inf))
+
+
+def gather_logits(
+    teachers: Sequence[WindowLogits], rows: IntArray, width: int, *, pad_left: bool, device: torch.device
+) -> Tensor:
+    """Gathers those of several teachers for a batch; float32 ``[teachers, 2, batch, width]``.
+
+    Args:
+        teachers: At least one.
+        rows: As in `WindowLogits.gather`, as are the others.
+        width: See there.
+        pad_left: See there.
+        device: Where they are wanted.
+    """
+    logits = torch.from_numpy(np.stack([each.gather(rows, width, pad_left=pad_left) for each in teachers]))
+    # Without pinned memory, the host would wait for the GPU.
+    return logits.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else logits

@@ -45,7 +45,7 @@ class CheckpointMixin(pl.LightningModule):
     settings: dict[str, Any]
     validation_threshold: float
     threshold_is_given: bool
-    adapter: LoraTraining | None
+    adapter: LoraTraining | None = None
 
     def __init__(self) -> None:
         super().__init__()

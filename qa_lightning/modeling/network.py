@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qa_lightning.modeling.adapters import merge_adapter
 from qa_lightning.modeling.headed_network import auto_class, check_hidden_states, set_head
 from qa_lightning.modeling.heads import PLAIN_HEAD, HeadConfig
+from qa_lightning.modeling.vocabulary import check_tokens
 from qa_lightning.modeling.weights import network_weights
 from qa_lightning.pretrained.adapter_file import find_adapter
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint, read_checkpoint
@@ -29,9 +30,6 @@ CONSTANT_NULL = (
     "scores 'no answer' at the end of each window"
 )
 """The warning about such a model where questions may be left unanswered."""
-
-_MAX_UNUSED_EMBEDDINGS = 256
-"""Unused embeddings that a model may have even where they are more than half of all."""
 
 
 def load_network(
@@ -113,31 +111,6 @@ def load_network(
     if tokenizer is not None:
         check_tokens(source, tokenizer, network.get_input_embeddings().weight.shape[0])
     return network.train(), missing  # transformers hands models out for inference, without dropout
-
-
-def check_tokens(source: str, tokenizer: Any, known: int) -> None:
-    """Checks that a tokenizer is the model's, by their numbers of tokens.
-
-    Embeddings are often larger than a vocabulary: rounded up, or with room for tokens to come. Half of the rows are
-    never spare, unless there are few.
-
-    Args:
-        source: The model's name.
-        tokenizer: The tokenizer.
-        known: Tokens that the model has embeddings for.
-
-    Raises:
-        UserError: Where it has more tokens than the model, or far fewer.
-    """
-    count = tokenizer.vocab_size  # added tokens, which may be unused, are not counted
-    far_fewer = 2 * len(tokenizer) < known and known - len(tokenizer) > _MAX_UNUSED_EMBEDDINGS
-    if count > known or far_fewer:
-        whose = tokenizer.name_or_path or type(tokenizer).__name__
-        raise UserError(
-            f"the tokenizer has {len(tokenizer) if far_fewer else count} tokens, and the model {source} knows {known}; "
-            f"set tokenizer_name to the one that the model was trained with, or leave it out"
-            + (f", and see that its vocabulary is whole ({whose})" if far_fewer else "")
-        )
 
 
 def _override_config(config: Any, values: dict[str, Any]) -> None:

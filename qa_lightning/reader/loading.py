@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from qa_lightning.modeling.network import check_tokens, load_network, question_answering_head_is_missing
+from qa_lightning.modeling.network import load_network, question_answering_head_is_missing
+from qa_lightning.modeling.vocabulary import check_tokens
 from qa_lightning.pretrained.loading import load_config
 from qa_lightning.reader.onnx_runner import ONNX_FILE, OnnxRunner, holds_onnx
 from qa_lightning.reader.runners import Runner, TorchRunner

@@ -117,7 +117,7 @@ def test_with_question_tokens_filled_in_the_text_is_whole(data: TextDataModule) 
     assert isinstance(dataset, SpanDataset)
     dataset.follow(TrainingBatchSampler(dataset.lengths, dataset.contexts, 4, seed=0))
     rows = np.arange(8)
-    whole, asked = dataset.gather(rows), dataset[rows]
+    whole, asked = dataset.gather_tokens(rows, int(dataset.lengths[rows].max()), len(rows)), dataset[rows]
     for row in rows.tolist():
         start, end = int(asked.starts[row, 0]), int(asked.ends[row, 0])
         ids = asked.inputs["input_ids"][row]

@@ -71,11 +71,40 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
         "off": OFF,
         "on": {"ema_decay": 0.9},
     },
+    "head": {
+        "pointer": OFF,
+        "joint": {"model.head.type": "joint", "model.head.answerability": True},
+        "biaffine": {"model.head.type": "biaffine"},
+    },
+    "adapter": {
+        "full": OFF,
+        "lora": {"model.peft.r": 2},
+    },
+    "teacher": {
+        "none": OFF,
+        "one": {"model.teacher.model_name_or_path": "MODEL"},
+    },
+    "texts": {
+        "as_they_are": OFF,
+        "augmented": {"data.augmentation.casing": 0.3, "data.augmentation.shuffle_sentences": 0.5},
+    },
+    "sets": {
+        "one": {"data.train_file": "SQUAD"},
+        "two": {"data.train_sets": {"a": {"file": "SQUAD", "weight": 2.0}, "b": {"file": "SQUAD"}}},
+    },
 }
 """What can be chosen of each kind of method, by its name, with its settings by their dotted names."""
 
 
-REFUSED = [{"regularization": "awp", "batches": "checkpointing"}]
+REFUSED = [
+    {"regularization": "awp", "batches": "checkpointing"},
+    {"adapter": "lora", "regularization": "fgm"},
+    {"adapter": "lora", "rates": "unfreezing"},
+    {"adapter": "lora", "rates": "freezing"},
+    {"adapter": "lora", "pretrained weights": "mixout"},
+    {"adapter": "lora", "pretrained weights": "l2_sp"},
+    {"teacher": "one", "texts": "augmented"},
+]
 """Pairs that are refused by name."""
 
 
@@ -134,7 +163,6 @@ def test_methods_train_together_and_resume_to_the_same_weights(
         "seed_everything": 1,
         "model.model_name_or_path": str(model),
         "model.learning_rate": 1e-3,
-        "data.train_file": str(squad),
         "data.validation_file": str(squad),
         "data.batch_size": 4,
         **{f"data.{name}": value for name, value in SETTINGS.items()},
@@ -150,7 +178,8 @@ def test_methods_train_together_and_resume_to_the_same_weights(
     for kind, name in choice.items():
         settings |= METHODS[kind][name]
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump(nested(settings)))
+    text = yaml.safe_dump(nested(settings))
+    config.write_text(text.replace("MODEL", str(model)).replace("SQUAD", str(squad)))
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert main(["fit", "--config", str(config), "--run_dir", str(whole)]) == 0
     on_the_way = whole / "checkpoints/step-3.ckpt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from qa_lightning.callbacks.final_validation import training_ends
+from qa_lightning.callbacks.log_lines import callbacks_of
 from qa_lightning.callbacks.loop_state import count_epoch_once, go_on_after_batch, go_on_before_validation, is_whole
 from qa_lightning.callbacks.run_files import begins, keeps_files, warn_of_earlier_run, write_run_files
 from qa_lightning.callbacks.step_checkpoints import KEEP_ALL, keep_step
@@ -89,6 +91,19 @@ class RunCheckpoint(ModelCheckpoint):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*exists and is not empty")  # as it should be, when training goes on
             super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self._check_monitor([pl_module, *callbacks_of(trainer)])
+
+    def _check_monitor(self, loggers_of_scores: Sequence[object]) -> None:
+        """Refuses to watch a score without a ``/``, where nothing but code of ours and of Lightning logs any."""
+        known = all(
+            type(each).__module__.partition(".")[0] in ("qa_lightning", "lightning") for each in loggers_of_scores
+        )
+        if known and self.monitor is not None and "/" not in self.monitor:
+            raise UserError(
+                f"there will be no score {self.monitor!r} to watch (checkpoint.monitor); scores are called val/f1, "
+                "val/exact_match, val/loss and so on, or with the name of a set, val/NAME/f1"
+            )
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -39,7 +39,12 @@ def add_reader_flags(parser: argparse.ArgumentParser, leave_out: tuple[str, ...]
     )
     for field in fields(Settings):
         if field.name not in leave_out:
-            _add_setting(group, field.name, field.default, helps[field.name].removesuffix(".").replace("%", "%%"))
+            _add_setting(
+                group,
+                field.name,
+                field.default,
+                helps[field.name].removesuffix(".").replace("%", "%%").replace("``", ""),
+            )
 
 
 def _add_setting(group: Any, name: str, default: Any, description: str) -> None:

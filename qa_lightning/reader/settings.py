@@ -47,7 +47,7 @@ class Settings:
         max_seq_len: Most tokens of a window; default: 384, or as many as the model has positions for.
         max_question_len: Most tokens of a question; longer ones are cut, though not with ``legacy``.
         handle_impossible_answer: Whether "no answer" may be the answer, which has an empty text.
-        align_to_words: Whether answers are made of whole words; see `data.word_spans.unicode_word_spans`.
+        align_to_words: Whether answers are made of whole words, as Unicode divides texts into words.
         n_best_size: Number of answers of a question that scores are a softmax over.
         null_score_diff_threshold: The margin by which "no answer" must lead to be the answer.
         legacy: Answers and scores as transformers' former pipeline did, faults included.

@@ -286,6 +286,22 @@ def test_a_score_that_is_not_there(training: Training) -> None:
         training.fit(RunCheckpoint(monitor="val/f2"))
 
 
+def test_a_score_that_is_written_in_another_way_is_refused_before_training(training: Training) -> None:
+    with pytest.raises(
+        UserError, match=r"there will be no score 'val_f1' to watch \(checkpoint.monitor\); scores are called val/f1"
+    ):
+        training.fit(RunCheckpoint(monitor="val_f1"))
+
+
+def test_a_callback_may_log_a_score_of_any_name(training: Training) -> None:
+    class Own(pl.Callback):
+        def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            pl_module.log("my_score", 1.0)
+
+    training.fit(Own(), RunCheckpoint(monitor="my_score"), max_epochs=1)
+    assert (training.checkpoints / "best.ckpt").is_file()
+
+
 def test_weights_only(training: Training) -> None:
     training.fit(RunCheckpoint(save_weights_only=True))
     for name in ("best", "last"):

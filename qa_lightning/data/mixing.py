@@ -104,7 +104,8 @@ def windows_per_epoch(
     if any(weight is not None for weight in weights.values()):
         first = list(fixed_weights(weights).values())
     else:
-        first = (np.array(sizes, dtype=float) ** (1 / (mixing.temperature or 1.0))).tolist()
+        shares = np.array(sizes, dtype=float) / max(1, *sizes)  # at most 1, whose powers are finite
+        first = (shares ** (1 / (mixing.temperature or 1.0))).tolist()
     phases = {0: first}
     for epoch, of_epoch in (mixing.curriculum or {}).items():
         phases[epoch] = [of_epoch.get(name, 0.0) for name in weights]

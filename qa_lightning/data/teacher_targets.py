@@ -134,9 +134,11 @@ def _chunks(
     teacher: Teacher, ours: WindowDataset, theirs: WindowDataset | None, device: torch.device
 ) -> Iterator[EntryColumns]:
     """The columns of all windows in their order, some windows at a time."""
+    asked = theirs or ours
+    asked = WindowDataset(asked.encoded, asked.windows, asked.ids)  # as it is before it has shapes
 
     def compute(rows: IntArray) -> EntryColumns:
-        windows = _run(teacher, theirs or ours, rows, device)
+        windows = _run(teacher, asked, rows, device)
         if theirs is not None:
             windows = [_aligned(pair, theirs, ours, row) for pair, row in zip(windows, rows.tolist(), strict=True)]
         return {name: np.concatenate([pair[i] for pair in windows]) for i, name in enumerate(_COLUMNS)}
@@ -148,12 +150,11 @@ def _chunks(
 
 def _run(teacher: Teacher, dataset: WindowDataset, rows: IntArray, device: torch.device) -> list[WindowPair]:
     """Runs a teacher over some windows, those of similar length together."""
-    fresh = WindowDataset(dataset.encoded, dataset.windows, dataset.ids)  # as it is before it has shapes
     found: dict[int, WindowPair] = {}
     order = rows[np.argsort(dataset.lengths[rows], kind="stable")[::-1]]
     while len(order):
         batch_rows, order = np.split(order, [max(1, _TOKENS // int(dataset.lengths[order[0]]))])
-        batch = fresh[batch_rows].to(device)
+        batch = dataset[batch_rows].to(device)
         mask = batch.inputs["attention_mask"] > 0
         logits = torch.stack(teacher.logits(batch, device)).masked_fill(~mask, -torch.inf).log_softmax(-1).cpu().numpy()
         real = mask.cpu().numpy()

@@ -140,6 +140,8 @@ class CheckpointMixin(pl.LightningModule):
                 "the checkpoint holds all weights, since its training had no model.peft; leave that out, or begin a "
                 "new training from best_model"
             )
+        if self.adapter is not None and saved is not None:
+            self.adapter.check_same(saved["config"])
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a plain transformers folder: safetensors, tokenizer, and our settings beside them.

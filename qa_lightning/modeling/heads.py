@@ -61,10 +61,17 @@ class HeadConfig:
             return values if values["answerability"] else {}
         return values
 
-    def loss_terms(self, network: Any) -> tuple[LossTerm, ...]:
-        """Makes the term of the classifier, where the network has one."""
+    def loss_terms(self, network: Any, gold_weight: float = 1.0) -> tuple[LossTerm, ...]:
+        """Makes the term of the classifier, where the network has one.
+
+        Args:
+            network: The network.
+            gold_weight: What losses of the golds are multiplied by.
+        """
         head = getattr(network, "qa_head", None)
-        return (Answerability(self.answerability_weight),) if head is not None and head.answers else ()
+        if head is None or not head.answers:
+            return ()
+        return (Answerability(gold_weight * self.answerability_weight),)
 
 
 PLAIN_HEAD = HeadConfig()

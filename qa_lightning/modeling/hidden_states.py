@@ -92,8 +92,9 @@ class HiddenStateLoss:
         source, theirs = self.teacher.source, self.teacher.network
         if not same_tokenizer(tokenizer, self.teacher.tokenizer) or null_at_end != self.teacher.null_at_end:
             raise UserError(
-                f"teacher.hidden_weight: the teacher {source} has another tokenizer than the student, so that hidden "
-                "states are of other tokens; set it to 0, which leaves the teacher's predictions"
+                f"teacher.hidden_weight: the teacher {source} has another tokenizer than the student, or other types "
+                "of tokens, so that hidden states are of other inputs; set it to 0, which leaves the teacher's "
+                "predictions"
             )
         sizes = [each.config.hidden_size for each in (network, theirs)]
         if sizes[0] != sizes[1]:

@@ -85,6 +85,25 @@ class LoraTraining(pl.Callback):
         for name, parameter in expected.items():
             parameter.data.copy_(found[name])
 
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """Checks that a training that goes on has the adapter of the one before.
+
+        Args:
+            config: What peft knows of that.
+
+        Raises:
+            UserError: Where rank, strength or layers are others.
+        """
+        here = self.plain_config()
+        names = {"r": "r", "lora_alpha": "alpha", "use_rslora": "use_rslora", "target_modules": "target_modules"}
+        for key, name in names.items():
+            there, ours = config.get(key), here.get(key)
+            if there != ours:
+                raise UserError(
+                    f"model.peft.{name}: the training that resumes had {there}, not {ours}; set it so, or begin a new "
+                    "training from best_model"
+                )
+
     def plain_config(self) -> dict[str, Any]:
         """What peft needs to know of the adapter, as in `ADAPTER_CONFIG`."""
         return plain_config(self.config)

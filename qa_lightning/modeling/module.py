@@ -202,7 +202,7 @@ class QALightningModule(TrainingMixin):
         self.adapter = add_adapter(self.model, peft, model_name_or_path, model_revision)
         if self.adapter is not None:
             self.settings |= changed_config(self.model, config_overrides)
-        self.loss_terms += head.loss_terms(self.model)
+        self.loss_terms += head.loss_terms(self.model, self.gold_weight)
         self.head_is_missing = question_answering_head_is_missing(self.model, missing)
         longest = longest_input(self.model)
         if longest is not None and max_length > longest:

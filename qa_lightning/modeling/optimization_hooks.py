@@ -103,10 +103,11 @@ class OptimizationMixin(pl.LightningModule):
             UserError: Where a training begins whose optimizer is not installed, or the device cannot hold weights in
                 few bits, before data are read.
         """
-        if self.optimizer is None and self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            optimizer_class(self.optimization.optimizer_type)
-        if self.adapter is not None and self._trainer is not None:
-            self.adapter.settings.check_device(self.trainer.strategy.root_device)
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            if self.optimizer is None:
+                optimizer_class(self.optimization.optimizer_type)
+            if self.adapter is not None:
+                self.adapter.settings.check_device(self.trainer.strategy.root_device)
         return self._callbacks
 
     def make_optimizer(self, *, fused: bool = True) -> Optimizer:

@@ -91,6 +91,7 @@ class TeacherModel:
                 f"max_length ({max_length}) is beyond the {self.longest} positions of the teacher {self.source}; lower "
                 "max_length, or choose another teacher"
             )
+        self.release()  # of several teachers, one at a time is in memory
 
     def logits(self, batch: Batch, device: torch.device) -> Logits:
         """Computes its logits of a batch, without dropout; float32 ``[batch, length]`` each.

@@ -139,14 +139,19 @@ def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:
 
 
 def same_tokenizer(tokenizer: Any, other: Any) -> bool:
-    """Whether two fast tokenizers make the same tokens of the same texts, and put them at the same places."""
+    """Whether two fast tokenizers make the same tokens of the same texts, and models get the same inputs by them."""
 
     def rules(each: Any) -> Any:
         values = json.loads(each.backend_tokenizer.to_str())
         # How it pads and truncates is set anew with each call.
         return {key: value for key, value in values.items() if key not in ("padding", "truncation")}
 
-    sides = [(each.padding_side, each.cls_token_id, each.eos_token_id) for each in (tokenizer, other)]
+    def inputs(each: Any) -> Any:
+        # Question and context have types for BERT, and not for DistilBERT, whose tokens are the same.
+        has_types = "token_type_ids" in each.model_input_names
+        return each.padding_side, each.cls_token_id, each.eos_token_id, has_types
+
+    sides = [inputs(each) for each in (tokenizer, other)]
     return sides[0] == sides[1] and bool(rules(tokenizer) == rules(other))
 
 

@@ -113,6 +113,7 @@ class TextDataModule(LoaderMixin):
         self._eval_batch_size = eval_batch_size
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.splits: dict[str, list[Split]] = {}
+        self._built_for_masks = False
 
     def prepare_data(self) -> None:
         """Fills the token cache, on one process of each machine, so that the others only read it."""
@@ -130,6 +131,9 @@ class TextDataModule(LoaderMixin):
             raise UserError(f"{stage}: plain text asks no questions; train on it with fit, or use QADataModule")
         if self.trainer is not None:
             check_trainer(self.trainer)
+        if self.splits and self._built_for_masks != self._masks():
+            self.splits.clear()  # made for a module of the other kind
+        self._built_for_masks = self._masks()
         with gc_paused():
             for split in _SPLITS[stage]:
                 if split not in self.splits:
@@ -142,6 +146,10 @@ class TextDataModule(LoaderMixin):
         """Reports what was read, by split, as plain data."""
         return {split: part.report for split, parts in self.splits.items() for part in parts}
 
+    def _masks(self) -> bool:
+        """Whether masked tokens are to be predicted, rather than recurring spans."""
+        return self.trainer is not None and isinstance(self.trainer.lightning_module, MaskedLanguageModule)
+
     def _build(self, split: str) -> Split:
         setting, files = f"data.{split}_file", self.files[split]
         if not files:
@@ -149,7 +157,7 @@ class TextDataModule(LoaderMixin):
         if self.tokenizer_name is None:
             raise UserError("no tokenizer: set data.tokenizer_name or model.model_name_or_path")
         tokenizer = load_tokenizer(self.tokenizer_name)
-        masks = self.trainer is not None and isinstance(self.trainer.lightning_module, MaskedLanguageModule)
+        masks = self._masks()
         question_id = None if masks else question_token(tokenizer, self.question_token)
         corpus = read_corpus(files, self.documents, self.encoding, setting)
         encoded, windows = cut_documents(

@@ -44,6 +44,11 @@ def test_counts_by_hand() -> None:
     assert counts(curriculum={0: {"squad": 1.0}}) == {0: [1000, 0]}
 
 
+def test_a_temperature_near_zero_leaves_the_largest_set() -> None:
+    sizes = [87_599, 5_000]
+    assert windows_per_epoch(Mixing(temperature=0.01), {"a": None, "b": None}, sizes) == {0: [92_599, 0]}
+
+
 @given(st.integers(0, 10_000), st.lists(st.floats(0, 1e308), min_size=1, max_size=6).filter(any))
 def test_shares_sum_to_the_whole_and_are_off_by_less_than_one(total: int, weights: list[float]) -> None:
     counts = apportion(total, weights)

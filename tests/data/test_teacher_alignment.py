@@ -180,6 +180,23 @@ def test_the_same_tokenizer_is_taken_as_it_is(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[which], expected, atol=1e-5)
 
 
+def test_a_teacher_with_types_of_tokens_is_asked_with_them(tmp_path: Path) -> None:
+    """As is a BERT whose student is a DistilBERT, which has the same tokens and no types."""
+    folder = tiny_folder(tmp_path)
+    student, config = load_tokenizer(str(folder)), settings()
+    student.model_input_names = ["input_ids", "attention_mask"]
+    split = build_split(questions(), student, config, source="rows", training=True)
+    batch = split.dataset[np.arange(len(split.dataset))]
+    assert "token_type_ids" not in batch.inputs
+    theirs = build_split(questions(), load_tokenizer(str(folder)), config, source="rows", training=True)
+    expected = np.exp(taught(theirs, folder, load_tokenizer(str(folder)), config))
+    may = batch.context_mask.numpy().copy()
+    may[np.arange(len(batch)), batch.null_position] = True
+    expected = np.where(may, expected, 0)
+    found = np.exp(taught(split, folder, student, config))
+    np.testing.assert_allclose(found, expected / expected.sum(-1, keepdims=True), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["roberta", "xlm-roberta", "llama", "xlnet"])
 def test_students_of_every_kind(name: str, shared: Path, tmp_path: Path) -> None:
     student, config = FAMILIES[name](shared), settings(max_length=40, null_at_end=name == "llama")

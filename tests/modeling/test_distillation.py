@@ -435,3 +435,12 @@ def test_two_processes_learn_what_one_learns_with_two_batches_a_step(
         weights[name] = checkpoint["state_dict"]
     for name, values_of_one in weights["one"].items():
         torch.testing.assert_close(weights["two"][name], values_of_one, rtol=1e-3, atol=1e-5)
+
+
+def test_without_weight_of_golds_a_classifier_of_answerability_learns_nothing_of_them(tmp_path: Path) -> None:
+    folder = str(tiny_folder(tmp_path))
+    head = {"type": "pointer", "answerability": True, "answerability_weight": 3.0}
+    for weight, expected in ((0.5, 1.5), (0.0, 0.0)):
+        module = make_module(folder, head=head, teacher={"model_name_or_path": folder, "gold_weight": weight})
+        assert {term.name: getattr(term, "weight", None) for term in module.loss_terms}["answerability"] == expected
+    assert make_module(folder, head=head).loss_terms[0].weight == 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -449,6 +450,25 @@ def test_a_training_with_an_adapter_resumes_with_one_alone(
 ) -> None:
     with pytest.raises(UserError, match="holds an adapter without its base: give model"):
         QALightningModule.load_from_checkpoint(trained[0] / "checkpoints/last.ckpt", peft={"r": 0})
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"r": 4}, "model.peft.r: the training that resumes had 2, not 4"),
+        ({"alpha": 9}, "model.peft.alpha: the training that resumes had 4.0, not 9"),
+        ({"use_rslora": True}, "model.peft.use_rslora: the training that resumes had False, not True"),
+        ({"target_modules": ["query"]}, "model.peft.target_modules: the training that resumes had"),
+    ],
+)
+def test_a_training_resumes_with_the_adapter_it_had(
+    trained: tuple[Path, Tensor], model: Path, other: dict[str, Any], message: str
+) -> None:
+    checkpoint = torch.load(trained[0] / "checkpoints/last.ckpt", weights_only=True)
+    settings = {"r": 2, "dropout": 0.1}
+    make_module(model, peft=settings).on_load_checkpoint(checkpoint)
+    with pytest.raises(UserError, match=re.escape(message)):
+        make_module(model, peft=settings | other).on_load_checkpoint(checkpoint)
 
 
 def edit(folder: Path, **values: Any) -> None:

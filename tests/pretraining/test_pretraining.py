@@ -19,8 +19,9 @@ from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, Au
 from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretraining import MaskedLanguageModule, TextDataModule
-from qa_lightning.pretraining.masked_data import MaskedBatch
+from qa_lightning.pretraining.masked_data import MaskedBatch, MaskedDataset
 from qa_lightning.pretraining.recurring_spans import RecurringSpans
+from qa_lightning.pretraining.span_data import SpanDataset
 from tests.conftest import ROOT
 from tests.pretraining.texts import fit_masked, fit_text, masked_folder, write_text
 from tests.tiny import fit_arguments, tiny_folder, write_squad
@@ -265,3 +266,20 @@ def test_two_processes_learn_what_one_learns(objective: Command, files: dict[str
     for name, values in seen[0][0].items():
         torch.testing.assert_close(seen[1][0][name], values, rtol=1e-4, atol=1e-5)
     assert seen[1][1]["val/loss"] == pytest.approx(seen[0][1]["val/loss"], rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_same_texts_are_for_one_module_and_for_the_other(files: dict[str, Path], tmp_path: Path) -> None:
+    data = TextDataModule(
+        str(files["model"]), train_file=str(files["train"]), max_length=24, recurring_spans=EVERY_SPAN
+    )
+    kinds = []
+    for module in (
+        MaskedLanguageModule(str(files["model"]), max_length=24),
+        QALightningModule(str(files["model"]), max_length=24),
+        MaskedLanguageModule(str(files["model"]), max_length=24),
+    ):
+        trainer = make_trainer(tmp_path, max_steps=1)
+        trainer.fit(module, data)
+        kinds.append(type(data.splits["train"][0].dataset))
+    assert kinds == [MaskedDataset, SpanDataset, MaskedDataset]

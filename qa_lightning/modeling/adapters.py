@@ -20,6 +20,9 @@ from qa_lightning.utils.extras import require
 ADAPTER = "default"
 """What peft calls the only adapter of a network, in the names of its weights."""
 
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Ways to begin by which peft subtracts from the base's weights what the adapter has at first."""
+
 PEFT_PREFIX = "base_model.model."
 """What the names in an adapter's file begin with: so peft wraps a network."""
 
@@ -99,6 +102,11 @@ def _peft_config(values: Mapping[str, Any]) -> Any:
     """Makes the configuration of peft that a file holds; nothing in it is computed from the base's weights."""
     peft = require("peft", "peft")
     values = dict(values) | {"inference_mode": False}
+    first = str(values.get("init_lora_weights"))
+    if first.startswith(_CHANGE_THE_BASE):
+        raise ValueError(
+            f"it began with {first}, which changes the weights of the base; convert it by peft to plain LoRA"
+        )
     if "init_lora_weights" in values:
         values["init_lora_weights"] = True  # they are loaded, whichever they were at first
     kind = peft.get_peft_config({"peft_type": values.get("peft_type") or "LORA"}).__class__

@@ -199,6 +199,8 @@ class QALightningModule(TrainingMixin):
             head=head,
             merge=not peft.r,
         )
+        if version_2_with_negative and NULL_AT_END not in self.settings and is_causal_network(self.model):
+            rank_zero_warn(CONSTANT_NULL)
         self.adapter = add_adapter(self.model, peft, model_name_or_path, model_revision)
         if self.adapter is not None:
             self.settings |= changed_config(self.model, config_overrides)
@@ -208,8 +210,6 @@ class QALightningModule(TrainingMixin):
         if longest is not None and max_length > longest:
             raise UserError(f"max_length ({max_length}) is beyond the model's {longest} positions; lower it")
         self._accepted = accepted_inputs(self.model)
-        if version_2_with_negative and NULL_AT_END not in self.settings and is_causal_network(self.model):
-            rank_zero_warn(CONSTANT_NULL)
         if gradient_checkpointing:
             enable_gradient_checkpointing(self.model)
         self.prepare_optimization(is_pretrained=model_name_or_path is not None)

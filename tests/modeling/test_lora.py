@@ -487,6 +487,10 @@ def edit(folder: Path, **values: Any) -> None:
         ({"peft_type": "NONE"}, "the adapter does not fit its base"),
         ({"r": 3}, "the adapter does not fit its base"),
         ({"target_modules": ["query"]}, "the adapter does not fit its base"),
+        (
+            {"init_lora_weights": "pissa_niter_16"},
+            "it began with pissa_niter_16, which changes the weights of the base",
+        ),
     ],
 )
 def test_damaged_adapters(trained: tuple[Path, Tensor], tmp_path: Path, values: dict[str, Any], message: str) -> None:

@@ -99,7 +99,6 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
 REFUSED = [
     {"regularization": "awp", "batches": "checkpointing"},
     {"adapter": "lora", "regularization": "fgm"},
-    {"adapter": "lora", "rates": "unfreezing"},
     {"adapter": "lora", "rates": "freezing"},
     {"adapter": "lora", "pretrained weights": "mixout"},
     {"adapter": "lora", "pretrained weights": "l2_sp"},
@@ -155,10 +154,8 @@ def test_the_design_holds_each_pair() -> None:
     assert wanted - covered == {frozenset(pair.items()) for pair in REFUSED}
 
 
-@pytest.mark.parametrize("choice", DESIGN, ids=[" ".join(row[kind] for kind in METHODS) for row in DESIGN])
-def test_methods_train_together_and_resume_to_the_same_weights(
-    choice: dict[str, str], model: Path, squad: Path, tmp_path: Path
-) -> None:
+def write_config(folder: Path, choice: dict[str, str], model: Path, squad: Path) -> str:
+    """Writes the config of a short training with these methods; those that are not named are off."""
     settings: dict[str, Any] = {
         "seed_everything": 1,
         "model.model_name_or_path": str(model),
@@ -175,15 +172,34 @@ def test_methods_train_together_and_resume_to_the_same_weights(
         "checkpoint.every_n_train_steps": 3,
         "checkpoint.save_total_limit": -1,
     }
-    for kind, name in choice.items():
-        settings |= METHODS[kind][name]
-    config = tmp_path / "config.yaml"
-    text = yaml.safe_dump(nested(settings))
-    config.write_text(text.replace("MODEL", str(model)).replace("SQUAD", str(squad)))
+    for kind, names in METHODS.items():
+        settings |= names[choice.get(kind, next(iter(names)))]
+    text = yaml.safe_dump(nested(settings)).replace("MODEL", str(model)).replace("SQUAD", str(squad))
+    (folder / "config.yaml").write_text(text)
+    return str(folder / "config.yaml")
+
+
+@pytest.mark.parametrize("pair", REFUSED, ids=[" ".join(pair.values()) for pair in REFUSED])
+def test_pairs_are_refused_by_name(
+    pair: dict[str, str], model: Path, squad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, pair, model, squad)
+    assert main(["fit", "--config", config, "--run_dir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    for kind, name in pair.items():
+        settings = METHODS[kind][name]
+        assert any(setting.rpartition(".")[2] in error or setting.split(".")[1] in error for setting in settings)
+
+
+@pytest.mark.parametrize("choice", DESIGN, ids=[" ".join(row[kind] for kind in METHODS) for row in DESIGN])
+def test_methods_train_together_and_resume_to_the_same_weights(
+    choice: dict[str, str], model: Path, squad: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, choice, model, squad)
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    assert main(["fit", "--config", str(config), "--run_dir", str(whole)]) == 0
+    assert main(["fit", "--config", config, "--run_dir", str(whole)]) == 0
     on_the_way = whole / "checkpoints/step-3.ckpt"
-    assert main(["fit", "--config", str(config), "--run_dir", str(resumed), "--ckpt_path", str(on_the_way)]) == 0
+    assert main(["fit", "--config", config, "--run_dir", str(resumed), "--ckpt_path", str(on_the_way)]) == 0
     expected, found = last_state(whole), last_state(resumed)
     assert expected["global_step"] == found["global_step"] == 6
     for part in {"state_dict", "current_model_state"} & expected.keys():

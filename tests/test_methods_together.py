@@ -13,8 +13,10 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.methods import nested
 from qa_lightning import Reader
 from qa_lightning.cli.main import main
+from tests.commands import last_checkpoint
 from tests.tiny import PASSAGES, tiny_folder
 from tests.training import SETTINGS, write_long
 
@@ -117,18 +119,6 @@ DESIGN: list[dict[str, str]] = covertable.make(
 )
 
 
-def nested(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted names, as a YAML file has them."""
-    config: dict[str, Any] = {}
-    for name, value in settings.items():
-        *sections, key = name.split(".")
-        section = config
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[key] = value
-    return config
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_folder(tmp_path_factory.mktemp("model"), layers=2)
@@ -137,11 +127,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_long(tmp_path_factory.mktemp("data") / "squad.json", copies=2)
-
-
-def last_state(run: Path) -> dict[str, Any]:
-    checkpoint: dict[str, Any] = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
-    return checkpoint
 
 
 def test_the_design_holds_each_pair() -> None:
@@ -200,7 +185,7 @@ def test_methods_train_together_and_resume_to_the_same_weights(
     assert main(["fit", "--config", config, "--run_dir", str(whole)]) == 0
     on_the_way = whole / "checkpoints/step-3.ckpt"
     assert main(["fit", "--config", config, "--run_dir", str(resumed), "--ckpt_path", str(on_the_way)]) == 0
-    expected, found = last_state(whole), last_state(resumed)
+    expected, found = last_checkpoint(whole), last_checkpoint(resumed)
     assert expected["global_step"] == found["global_step"] == 6
     for part in {"state_dict", "current_model_state"} & expected.keys():
         assert expected[part].keys() == found[part].keys()

@@ -205,9 +205,8 @@ class QADataModule(TrainingDataMixin):
 
     def prepare_data(self) -> None:
         """Fills the cache, of tokens and what teachers predict, on one process of each machine; the others read it."""
+        super().prepare_data()
         assert self.trainer is not None
-        assert self.trainer.state.fn is not None
-        self.setup(self.trainer.state.fn.value)
         if self.trainer.state.fn == TrainerFn.FITTING:
             self._attach_teachers()
 

@@ -57,6 +57,12 @@ class LoaderMixin(pl.LightningDataModule):
         # Lightning looks for a loader that is resumed by itself; it has this one made before it would resume it.
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
 
+    def prepare_data(self) -> None:
+        """Fills the token cache, on one process of each machine, so that the others only read it."""
+        assert self.trainer is not None
+        assert self.trainer.state.fn is not None
+        self.setup(self.trainer.state.fn.value)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Makes the training loader: batches of windows of similar length, in a new order each epoch."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))

@@ -126,14 +126,12 @@ class QALightningModule(TrainingMixin):
             as_text, (model_name_or_path, config_name, tokenizer_name)
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        self.optimization = from_plain(Optimization, optimization)
         self.loss = from_plain(LossConfig, loss)
         regularization = from_plain(Regularization, regularization)
         teacher = from_plain(Distillation, teacher)
         head = from_plain(HeadConfig, head)
         peft = from_plain(LoraSettings, peft)
         sections: dict[str, Any] = {
-            "optimization": self.optimization,
             "loss": self.loss,
             "regularization": regularization,
             "teacher": teacher,
@@ -150,24 +148,22 @@ class QALightningModule(TrainingMixin):
         )
         check_between("n_best_size", n_best_size, 1, MOST_ANSWERS)
         check_between("max_answer_length", max_answer_length, 1)
-        for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            check_between(name, number, 0)
-        check_between("warmup_ratio", warmup_ratio, 0, 1)
-        check_between("warmup_steps", warmup_steps, 0)
+        self.set_optimization(
+            optimization,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            lr_scheduler_type=lr_scheduler_type,
+            warmup_ratio=warmup_ratio,
+            warmup_steps=warmup_steps,
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+        )
         if null_score_diff_threshold is not None and math.isnan(null_score_diff_threshold):
             raise UserError("null_score_diff_threshold is not a number")
         self.source = model_name_or_path or config_name
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         # Held from the start: at the time of saving, its source may be out of reach.
         self.tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name else None
-        self.learning_rate = float(learning_rate)  # NumPy's numbers would get into checkpoints with the optimizer
-        self.weight_decay = float(weight_decay)
-        self.lr_scheduler_type = lr_scheduler_type
-        self.warmup_ratio = warmup_ratio
-        self.warmup_steps = warmup_steps
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
-        self.check_optimization()
         peft.check(self.optimization, regularization, model_name_or_path)
         self.threshold_is_given = null_score_diff_threshold is not None
         saved = load_settings(model_name_or_path, model_revision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as pl
@@ -23,6 +24,7 @@ from qa_lightning.modeling.optim import (
 from qa_lightning.modeling.optimization import Optimization, prepare_network
 from qa_lightning.modeling.optimizers import make_optimizer, optimizer_class
 from qa_lightning.modeling.parameter_groups import parameter_groups, set_rates
+from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.plain import from_plain
 
 
@@ -57,12 +59,46 @@ class OptimizationMixin(pl.LightningModule):
         super().__init__()
         self._callbacks: list[Callback] = []
 
-    def check_optimization(self) -> None:
-        """Checks the settings of optimizer and schedule, before a network is loaded.
+    def set_optimization(
+        self,
+        optimization: Any,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        lr_scheduler_type: Schedule,
+        warmup_ratio: float,
+        warmup_steps: int,
+        optimizer: OptimizerCallable | None,
+        lr_scheduler: LRSchedulerCallable | None,
+    ) -> None:
+        """Sets what the attributes of these names say, and checks it, before a network is loaded.
+
+        Args:
+            optimization: That attribute, or its values as plain data.
+            learning_rate: As the attribute, as are the others.
+            weight_decay: See there.
+            lr_scheduler_type: See there.
+            warmup_ratio: See there.
+            warmup_steps: See there.
+            optimizer: See there.
+            lr_scheduler: See there.
 
         Raises:
-            UserError: Where they contradict each other, or name what there is not.
+            UserError: Where they contradict each other, are out of bounds, or name what there is not.
         """
+        for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            check_between(name, number, 0)
+        check_between("warmup_ratio", warmup_ratio, 0, 1)
+        check_between("warmup_steps", warmup_steps, 0)
+        self.optimization = from_plain(Optimization, optimization)
+        self.hparams["optimization"] = asdict(self.optimization)  # a checkpoint holds plain data only
+        self.learning_rate = float(learning_rate)  # NumPy's numbers would get into checkpoints with the optimizer
+        self.weight_decay = float(weight_decay)
+        self.lr_scheduler_type = lr_scheduler_type
+        self.warmup_ratio = warmup_ratio
+        self.warmup_steps = warmup_steps
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
         self.optimization.check_classes(
             optimizer=self.optimizer is not None, lr_scheduler=self.lr_scheduler is not None
         )

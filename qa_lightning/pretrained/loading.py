@@ -91,8 +91,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         UserError: Where it cannot be found or read, has no vocabulary, or is a slow (pure Python) one, which has no
             offsets.
     """
-    if Path(name, "best_model").is_dir() and not Path(name, "config.json").exists():
-        raise UserError(f"{name} is the folder of a run; its model is {Path(name, 'best_model')}")
+    best = Path(name, BEST_MODEL)
+    if best.is_dir() and not Path(name, CONFIG_FILE).exists():
+        raise UserError(f"{name} is the folder of a run; its model is {best}")
     from transformers import AutoTokenizer
 
     def load(place: str | Path) -> Any:

@@ -115,12 +115,6 @@ class TextDataModule(LoaderMixin):
         self.splits: dict[str, list[Split]] = {}
         self._built_for_masks = False
 
-    def prepare_data(self) -> None:
-        """Fills the token cache, on one process of each machine, so that the others only read it."""
-        assert self.trainer is not None
-        assert self.trainer.state.fn is not None
-        self.setup(self.trainer.state.fn.value)
-
     def setup(self, stage: str) -> None:
         """Reads the texts of ``fit``, ``validate`` or ``test``, and cuts them into windows.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,9 +21,8 @@ from qa_lightning.pretraining.masked_data import MaskedBatch
 from qa_lightning.pretraining.masking import NO_LABEL
 from qa_lightning.pretraining.network import load_masked_network, logits_at
 from qa_lightning.records import Batch, WindowConfig
-from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.plain import as_text, from_plain
+from qa_lightning.utils.plain import as_text
 
 FIGURES = ("loss", "perplexity", "accuracy")
 """What an evaluation comes to: the mean loss of the masked tokens, its exponential, and how many of them are guessed
@@ -83,22 +81,18 @@ class MaskedLanguageModule(StepMixin):
             as_text, (model_name_or_path, config_name, tokenizer_name)
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)
-        self.optimization = from_plain(Optimization, optimization)
-        self.hparams["optimization"] = asdict(self.optimization)
-        for name, number in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            check_between(name, number, 0)
-        check_between("warmup_ratio", warmup_ratio, 0, 1)
-        check_between("warmup_steps", warmup_steps, 0)
+        self.set_optimization(
+            optimization,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            lr_scheduler_type=lr_scheduler_type,
+            warmup_ratio=warmup_ratio,
+            warmup_steps=warmup_steps,
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+        )
         self.tokenizer_name = tokenizer_name or model_name_or_path or config_name
         self.tokenizer = load_tokenizer(self.tokenizer_name) if self.tokenizer_name else None
-        self.learning_rate = float(learning_rate)
-        self.weight_decay = float(weight_decay)
-        self.lr_scheduler_type = lr_scheduler_type
-        self.warmup_ratio = warmup_ratio
-        self.warmup_steps = warmup_steps
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
-        self.check_optimization()
         self.settings: dict[str, Any] = {}  # those of answers, which it does not give
         self.model: Any
         self.model, missing = load_masked_network(

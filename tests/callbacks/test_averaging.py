@@ -24,6 +24,7 @@ from qa_lightning.cli.main import main
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.utils.errors import UserError
 from tests.callbacks.test_checkpoint import _interruptible as _interruptible  # a fixture
+from tests.commands import run_command
 from tests.tiny import fit_arguments
 from tests.training import (
     SETTINGS,
@@ -35,7 +36,6 @@ from tests.training import (
     script_scores,
     trains,
 )
-from tests.utils.test_processes import command
 
 pytestmark = [*trains, pytest.mark.usefixtures("_interruptible")]
 
@@ -365,9 +365,9 @@ def test_two_processes_have_one_average(model: Path, squad: Path, tmp_path: Path
     arguments = [*fit_arguments(str(model), str(squad), str(squad)), *settings, "--ema_decay", "0.8"]
     arguments += ["--model.learning_rate", "0.02", "--model.lr_scheduler_type", "constant", "--data.batch_size", "3"]
     arguments += ["--trainer.max_epochs", "3", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
-    command(*arguments, "--trainer.max_steps", "6", "--run_dir", str(straight))
-    command(*arguments, "--trainer.max_steps", "2", "--run_dir", str(run))
-    command("fit", "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_steps", "6")
+    run_command(*arguments, "--trainer.max_steps", "6", "--run_dir", str(straight))
+    run_command(*arguments, "--trainer.max_steps", "2", "--run_dir", str(run))
+    run_command("fit", "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_steps", "6")
     uninterrupted, resumed = last(straight), last(run)
     assert uninterrupted["global_step"] == resumed["global_step"] == 6
     for key in ("state_dict", "current_model_state", "averaging_state"):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,7 @@ import torch
 import yaml
 
 from qa_lightning.cli.main import main
-from tests.conftest import ROOT
+from tests.commands import check_refused_before_data, check_two_processes
 from tests.tiny import fit_arguments, tiny_folder, write_squad
 from tests.training import NO_DROPOUT, trains
 
@@ -97,33 +93,10 @@ def test_packing_trains_as_well(command: list[str], tmp_path: Path) -> None:
 def test_mistakes_end_before_data_are_read(
     folder: Path, tmp_path: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nothing = str(tmp_path / "nothing.json")
-    assert main([*fit_arguments(str(folder), nothing, nothing), *flags, "--run_dir", str(tmp_path / "run")]) == 2
-    printed = capsys.readouterr().err
-    assert f"error: {message}" in printed
-    assert not re.search("Traceback|nothing.json", printed)
+    check_refused_before_data(folder, flags, message, tmp_path / "run", capsys)
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_with_two_batches_a_step(command: list[str], tmp_path: Path) -> None:
     dropout = [item for key in NO_DROPOUT for item in (f"--model.config_overrides.{key}", "0.0")]
-    # Each epoch is one step of two batches, in whatever order.
-    arguments = [*command, *dropout, "--trainer.max_epochs", "3", "--data.batch_size", "6"]
-    arguments += ["--trainer.limit_val_batches", "0", "--model.optimizer", "SGD", "--model.optimizer.lr", "0.1"]
-    processes = {
-        "one": ["--trainer.accumulate_grad_batches", "2"],
-        "two": ["--trainer.strategy", "ddp", "--trainer.devices", "2"],
-    }
-    for name, more in processes.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "qa_lightning", *arguments, *more, "--run_dir", str(tmp_path / name)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    for name, values in one.items():
-        torch.testing.assert_close(two[name], values, rtol=1e-3, atol=1e-5)
+    check_two_processes([*command, *dropout, "--data.batch_size", "6"], tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from qa_lightning.modeling.heads import HeadConfig
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.reader.reader import Reader
 from qa_lightning.utils.errors import UserError
+from tests.commands import check_refused_before_data, run_command
 from tests.exporting.exported import check_alike, questions
 from tests.tiny import fit_arguments, write_squad
 from tests.training import NO_DROPOUT, SETTINGS, make_data, make_module, make_trainer, trains
-from tests.utils.test_processes import command as run_command
 
 pytestmark = trains
 
@@ -200,11 +199,7 @@ def test_a_compiled_network_learns_the_same(
 def test_mistakes_end_before_data_are_read(
     folder: Path, tmp_path: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nothing = str(tmp_path / "nothing.json")
-    assert main([*fit_arguments(str(folder), nothing, nothing), *flags, "--run_dir", str(tmp_path / "run")]) == 2
-    printed = capsys.readouterr().err
-    assert f"error: {message}" in printed
-    assert not re.search("Traceback|nothing.json", printed)
+    check_refused_before_data(folder, flags, message, tmp_path / "run", capsys)
 
 
 def test_a_checkpoint_of_another_head_is_refused(

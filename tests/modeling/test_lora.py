@@ -28,10 +28,10 @@ from qa_lightning.modeling.optimization import Optimization
 from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.utils.errors import UserError
 from tests.cli.mistakes import error_of
+from tests.commands import run_command
 from tests.modeling.families import CONFIGS, LENGTH, VOCABULARY, config
 from tests.tiny import fit_arguments, tiny_folder
 from tests.training import NO_DROPOUT, SETTINGS, StopAt, make_data, make_module, make_trainer, trains
-from tests.utils.test_processes import command
 
 peft = pytest.importorskip("peft", reason="adapters need the package peft")
 
@@ -358,7 +358,7 @@ def test_two_processes_train_as_one_does(model: Path, squad: Path, tmp_path: Pat
     for processes in (1, 2):
         run = tmp_path / str(processes)
         devices = ["--trainer.strategy", "ddp", "--trainer.devices", "2"] if processes == 2 else []
-        command(*arguments, *devices, "--data.batch_size", str(-(-windows // processes)), "--run_dir", str(run))
+        run_command(*arguments, *devices, "--data.batch_size", str(-(-windows // processes)), "--run_dir", str(run))
         seen.append(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     for name, weights in seen[0].items():
         torch.testing.assert_close(weights, seen[1][name], rtol=1e-3, atol=5e-5)

@@ -21,10 +21,10 @@ from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.optimization import PLAIN_OPTIMIZATION, Optimization
 from qa_lightning.utils.errors import UserError
 from tests.cli.mistakes import error_of
+from tests.commands import run_command
 from tests.modeling.test_optimizers import needs_muon
 from tests.tiny import fit_arguments, tiny_folder
 from tests.training import NO_DROPOUT, SETTINGS, StopAt, Watch, make_data, make_module, make_trainer, trains
-from tests.utils.test_processes import command
 
 pytestmark = trains
 
@@ -108,7 +108,7 @@ def test_two_processes_train_as_one_does(model: Path, squad: Path, tmp_path: Pat
         run = tmp_path / str(processes)
         devices = ["--trainer.strategy", "ddp", "--trainer.devices", "2"] if processes == 2 else []
         size = ["--data.batch_size", str(-(-windows // processes))]
-        command(*arguments, *devices, *size, "--run_dir", str(run))
+        run_command(*arguments, *devices, *size, "--run_dir", str(run))
         checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
         assert checkpoint["global_step"] == 5
         seen.append(checkpoint["state_dict"])

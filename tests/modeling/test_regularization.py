@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +19,7 @@ from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.modeling.regularization import Regularization
 from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
-from tests.conftest import ROOT
+from tests.commands import check_refused_before_data, check_two_processes
 from tests.modeling.families import CONFIGS, config
 from tests.modeling.test_module import make_batch
 from tests.tiny import fit_arguments, tiny_tokenizer, write_squad
@@ -278,11 +274,7 @@ def test_a_training_that_was_stopped_in_mid_epoch_ends_with_the_same_weights(
 def test_mistakes_end_before_data_are_read(
     folder: Path, tmp_path: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nothing = str(tmp_path / "nothing.json")
-    assert main([*fit_arguments(str(folder), nothing, nothing), *flags, "--run_dir", str(tmp_path / "run")]) == 2
-    printed = capsys.readouterr().err
-    assert f"error: {message}" in printed
-    assert not re.search("Traceback|nothing.json", printed)
+    check_refused_before_data(folder, flags, message, tmp_path / "run", capsys)
 
 
 @pytest.mark.slow
@@ -292,26 +284,4 @@ def test_two_processes_learn_what_one_learns_with_two_batches_a_step(folder: Pat
     settings = [item for key, value in SETTINGS.items() for item in (f"--data.{key}", str(value).lower())]
     dropout = [item for key in NO_DROPOUT for item in (f"--model.config_overrides.{key}", "0.0")]
     arguments = [*fit_arguments(str(folder), str(squad), str(squad)), *settings, *flags, *dropout]
-    # Each epoch is one step of two batches, in whatever order.
-    arguments += ["--trainer.max_epochs", "3", "--data.batch_size", "20", "--trainer.limit_val_batches", "0"]
-    arguments += ["--model.optimizer", "SGD", "--model.optimizer.lr", "0.1"]
-    processes = {
-        "one": ["--trainer.accumulate_grad_batches", "2"],
-        "two": ["--trainer.strategy", "ddp", "--trainer.devices", "2"],
-    }
-    weights = {}
-    for name, more in processes.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "qa_lightning", *arguments, *more, "--run_dir", str(tmp_path / name)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        checkpoint = torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)
-        assert checkpoint["global_step"] == 3
-        weights[name] = checkpoint["state_dict"]
-    for name, values_of_one in weights["one"].items():
-        torch.testing.assert_close(weights["two"][name], values_of_one, rtol=1e-3, atol=1e-5)
+    check_two_processes([*arguments, "--data.batch_size", "20"], tmp_path)

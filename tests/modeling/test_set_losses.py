@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +15,7 @@ from torch import Tensor, tensor
 
 from qa_lightning.cli.main import main
 from qa_lightning.modeling.set_losses import SetLosses
-from tests.conftest import ROOT
+from tests.commands import check_two_processes
 from tests.modeling.test_module import make_batch
 from tests.tiny import fit_arguments, write_squad
 from tests.training import NO_DROPOUT, trains, write_long
@@ -165,27 +162,8 @@ def test_sets_of_packed_batches_and_few_shapes(command: list[str], tmp_path: Pat
 @pytest.mark.slow
 def test_two_processes_learn_and_log_what_one_does_with_two_batches_a_step(command: list[str], tmp_path: Path) -> None:
     dropout = [item for key in NO_DROPOUT for item in (f"--model.config_overrides.{key}", "0.0")]
-    # Each epoch is one step of two batches, in whatever order.
-    arguments = [*command, *dropout, "--trainer.max_epochs", "3", "--data.batch_size", "9"]
-    arguments += ["--trainer.limit_val_batches", "0", "--model.optimizer", "SGD", "--model.optimizer.lr", "0.1"]
-    processes = {
-        "one": ["--trainer.accumulate_grad_batches", "2"],
-        "two": ["--trainer.strategy", "ddp", "--trainer.devices", "2"],
-    }
-    for name, more in processes.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "qa_lightning", *arguments, *more, "--run_dir", str(tmp_path / name)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    ours, theirs = weights(tmp_path / "two"), weights(tmp_path / "one")
-    for name, values in theirs.items():
-        torch.testing.assert_close(ours[name], values, rtol=1e-3, atol=1e-5)
+    runs = check_two_processes([*command, *dropout, "--data.batch_size", "9"], tmp_path)
     for name in ("train/loss/short", "train/loss/long"):
-        found = [list(curve(tmp_path / run, name).values()) for run in processes]
+        found = [list(curve(run, name).values()) for run in runs]
         assert len(found[0]) == 3
         assert found[1] == pytest.approx(found[0], rel=1e-4)

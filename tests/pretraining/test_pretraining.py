@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from qa_lightning.pretraining import MaskedLanguageModule, TextDataModule
 from qa_lightning.pretraining.masked_data import MaskedBatch, MaskedDataset
 from qa_lightning.pretraining.recurring_spans import RecurringSpans
 from qa_lightning.pretraining.span_data import SpanDataset
-from tests.conftest import ROOT
+from tests.commands import run_command
 from tests.pretraining.texts import fit_masked, fit_text, masked_folder, write_text
 from tests.tiny import fit_arguments, tiny_folder, write_squad
 from tests.training import make_trainer, trains
@@ -250,15 +247,7 @@ def test_two_processes_learn_what_one_learns(objective: Command, files: dict[str
         more = ["--data.batch_size", str(windows // processes), "--run_dir", str(tmp_path / str(processes))]
         if processes == 2:
             more += ["--trainer.strategy", "ddp", "--trainer.devices", "2"]
-        done = subprocess.run(
-            [sys.executable, "-m", "qa_lightning", *arguments, *more],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        run_command(*arguments, *more)
         checkpoint = torch.load(tmp_path / str(processes) / "checkpoints/last.ckpt", weights_only=True)
         assert checkpoint["global_step"] == 3
         metrics = json.loads((tmp_path / str(processes) / "metrics.json").read_text())

@@ -16,6 +16,7 @@ import torch
 from qa_lightning.runs.folder import QUESTIONS
 from qa_lightning.runs.questions import read_table
 from tests import forked
+from tests.commands import run_command
 from tests.conftest import ROOT
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
@@ -29,13 +30,6 @@ MANY = 35
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def command(*arguments: str) -> None:
-    """Runs a whole command, as DDP does again for each of its processes."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = forked.run(["-m", "qa_lightning", *arguments], env=environment, timeout=240)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +59,16 @@ def runs(model: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathF
         quiet = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
         settings = [item for name, value in SETTINGS.items() for item in (f"--data.{name}", str(value).lower())]
         both = f"{{many: {files['many']}, two: {files['two']}}}"
-        command(
+        run_command(
             *("fit", "--model.model_name_or_path", str(model), "--model.learning_rate", "0", *settings),
             *("--data.train_file", str(files["many"]), "--data.validation_file", both, "--data.batch_size", "4"),
             *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", *quiet, *devices),
         )
-        command("validate", "--data.validation_file", str(files["two"]), *devices)
-        command("test", "--data.test_file", str(files["many"]), *devices, "--trainer.use_distributed_sampler", "true")
-        command("predict", "--data.predict_file", str(files["two"]), *devices)
+        run_command("validate", "--data.validation_file", str(files["two"]), *devices)
+        run_command(
+            "test", "--data.test_file", str(files["many"]), *devices, "--trainer.use_distributed_sampler", "true"
+        )
+        run_command("predict", "--data.predict_file", str(files["two"]), *devices)
         found[count] = run
     return found
 
@@ -131,7 +127,7 @@ def test_the_table_of_questions_is_that_of_one_process(runs: dict[int, Path]) ->
 def test_the_first_process_says_which_epoch_is_the_best(model: Path, files: dict[str, Path], tmp_path: Path) -> None:
     """The loss of the last batch, which is watched here, is another on each process."""
     settings = [item for name, value in SETTINGS.items() for item in (f"--data.{name}", str(value).lower())]
-    command(
+    run_command(
         *("fit", "--model.model_name_or_path", str(model), "--model.learning_rate", "0.02", *settings),
         *("--data.train_file", str(files["many"]), "--data.validation_file", str(files["two"])),
         *("--checkpoint.monitor", "train/loss", "--checkpoint.mode", "min", "--trainer.max_epochs", "6"),
@@ -227,7 +223,7 @@ def test_a_signal_ends_all_processes_and_training_goes_on(
     else:
         assert process.returncode == status
     before = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
-    command(*arguments, "--trainer.max_epochs", str(before["epoch"] + 2))
+    run_command(*arguments, "--trainer.max_epochs", str(before["epoch"] + 2))
     after = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert after["epoch"] == before["epoch"] + 1
     assert after["global_step"] > before["global_step"]

@@ -61,7 +61,8 @@ def _print_scores(soup: Soup, options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    assert soup.f1_of_runs is not None and soup.f1 is not None
+    assert soup.f1_of_runs is not None
+    assert soup.f1 is not None
     table = Table("model", "F1", "in the mean", title=plain_text(f"on {Path(options.data).name}"))
     for name, f1 in soup.f1_of_runs.items():
         table.add_row(plain_text(name), f"{f1:.2f}", "yes" if name in soup.kept else "no")

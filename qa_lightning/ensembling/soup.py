@@ -175,7 +175,8 @@ def _stir(
     for i in order[1:]:
         tried = mean.plus(ingredients.load(ingredients.names[i]).state_dict())
         if greedy:
-            assert asked is not None and f1 is not None
+            assert asked is not None
+            assert f1 is not None
             network.load_state_dict(tried.weights())
             reached = ingredients.f1_of(network, asked)
             if reached < f1:
@@ -209,8 +210,8 @@ def check_ingredients(names: Sequence[str]) -> Ingredients:
         _check_equal(configs[0], config, first, name, "an ensemble takes models of any architecture")
         if not same_tokenizer(tokenizer, load_tokenizer(name)):
             raise UserError(
-                f"{name} has another tokenizer than {first}: their weights cannot be averaged; an ensemble takes models "
-                "with any tokenizers"
+                f"{name} has another tokenizer than {first}: their weights cannot be averaged; an ensemble takes "
+                "models with any tokenizers"
             )
         _check_equal(all_settings[0], settings, first, name, "a soup is of runs with the same settings")
     settings = {key: value for key, value in load_settings(first).items() if key != CONFIG_OVERRIDES}

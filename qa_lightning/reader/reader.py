@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from qa_lightning.decoding.token_probabilities import TokenProbabilities
-from qa_lightning.pretrained.ensemble_file import is_ensemble, read_ensemble
+from qa_lightning.pretrained.ensemble_file import ENSEMBLE_FILE, is_ensemble, read_ensemble
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
 from qa_lightning.reader.ensemble import Ensemble
@@ -134,6 +134,10 @@ class Reader:
                     "tokenizer_name and revision out"
                 )
             found = read_ensemble(name)
+            try:
+                Settings().updated(found.settings)
+            except UserError as error:
+                raise UserError(f"{Path(name, ENSEMBLE_FILE)}: {error}") from None
             members = [
                 cls.from_pretrained(member, tokens_per_batch=tokens_per_batch, **loading) for member in found.members
             ]

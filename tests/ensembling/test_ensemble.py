@@ -77,6 +77,16 @@ def test_ask_and_serve_take_it(place: Path, tmp_path: Path, capsys: pytest.Captu
         assert batcher.ask([Pair(**ROW)], reader.settings.updated({"top_k": 1})).result(timeout=60) == [expected]
 
 
+def test_score_takes_it(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, output = str(place / "squad.json"), tmp_path / "scores.json"
+    assert main(["score", "--data", data, "--model", str(place / "both"), "--output", str(output)]) == 0
+    assert "f1" in capsys.readouterr().out
+    scores = json.loads(output.read_text())
+    assert scores["f1"] == pytest.approx(f1_of(Reader.from_pretrained(place / "both"), read_questions(data)))
+    assert scores["total"] == 12
+    assert "best_f1" not in scores  # there is no answer of none
+
+
 def test_the_tree_can_be_moved(place: Path, tmp_path: Path) -> None:
     expected = Reader.from_pretrained(place / "both")(**ROW)
     for name in ("words", "letters", "both"):
@@ -101,6 +111,18 @@ def test_weights_fitted_to_questions(place: Path, tmp_path: Path, capsys: pytest
     # What was fitted to all of them is at least as good on them as any member and all together.
     reached = f1_of(Reader.from_pretrained(tmp_path / "fitted"), asked)
     assert reached >= max(*fitted["f1_of_members"], fitted["f1_of_equal"]) - 1e-6
+
+
+def test_null_is_scored_by_its_probabilities(place: Path, tmp_path: Path) -> None:
+    names = ["first", "second"]
+    for i, name in enumerate(names):
+        changed_folder(tmp_path / name, i, settings=SETTINGS | {"version_2_with_negative": True})
+    arguments = ["ensemble", *(str(tmp_path / name) for name in names), "--output", str(tmp_path / "both")]
+    data = write_squad(tmp_path / "squad.json", impossible=True)
+    assert main([*arguments, "--data", str(data)]) == 0
+    output = tmp_path / "scores.json"
+    assert main(["score", "--data", str(data), "--model", str(tmp_path / "both"), "--output", str(output)]) == 0
+    assert {"best_f1", "best_f1_thresh", "NoAns_f1"} <= set(json.loads(output.read_text()))
 
 
 def test_where_one_network_is_needed_it_is_refused(

@@ -33,7 +33,7 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return load_network(str(folder))[0].state_dict()
 
 
-def changed_folder(folder: Path, seed: int, *, size: float = 1.0, settings: dict[str, Any] | None = None) -> Path:
+def changed_folder(folder: Path, seed: int, *, size: float = 0.2, settings: dict[str, Any] | None = None) -> Path:
     """A tiny model whose weights are those of all others, changed at random."""
     tiny_folder(folder)
     network = load_network(str(folder))[0]
@@ -125,6 +125,23 @@ def test_a_soup_of_one_model_twice_is_that_model(runs: list[Path], tmp_path: Pat
     make_soup([str(runs[0])] * 2, tmp_path / "soup")
     expected = weights_of(runs[0])
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(tmp_path / "soup").items())
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # as peft asks transformers
+def test_adapters_are_added_to_their_base_first(runs: list[Path], tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="adapters need the package peft")
+    for i in range(2):
+        settings = peft.LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False)
+        wrapped = peft.get_peft_model(load_network(str(runs[0]))[0], settings)
+        wrapped.save_pretrained(tmp_path / f"a{i}")
+        (tmp_path / f"a{i}/qa_lightning.json").write_text(json.dumps(SETTINGS | {"config_overrides": {}}))
+    folders = [tmp_path / f"a{i}" for i in range(2)]
+    assert main(["soup", *map(str, folders), "--output", str(tmp_path / "soup")]) == 0
+    assert not (tmp_path / "soup/adapter_config.json").exists()
+    merged, base = [weights_of(folder) for folder in folders], weights_of(runs[0])
+    for name, value in weights_of(tmp_path / "soup").items():
+        torch.testing.assert_close(value, (merged[0][name] + merged[1][name]) / 2)
+        assert torch.equal(value, base[name]) == ("query.weight" not in name and "value.weight" not in name), name
 
 
 @pytest.mark.parametrize(

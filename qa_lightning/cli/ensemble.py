@@ -81,5 +81,7 @@ def _print_members(made: MadeEnsemble, options: argparse.Namespace) -> None:
 def _print_figures(fitted: FittedWeights) -> None:
     print(f"F1 with equal weights: {fitted.f1_of_equal:.2f}")
     print(f"F1 with fitted weights: {fitted.f1:.2f}, each question by weights that were fitted to other contexts")
-    if fitted.f1 <= fitted.f1_of_equal:
+    if fitted.f1 <= max(fitted.f1_of_members):
+        print("The best member alone does as well on these questions")
+    elif fitted.f1 <= fitted.f1_of_equal:
         print("Equal weights do as well; leave --data out to have them")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from qa_lightning.decoding.decoder import answer_logits
@@ -63,19 +64,17 @@ def windows_of_questions(scored: Iterable[ScoredBatch]) -> dict[int, QuestionWin
     """
     found: dict[int, QuestionWindows] = {}
     for batch, *logits in scored:
-        starts, ends, offsets = answer_logits(batch, *logits)
+        *of_tokens, offsets = answer_logits(batch, *logits)
         mask = batch.context_mask
         starts, ends = (
-            finite_logits(values, mask[:, None] if scores_pairs(values) else mask).cpu() for values in (starts, ends)
+            finite_logits(values, mask[:, None] if scores_pairs(values) else mask).cpu() for values in of_tokens
         )
-        null = [
-            part.cpu().numpy().astype(np.float64).clip(_FINITE.min, _FINITE.max)
-            for part in null_logits(*logits, batch.null_position)
-        ]
-        arrays = starts.numpy(), ends.numpy(), offsets.cpu().numpy(), null[0] + null[1]
-        for question, *window in zip(batch.questions or (), *arrays, strict=True):
+        parts = torch.stack(null_logits(*logits, batch.null_position)).double().clamp(_FINITE.min, _FINITE.max)
+        nulls = parts.sum(0).tolist()
+        arrays = starts.numpy(), ends.numpy(), offsets.cpu().numpy()
+        for question, *window, null in zip(batch.questions or (), *arrays, nulls, strict=True):
             of_question = found.setdefault(question.row, QuestionWindows(question, []))
-            of_question.windows.append(WindowScores(*window[:3], float(window[3])))
+            of_question.windows.append(WindowScores(*window, null))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -140,10 +141,11 @@ def make_soup(
     ingredients = check_ingredients([resolve_model(run) for run in runs])
     asked = None if data is None else read_questions(data, language)
     shown = _shown_names(runs)
-    order, alone = list(range(len(runs))), None
+    order = list(range(len(runs)))
+    alone: list[float] | None = None
     if asked is not None:
         alone = [ingredients.f1_of(ingredients.load(name), asked) for name in ingredients.names]
-        order.sort(key=lambda i: -alone[i])
+        order = np.argsort(-np.array(alone), kind="stable").tolist()
     network, kept, f1 = _stir(ingredients, order, asked, alone, greedy)
     result = Soup(
         [shown[i] for i in kept],

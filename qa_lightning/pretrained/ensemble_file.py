@@ -35,7 +35,10 @@ class EnsembleFile:
 
 def is_ensemble(name: str | Path | None) -> bool:
     """Whether a name is the folder of an ensemble."""
-    return name is not None and Path(name, ENSEMBLE_FILE).is_file()
+    try:
+        return name is not None and Path(name, ENSEMBLE_FILE).is_file()
+    except OSError:  # a name too long for a path, which whoever loads it refuses
+        return False
 
 
 def refuse_ensemble(name: str | Path) -> None:

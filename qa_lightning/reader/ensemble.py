@@ -87,7 +87,7 @@ class Ensemble:
         self.weights = normalized_weights([1.0] * len(members) if weights is None else weights, "the ensemble")
         self._members = [(member.scorer, member.settings) for member in members]
         threshold = float(np.dot(self.weights, self.thresholds))
-        lengths = {name: self._length(name) for name in LENGTHS}
+        lengths: dict[str, Any] = {name: self._length(name) for name in LENGTHS}
         self.settings = replace(self._members[0][1], null_score_diff_threshold=threshold, **lengths)
 
     @property

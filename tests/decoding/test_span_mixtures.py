@@ -52,13 +52,13 @@ def test_probabilities_of_two_windows_by_hand() -> None:
 
 
 def test_the_mean_of_two_tokenizers_by_hand() -> None:
-    # "playing": one cuts it into "play" and "ing", the other into "p" and "laying".
-    one = said({(0, 4): 0.5, (0, 7): 0.25, (4, 7): 0.125}, null=0.125)
-    two = said({(0, 1): 0.5, (0, 7): 0.375}, null=0.125)
-    found = mix([one, two], [0.25, 0.75])
+    # "playing": a model cuts it into "play" and "ing", another into "p" and "laying".
+    words = said({(0, 4): 0.5, (0, 7): 0.25, (4, 7): 0.125}, null=0.125)
+    letters = said({(0, 1): 0.5, (0, 7): 0.375}, null=0.125)
+    found = mix([words, letters], [0.25, 0.75])
     assert as_dict(found) == pytest.approx({(0, 1): 0.375, (0, 4): 0.125, (0, 7): 0.34375, (4, 7): 0.03125})
     assert math.exp(found.null) == pytest.approx(0.125)
-    assert as_dict(mix([one, two], [1.0, 0.0])) == pytest.approx(as_dict(one) | {(0, 1): 0.0})
+    assert as_dict(mix([words, letters], [1.0, 0.0])) == pytest.approx(as_dict(words) | {(0, 1): 0.0})
 
 
 @pytest.mark.parametrize("pairs", [False, True])

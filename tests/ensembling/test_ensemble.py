@@ -14,6 +14,7 @@ from qa_lightning.ensembling.ensemble import make_ensemble
 from qa_lightning.ensembling.scores import f1_of, read_questions
 from qa_lightning.reader.ensemble import Ensemble
 from qa_lightning.reader.inputs import Pair
+from qa_lightning.reader.pipeline import pipeline
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.utils.errors import UserError
@@ -61,6 +62,7 @@ def test_a_reader_of_the_folder(place: Path) -> None:
     reader, expected = Reader.from_pretrained(place / "both"), Reader(Ensemble(members(place), [0.25, 0.75]))
     assert reader.settings == expected.settings
     assert reader.settings.max_seq_len == 120
+    assert pipeline("question-answering", model=str(place / "both"))(**ROW) == reader(**ROW)
     found = reader(**ROW, top_k=5)
     assert found == expected(**ROW, top_k=5)
     assert found != members(place)[1](**ROW, top_k=5)

@@ -112,8 +112,8 @@ def test_several_teachers_are_the_mean_of_their_probabilities_and_the_silent_cou
 
 
 def test_teachers_that_count_differently_by_hand() -> None:
-    of_one, of_other, nothing = tensor([0.75, 0.25]).log(), tensor([0.0, NEVER]), tensor([NEVER, NEVER])
-    starts = [torch.stack([of_one, of_one, nothing]), torch.stack([of_other, nothing, nothing])]
+    of_first, of_second, nothing = tensor([0.75, 0.25]).log(), tensor([0.0, NEVER]), tensor([NEVER, NEVER])
+    starts = [torch.stack([of_first, of_first, nothing]), torch.stack([of_second, nothing, nothing])]
     taught = torch.stack([torch.stack([start, start]) for start in starts])
     zero, mask = torch.zeros(3, 2), torch.ones(3, 2, dtype=torch.bool)
     found = divergence_from_teachers((zero, zero), taught, mask, 1.0, (0.8, 0.2))
@@ -123,15 +123,15 @@ def test_teachers_that_count_differently_by_hand() -> None:
 
 
 def test_an_ensemble_teaches_by_its_members(tmp_path: Path) -> None:
-    for name, members in (("both", {"./a": 1, "./b": 3}), ("one", {"./c": 1, "./d": 0})):
+    for name, members in (("both", {"./a": 1, "./b": 3}), ("single", {"./c": 1, "./d": 0})):
         (tmp_path / name).mkdir()
         listed = [{"model": model, "weight": weight} for model, weight in members.items()]
         (tmp_path / name / "ensemble.json").write_text(json.dumps({"members": listed}))
-    both, one = str(tmp_path / "both"), str(tmp_path / "one")
+    both, single = str(tmp_path / "both"), str(tmp_path / "single")
     assert Distillation(both).members == [(f"{both}/a", 0.25), (f"{both}/b", 0.75)]
     assert [each.source for each in Distillation(both).teachers()] == [f"{both}/a", f"{both}/b"]
     assert Distillation([both, "x"]).members == [(f"{both}/a", 0.125), (f"{both}/b", 0.375), ("x", 0.5)]
-    assert Distillation(one, hidden_weight=1.0).names == [f"{one}/c"]
+    assert Distillation(single, hidden_weight=1.0).names == [f"{single}/c"]
     with pytest.raises(UserError, match="hidden_weight is for one teacher"):
         Distillation(both, hidden_weight=1.0).check()
 

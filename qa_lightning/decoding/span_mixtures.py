@@ -63,18 +63,19 @@ def windows_of_questions(scored: Iterable[ScoredBatch]) -> dict[int, QuestionWin
         scored: All windows of the questions, in any order.
     """
     found: dict[int, QuestionWindows] = {}
-    for batch, *logits in scored:
-        *of_tokens, offsets = answer_logits(batch, *logits)
+    for batch, start_logits, end_logits in scored:
+        *of_tokens, offsets = answer_logits(batch, start_logits, end_logits)
         mask = batch.context_mask
         starts, ends = (
             finite_logits(values, mask[:, None] if scores_pairs(values) else mask).cpu() for values in of_tokens
         )
-        parts = torch.stack(null_logits(*logits, batch.null_position)).double().clamp(_FINITE.min, _FINITE.max)
-        nulls = parts.sum(0).tolist()
+        null = torch.stack(null_logits(start_logits, end_logits, batch.null_position)).double()
+        nulls = null.clamp(float(_FINITE.min), float(_FINITE.max)).sum(0).tolist()
         arrays = starts.numpy(), ends.numpy(), offsets.cpu().numpy()
-        for question, *window, null in zip(batch.questions or (), *arrays, nulls, strict=True):
+        for place, question in enumerate(batch.questions or ()):
             of_question = found.setdefault(question.row, QuestionWindows(question, []))
-            of_question.windows.append(WindowScores(*window, null))
+            window_starts, window_ends, window_offsets = (array[place] for array in arrays)
+            of_question.windows.append(WindowScores(window_starts, window_ends, window_offsets, nulls[place]))
     return found
 
 
@@ -213,8 +214,9 @@ def token_mixture(mixture: SpanProbabilities, tokens: Int64Array) -> tuple[Float
     """
     probabilities = np.exp(mixture.logs)
     starts, ends = mixture.spans[:, 0], mixture.spans[:, 1] - 1
-    found = []
-    for characters in (starts, ends):
+
+    def of_tokens(characters: Int64Array) -> FloatArray:
         token = (np.searchsorted(tokens[:, 0], characters, side="right") - 1).clip(min=0)
-        found.append(np.bincount(token, weights=probabilities, minlength=len(tokens)))
-    return found[0], found[1]
+        return np.bincount(token, weights=probabilities, minlength=len(tokens)).astype(np.float64)
+
+    return of_tokens(starts), of_tokens(ends)

@@ -49,8 +49,8 @@ def refuse_ensemble(name: str | Path) -> None:
     """
     if is_ensemble(name):
         raise UserError(
-            f"{name} is an ensemble of several models, and one is needed here; name one of them, or make one of the "
-            "ensemble by training with it as model.teacher"
+            f"{name} is an ensemble of several models, and one is needed here; name one of them (score --model scores "
+            "the ensemble, and a training with it as model.teacher makes one model of it)"
         )
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from qa_lightning import Reader
 from qa_lightning.reader.ensemble import Ensemble
+from qa_lightning.records import Batch
 from qa_lightning.utils.errors import UserError
 from tests.data.tokenizers import word_level
-from tests.reader.stand_ins import make_reader
+from tests.reader.stand_ins import FixedLogits, make_reader
 
 CONTEXT = "Mara sang in Oslo and Ivo wrote in Lund ."
 WORDS = word_level("who where sang wrote Mara Ivo Oslo Lund in and . , ?".split())
@@ -55,6 +58,30 @@ def test_one_member_answers_as_it_does_alone() -> None:
             expected, found = alone(**asked, top_k=top_k), ensemble(**asked, top_k=top_k)
             for wanted, answer in zip(*([each] if top_k == 1 else each for each in (expected, found)), strict=True):
                 assert wanted == answer | {"score": pytest.approx(answer["score"])}
+
+
+class PairLogits(FixedLogits):
+    """Gives an end another logit after each start: less, the farther it is."""
+
+    scores_pairs = True
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        starts, ends = super().__call__(batch)
+        place = torch.arange(starts.shape[1])
+        return starts, ends[:, None] - 0.5 * (place[None] - place[:, None]).abs()
+
+
+@pytest.mark.parametrize("align_to_words", [False, True])
+def test_heads_that_score_pairs(align_to_words: bool) -> None:
+    settings = NULL | {"align_to_words": align_to_words}
+    model = PairLogits(WORDS, {"Mara": (6.0, 2.0), "Ivo": (4.0, 4.0), "Oslo": (3.0, 5.0), "[CLS]": (1.0, 1.0)})
+    alone, pointer = Reader(model, WORDS, **settings), make_reader(WORDS, {"Ivo": (4.0, 4.0)}, **settings)
+    asked = {"question": "who sang ?", "context": CONTEXT}
+    (ours,), (theirs,) = list(together(alone).predictions(**asked)), list(alone.predictions(**asked))
+    assert ours.text == theirs.text
+    assert ours.null_odds == pytest.approx(theirs.null_odds)
+    assert ours.answers.rows["probability"] == pytest.approx(theirs.answers.rows["probability"])
+    assert together(alone, pointer, weights=[1, 20])(**asked)["answer"] == "Ivo"
 
 
 def test_two_tokenizers_by_hand() -> None:

@@ -22,7 +22,7 @@ LAYERS = (
     ("data", "modeling"),
     ("runs", "pretraining"),
     ("reader",),
-    ("inspection", "report", "exporting", "serving"),
+    ("inspection", "report", "exporting", "serving", "ensembling"),
     ("callbacks", "demo"),
     ("cli",),
     ("__main__",),

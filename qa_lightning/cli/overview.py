@@ -17,13 +17,15 @@ TRAINER_VERBS = {
 
 VERBS = {
     "inspect": "look at data before training",
-    "score": "score predictions in a file, without a model",
+    "score": "score predictions in a file, or what a model answers",
     "compare": "say whether runs differ, question by question",
     "report": "write a page that shows a run's scores and answers",
     "ask": "ask a model about a text",
     "demo": "open a page on which to ask a model",
     "serve": "answer questions over HTTP",
     "export": "write a model as a folder that other programs can use",
+    "ensemble": "write a folder that answers as several models together",
+    "soup": "average the weights of runs, as one model",
 }
 """The other verbs, each a module of this name here with ``run(arguments)``, and what each does."""
 

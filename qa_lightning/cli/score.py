@@ -1,4 +1,4 @@
-"""``score``: scores the predictions in a file by an official scorer's rule, without a model."""
+"""``score``: scores the predictions in a file, or what a model answers, by an official scorer's rule."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from qa_lightning.cli.arguments import VerbParser
@@ -26,12 +27,17 @@ def run(arguments: list[str]) -> None:
     """Prints the scores, and writes them where ``--output`` says.
 
     Raises:
-        UserError: A file is missing or of the wrong form, or the predictions are for other questions.
+        UserError: A file is missing or of the wrong form, the predictions are for other questions, or the model cannot
+            be loaded.
     """
     options = _options(arguments)
     check_language(options.language)
-    golds = _read_golds(options)
-    predictions, na_probs = read_predictions(options.predictions)
+    table = _read_questions(options)
+    golds = dict(zip(table["id"].to_pylist(), table["gold_texts"].to_pylist(), strict=True))
+    if options.model is not None:
+        predictions, na_probs = _ask(options, table)
+    else:
+        predictions, na_probs = read_predictions(options.predictions)
     if options.na_prob is not None:
         na_probs = read_probabilities(options.na_prob)
     if options.na_prob_thresh is not None and na_probs is None:
@@ -39,7 +45,8 @@ def run(arguments: list[str]) -> None:
             "--na_prob_thresh is a threshold on the probabilities of --na_prob, which is not given, or on those of the "
             "predictions, which have none"
         )
-    _compare_ids(golds, predictions, options)
+    if options.model is None:
+        _compare_ids(golds, predictions, options)
     if not has_own_rule(options.language):
         _note(
             f"the language {options.language!r:.80} has no scorer of its own ({', '.join(LANGUAGES)} have): "
@@ -54,20 +61,29 @@ def run(arguments: list[str]) -> None:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = VerbParser("score", "Scores predictions as the official scorers of SQuAD and MLQA do, without a model.")
+    parser = VerbParser(
+        "score", "Scores predictions, or what a model answers, as the official scorers of SQuAD and MLQA do."
+    )
     parser.add_argument(
         "--data",
         required=True,
         metavar="FILE",
         help="questions with their golds, in any format that training reads",
     )
-    parser.add_argument(
+    answers = parser.add_mutually_exclusive_group(required=True)
+    answers.add_argument(
         "--predictions",
-        required=True,
         metavar="FILE",
         help="JSON: id → predicted text, empty for no answer, as a run's predictions.json, or a list of {id, "
         "prediction_text, no_answer_probability}, JSON Lines too; missing ones score 0",
     )
+    answers.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="instead, a model that is asked: a run's, a model's or an ensemble's folder, a checkpoint, or a name on "
+        "the Hub",
+    )
+    parser.add_argument("--device", help="where to run the model; default: a GPU where there is one")
     parser.add_argument(
         "--na_prob",
         metavar="FILE",
@@ -99,7 +115,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--encoding", help="of the data, where it is not UTF-8")
     parser.add_argument("--delimiter", metavar="CHARACTER", help="what parts the columns of CSV data")
     parser.add_argument("--output", metavar="FILE", help="write the scores, with all their digits, as JSON")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.model is not None and options.na_prob is not None:
+        parser.error("--na_prob goes with --predictions; a model has probabilities of its own")
+    if options.model is None and options.device is not None:
+        parser.error("--device goes with --model")
+    return options
 
 
 def probability(text: str) -> float:
@@ -129,8 +150,8 @@ def mapping(text: str) -> dict[str, str]:
     return value
 
 
-def _read_golds(options: argparse.Namespace) -> dict[str, list[str]]:
-    table = read_examples(
+def _read_questions(options: argparse.Namespace) -> pa.Table:
+    return read_examples(
         split="validation",
         files=options.data,
         columns=options.column_names,
@@ -139,7 +160,23 @@ def _read_golds(options: argparse.Namespace) -> dict[str, list[str]]:
         version_2_with_negative=True,
         as_published=True,
     ).table
-    return dict(zip(table["id"].to_pylist(), table["gold_texts"].to_pylist(), strict=True))
+
+
+def _ask(options: argparse.Namespace, table: pa.Table) -> tuple[dict[str, str], dict[str, float] | None]:
+    """Asks a model the questions: the texts by id, and how likely there is no answer, where there may be none."""
+    # Imported here, since they take seconds that files of predictions need not wait for.
+    from qa_lightning.cli.reader_flags import warnings_in_lines
+    from qa_lightning.reader.reader import Reader
+
+    with warnings_in_lines():
+        reader = Reader.from_pretrained(options.model, device=options.device)
+        asked = reader.predictions(table.select(["question", "context"]).to_pylist())
+        found = list(zip(table["id"].to_pylist(), asked, strict=True))
+    texts = {key: prediction.text for key, prediction in found}
+    if not reader.settings.handle_impossible_answer:
+        return texts, None
+    nulls = ((key, prediction.answers.null) for key, prediction in found)
+    return texts, {key: 0.0 if null is None else null.probability for key, null in nulls}
 
 
 def _compare_ids(golds: Mapping[str, Any], predictions: Mapping[str, Any], options: argparse.Namespace) -> None:

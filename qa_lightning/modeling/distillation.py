@@ -12,6 +12,7 @@ from torch import Tensor
 from qa_lightning.modeling.hidden_states import Distance, HiddenStateLoss
 from qa_lightning.modeling.objective import Logits, LossTerm, TrainingPass, each_token
 from qa_lightning.modeling.teacher import TeacherModel
+from qa_lightning.pretrained.ensemble_file import is_ensemble, read_ensemble
 from qa_lightning.utils.bounds import check_between
 from qa_lightning.utils.errors import UserError
 
@@ -21,8 +22,8 @@ class Distillation:
     """Who teaches, and how much what they predict counts.
 
     Args:
-        model_name_or_path: The teacher: a run's folder, a model's folder, a checkpoint of ours or a name on the Hub; of
-            several, the mean of their probabilities is learnt. Default: there is none.
+        model_name_or_path: The teacher: a run's folder, a model's folder, a checkpoint of ours, a name on the Hub, or
+            an ensemble's folder; of several, the mean of their probabilities is learnt. Default: there is none.
         temperature: What logits of teacher and student are divided by, so that unlikely spans show, too.
         weight: Weight of the divergence from the teacher's predictions, which is multiplied by temperature².
         gold_weight: Weight of the loss of the golds; 0: learn from the teacher only.
@@ -78,10 +79,23 @@ class Distillation:
                 raise UserError(f"teacher.hidden_weight does not work with {name}; set one of the two only")
 
     @property
-    def names(self) -> list[str]:
-        """The teachers' names."""
+    def members(self) -> list[tuple[str, float]]:
+        """The models that teach, and how much each counts, of sum 1: in the place of an ensemble, those that count."""
         named = self.model_name_or_path
-        return [named] if isinstance(named, str) else list(named or ())
+        named = [named] if isinstance(named, str) else list(named or ())
+        found = []
+        for name in named:
+            models, weights = [name], [1.0]
+            if is_ensemble(name):
+                ensemble = read_ensemble(name)
+                models, weights = ensemble.members, ensemble.weights
+            found += [(model, weight / len(named)) for model, weight in zip(models, weights, strict=True) if weight]
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models that teach."""
+        return [name for name, _ in self.members]
 
     @property
     def golds_count(self) -> float:
@@ -105,7 +119,7 @@ class Distillation:
         """
         if not teachers:
             return ()
-        predictions = TeacherLoss(self.weight, self.temperature)
+        predictions = TeacherLoss(self.weight, self.temperature, tuple(share for _, share in self.members))
         if not self.hidden_weight:
             return (predictions,)
         return predictions, HiddenStateLoss(teachers[0], self.hidden_weight, self.hidden_loss, self.hidden_layers)
@@ -118,10 +132,12 @@ class TeacherLoss:
     Args:
         weight: What temperature² times the divergence is multiplied by.
         temperature: What logits are divided by.
+        shares: How much each teacher counts; empty: all the same.
     """
 
     weight: float
     temperature: float
+    shares: tuple[float, ...] = ()
     name = "teacher"
     reruns_network = False
 
@@ -138,11 +154,13 @@ class TeacherLoss:
                 "is given to the trainer (trainer.fit(model, data))"
             )
         ours = each_token(training_pass.batch, training_pass.logits)
-        divergence = divergence_from_teachers(ours, taught, training_pass.mask, self.temperature)
+        divergence = divergence_from_teachers(ours, taught, training_pass.mask, self.temperature, self.shares)
         return self.weight * self.temperature**2 * divergence.mean()
 
 
-def divergence_from_teachers(logits: Logits, taught: Tensor, mask: Tensor, temperature: float) -> Tensor:
+def divergence_from_teachers(
+    logits: Logits, taught: Tensor, mask: Tensor, temperature: float, shares: Sequence[float] = ()
+) -> Tensor:
     """Computes the mean over starts and ends of KL(p ‖ q), in float32.
 
     q is the softmax of the student's logits over real positions, and p the mean of the teachers' probabilities, both at
@@ -154,14 +172,20 @@ def divergence_from_teachers(logits: Logits, taught: Tensor, mask: Tensor, tempe
             where there is none. A teacher all of whose logits are says nothing of the window.
         mask: Whether a position is a real one; bool ``[batch, length]``.
         temperature: What logits are divided by, above 0.
+        shares: How much each teacher counts in the mean; empty: all the same.
 
     Returns:
         The divergence of each window, 0 where no teacher says anything; float32 ``[batch]``.
     """
     speaks = taught.isfinite().any(-1, keepdim=True)
     # Finite everywhere, so that what says nothing has the share zero, not NaN.
-    shares = (taught / temperature).masked_fill(~speaks, 0.0).softmax(-1) * speaks
-    p = shares.sum(0) / speaks.sum(0).clamp(min=1)
+    counts = speaks.float()
+    if len({*shares}) > 1:
+        # By numbers of the host, so that it does not wait for a GPU.
+        counts = torch.stack([each * share for each, share in zip(counts, shares, strict=True)])
+    total = counts.sum(0)
+    said = (taught / temperature).masked_fill(~speaks, 0.0).softmax(-1) * counts
+    p = said.sum(0) / total.masked_fill(total == 0, 1.0)
     student = (torch.stack(logits).float() / temperature).masked_fill(~mask, torch.finfo(torch.float32).min)
     log_q = student.log_softmax(-1).masked_fill(~mask, 0.0)
     return (torch.special.xlogy(p, p) - p * log_q).sum(-1).mean(0)

@@ -9,6 +9,7 @@ from typing import Any
 
 from qa_lightning.pretrained.adapter_file import find_adapter
 from qa_lightning.pretrained.checkpoint_file import CHECKPOINT_KEY, is_checkpoint, read_checkpoint
+from qa_lightning.pretrained.ensemble_file import refuse_ensemble
 from qa_lightning.pretrained.head import CONFIG_FILE, HEADED_TYPE, body_config, is_headed
 from qa_lightning.pretrained.hub_file import hub_file
 from qa_lightning.pretrained.settings import CONFIG_OVERRIDES, SETTINGS_FILE, check_settings
@@ -40,6 +41,7 @@ def load_config(name: str, revision: str | None = None) -> Any:
     """
     from transformers import AutoConfig, PreTrainedConfig
 
+    refuse_ensemble(name)
     with readable_errors("model", name):
         if is_checkpoint(name):
             values = dict(read_checkpoint(name)[CHECKPOINT_KEY]["config"])
@@ -94,6 +96,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     best = Path(name, BEST_MODEL)
     if best.is_dir() and not Path(name, CONFIG_FILE).exists():
         raise UserError(f"{name} is the folder of a run; its model is {best}")
+    refuse_ensemble(name)
     from transformers import AutoTokenizer
 
     def load(place: str | Path) -> Any:

@@ -57,12 +57,12 @@ def add_distinct_answers(
                 np.concatenate([before, more], dtype=more.dtype), settings.top_k, context
             )
     return {
-        prediction.question.row: _append_answers(prediction, found[prediction.question.row])
+        prediction.question.row: append_answers(prediction, found[prediction.question.row])
         for prediction in predictions
     }
 
 
-def _append_answers(prediction: Prediction, more: AnswerRows) -> Prediction:
+def append_answers(prediction: Prediction, more: AnswerRows) -> Prediction:
     """Appends answers to those of a prediction, with probabilities on the same scale."""
     own = prediction.answers.rows
     scores = [rows["start_logit"].astype(np.float64) + rows["end_logit"] for rows in (own, more)]

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
 
-from qa_lightning.data.batching import EvaluationBatchSampler
-from qa_lightning.decoding.decoder import Decoder
-from qa_lightning.decoding.legacy import LegacyDecoder
-from qa_lightning.decoding.token_probabilities import ScoredBatch, TokenProbabilities, token_probabilities
-from qa_lightning.modeling.network import CONSTANT_NULL, is_causal_network
+from qa_lightning.decoding.token_probabilities import TokenProbabilities
+from qa_lightning.pretrained.ensemble_file import ENSEMBLE_FILE, is_ensemble, read_ensemble
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
-from qa_lightning.reader.distinct_answers import add_distinct_answers
-from qa_lightning.reader.formatting import NO_ANSWER_FOUND, format_answers
-from qa_lightning.reader.inputs import BLOCK_CHARACTERS, Pair, read_pairs, split_into_blocks
+from qa_lightning.reader.ensemble import Ensemble
+from qa_lightning.reader.formatting import NO_ANSWER_FOUND
+from qa_lightning.reader.inputs import Pair, read_pairs, split_into_blocks
 from qa_lightning.reader.loading import load_runner
-from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.runners import Runner, TorchRunner
+from qa_lightning.reader.scored_questions import QuestionReader
 from qa_lightning.reader.settings import Settings
+from qa_lightning.reader.window_scorer import WindowScorer
 from qa_lightning.records import AnswerDict, Prediction
 from qa_lightning.runs.folder import resolve_model
 from qa_lightning.utils.errors import UserError
-
-_TOKENS_PER_BATCH = {"cpu": 2048}
-_TOKENS_ON_OTHERS = 16384
 
 
 class Explanation(NamedTuple):
@@ -64,8 +57,8 @@ class Reader:
     Threads may share a Reader; they take turns.
 
     Args:
-        model: A question-answering network of transformers, or another `Runner`.
-        tokenizer: Its fast tokenizer.
+        model: A question-answering network of transformers, another `Runner`, or an `Ensemble` of several Readers.
+        tokenizer: Its fast tokenizer; that of an ensemble's first member is not given.
         tokens_per_batch: Most tokens in a batch; default: 2,048 on a CPU, 16,384 elsewhere.
         null_at_end: Whether the model was trained to score null at a special token that ends every window.
         **settings: How to answer; see `Settings`.
@@ -75,27 +68,30 @@ class Reader:
 
     Attributes:
         settings: How questions are answered unless a call says otherwise.
+        scorer: What reads the questions: one model, or an ensemble.
+        tokenizer: The tokenizer; of an ensemble, the first member's.
     """
 
     def __init__(
         self,
         model: Any,
-        tokenizer: Any,
+        tokenizer: Any = None,
         *,
         tokens_per_batch: int | None = None,
         null_at_end: bool = False,
         **settings: Any,
     ) -> None:
+        if isinstance(model, Ensemble):
+            self.scorer: QuestionReader = model
+            self.tokenizer = model.scorers[0].tokenizer
+            self.settings = self._checked_settings(model.settings.updated(settings))
+            return
         if isinstance(model, str | Path) or not hasattr(tokenizer, "backend_tokenizer"):
             raise UserError("a Reader is made of a model and its fast tokenizer; Reader.from_pretrained takes a name")
         self.runner: Runner = TorchRunner(model) if isinstance(model, torch.nn.Module) else model
         self.tokenizer = tokenizer
-        if tokens_per_batch is not None and tokens_per_batch < 1:
-            raise UserError(f"tokens_per_batch must be at least 1, not {tokens_per_batch}")
-        self.tokens_per_batch = tokens_per_batch or _TOKENS_PER_BATCH.get(self.runner.device.type, _TOKENS_ON_OTHERS)
         self.null_at_end = null_at_end
-        self._lock = threading.Lock()
-        self._warned_of_cuts = self._checked_null = False
+        self.scorer = WindowScorer(self.runner, tokenizer, tokens_per_batch=tokens_per_batch, null_at_end=null_at_end)
         self.settings = self._checked_settings(Settings().updated(settings))
 
     @classmethod
@@ -116,8 +112,8 @@ class Reader:
         Args:
             model_name_or_path: A model folder of ours, which brings the settings that it was trained and scored
                 with; the folder of a run, whose best model is taken; a checkpoint that ``fit`` wrote; a folder that
-                ``export`` wrote, whose ONNX model onnxruntime runs; or any ``AutoModelForQuestionAnswering`` on the
-                Hub or in a folder.
+                ``export`` wrote, whose ONNX model onnxruntime runs; one that ``ensemble`` wrote, whose members answer
+                together; or any ``AutoModelForQuestionAnswering`` on the Hub or in a folder.
             tokenizer_name: Another tokenizer than the model's.
             revision: The Hub revision.
             device: Where to run; default: a GPU where there is one.
@@ -130,15 +126,24 @@ class Reader:
             UserError: Where the model cannot be loaded, or has no question-answering head.
         """
         name = resolve_model(str(model_name_or_path))
+        loading: dict[str, Any] = {"device": device, "dtype": dtype, "attn_implementation": attn_implementation}
+        if is_ensemble(name):
+            if tokenizer_name is not None or revision is not None:
+                raise UserError(
+                    f"{name} is an ensemble, whose members have their own tokenizers and revisions; leave "
+                    "tokenizer_name and revision out"
+                )
+            found = read_ensemble(name)
+            try:
+                Settings().updated(found.settings)
+            except UserError as error:
+                raise UserError(f"{Path(name, ENSEMBLE_FILE)}: {error}") from None
+            members = [
+                cls.from_pretrained(member, tokens_per_batch=tokens_per_batch, **loading) for member in found.members
+            ]
+            return cls(Ensemble(members, found.weights), **found.settings | settings)
         tokenizer = load_tokenizer(tokenizer_name or name, None if tokenizer_name else revision)
-        runner = load_runner(
-            name,
-            tokenizer,
-            device=device,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            revision=revision,
-        )
+        runner = load_runner(name, tokenizer, revision=revision, **loading)
         saved = load_settings(name, revision)
         values = Settings.of_model(saved).updated(settings)
         at_end = null_at_end(tokenizer, saved, training=False)
@@ -168,7 +173,7 @@ class Reader:
         answers = (
             found if call_settings.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
             for block in self._blocks(pairs)
-            for found in _answers(self._score_windows(block, call_settings), call_settings)
+            for found in self.scorer.score(block, call_settings).answers()
         )
         if form == "stream":
             return answers
@@ -190,8 +195,8 @@ class Reader:
         """
         call_settings = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(inputs, question, context)
-        blocks = (self._score_windows(block, call_settings) for block in self._blocks(pairs))
-        return (prediction for scored in blocks for prediction in _predictions(scored, call_settings))
+        blocks = (self.scorer.score(block, call_settings) for block in self._blocks(pairs))
+        return (prediction for scored in blocks for prediction in scored.predictions())
 
     def explain(self, question: str, context: str, **settings: Any) -> Explanation:
         """Answers one question, with the probability that an answer starts, and ends, at each token.
@@ -206,88 +211,14 @@ class Reader:
         """
         call_settings = self._checked_settings(self.settings.updated(settings))
         pairs, _ = read_pairs(None, question, context)
-        scored = self._score_windows(list(pairs), call_settings)
-        predictions = _predictions(scored, call_settings)
-        (prediction,), (answers,) = predictions, _answers(scored, call_settings, predictions)
-        tokens = token_probabilities(scored, null_allowed=call_settings.handle_impossible_answer)
-        return Explanation(prediction, answers, tokens)
+        scored = self.scorer.score(list(pairs), call_settings)
+        predictions = scored.predictions()
+        (prediction,), (answers,) = predictions, scored.answers(predictions)
+        return Explanation(prediction, answers, scored.tokens())
 
     def _blocks(self, pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
-        """Splits questions into blocks, smaller ones where a window has as many logits as pairs of tokens."""
-        return split_into_blocks(pairs, BLOCK_CHARACTERS // 16 if self._scores_pairs else BLOCK_CHARACTERS)
-
-    @property
-    def _scores_pairs(self) -> bool:
-        return bool(getattr(self.runner, "scores_pairs", False))
+        return split_into_blocks(pairs, self.scorer.block_characters)
 
     def _checked_settings(self, settings: Settings) -> Settings:
-        special_tokens = self.tokenizer.num_special_tokens_to_add(pair=True)
-        settings.lengths(self.runner.longest, self.tokenizer, special_tokens)
-        if settings.legacy and self._scores_pairs:
-            raise UserError(
-                "legacy=True answers as transformers' former pipeline, which knew no scores of pairs; leave it out"
-            )
-        if settings.handle_impossible_answer and not self.null_at_end and not self._checked_null:
-            self._checked_null = True
-            if isinstance(self.runner, TorchRunner) and is_causal_network(self.runner.network):
-                warnings.warn(CONSTANT_NULL, stacklevel=3)
+        self.scorer.check(settings)
         return settings
-
-    def _warn_of_cuts(self, count: int, settings: Settings) -> None:
-        """Warns once that questions are truncated."""
-        if count and not self._warned_of_cuts:
-            self._warned_of_cuts = True
-            warnings.warn(
-                f"{count:,} {'question' if count == 1 else 'questions'} cut at max_question_len "
-                f"({settings.max_question_len} tokens); raise it to have them whole",
-                stacklevel=2,
-            )
-
-    def _score_windows(self, pairs: list[Pair], settings: Settings) -> list[ScoredBatch]:
-        """Computes the logits of all windows of the questions."""
-        with self._lock, torch.inference_mode():
-            dataset = make_windows(pairs, settings, self.tokenizer, self.runner.longest, self.null_at_end)
-            self._warn_of_cuts(dataset.questions_cut, settings)
-            batches = EvaluationBatchSampler(dataset.windows, dataset.lengths, self.tokens_per_batch)
-            dataset.to(self.runner.device)
-            scored = [ScoredBatch(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
-            # One check for all of them, after all work is queued on a GPU.
-            wrong = torch.stack([logits.isnan().any() for batch in scored for logits in batch[1:]]).any()
-        if wrong:
-            raise UserError("the model returned NaN; load it with another dtype, such as float32")
-        return scored
-
-
-def _answers(
-    scored: list[ScoredBatch], settings: Settings, predictions: list[Prediction] | None = None
-) -> list[list[AnswerDict]]:
-    """Lists the best answers to each question, in order, from its prediction where that is known."""
-    if settings.legacy:
-        legacy = LegacyDecoder(settings.top_k, settings.max_answer_len, settings.handle_impossible_answer)
-        answered = [prediction for batch in scored for prediction in legacy.answer(*batch)]
-        return [prediction.answers for prediction in sorted(answered, key=lambda prediction: prediction.question.row)]
-    if predictions is None:
-        predictions = _predictions(scored, settings)
-    answers = [format_answers(prediction, settings.top_k, settings.n_best_size) for prediction in predictions]
-    few = [
-        prediction
-        for prediction, found in zip(predictions, answers, strict=True)
-        if len(found) < settings.top_k and len(prediction.answers) >= settings.n_best_size
-    ]
-    for row, more in add_distinct_answers(few, scored, settings).items() if few else ():
-        answers[row] = format_answers(more, settings.top_k, settings.n_best_size)
-    return answers
-
-
-@torch.inference_mode()
-def _predictions(scored: list[ScoredBatch], settings: Settings) -> list[Prediction]:
-    """Decodes the prediction for each question, in order."""
-    decoder = Decoder(
-        settings.n_best_size,
-        settings.max_answer_len,
-        settings.handle_impossible_answer,
-        settings.null_score_diff_threshold,
-    )
-    pending = [decoder.begin(*batch) for batch in scored]
-    found = [prediction for answers in pending for prediction in decoder.finish(answers)]
-    return sorted(found, key=lambda prediction: prediction.question.row)

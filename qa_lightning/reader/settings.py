@@ -108,7 +108,7 @@ class Settings:
                 raise UserError(f"{name} cannot be {value!r:.80}")
         # NumPy's integers become Python's.
         plain: dict[str, Any] = {
-            name: int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+            name: int(value) if isinstance(value, Integral) and not isinstance(value, int) else value
             for name, value in values.items()
         }
         return replace(self, **plain)

@@ -361,7 +361,11 @@ def refused(capsys: pytest.CaptureFixture[str], data: str, predictions: str, *fl
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "the following arguments are required: --data, --predictions"),
+        ([], "the following arguments are required: --data"),
+        (["--data", "d"], "one of the arguments --predictions --model is required"),
+        (["--data", "d", "--predictions", "p", "--model", "m"], "not allowed with argument --predictions"),
+        (["--data", "d", "--model", "m", "--na_prob", "p"], "--na_prob goes with --predictions"),
+        (["--data", "d", "--predictions", "p", "--device", "cpu"], "--device goes with --model"),
         (["--data", "d", "--predictions", "p", "--na_prob_thresh", "-3.25"], "invalid probability value: '-3.25'"),
         (["--data", "d", "--predictions", "p", "--na_prob_thresh", "nan"], "invalid probability value: 'nan'"),
         (["--data", "d", "--predictions", "p", "--na-prob", "n"], "unrecognized arguments: --na-prob n"),

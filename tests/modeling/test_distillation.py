@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections import Counter
@@ -104,6 +105,31 @@ def test_several_teachers_are_the_mean_of_their_probabilities_and_the_silent_cou
     found.sum().backward()
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, tensor([[0, 0], [-0.25, 0.25], [0, 0], [-0.5, 0.5]]))
+
+
+def test_teachers_that_count_differently_by_hand() -> None:
+    of_first, of_second, nothing = tensor([0.75, 0.25]).log(), tensor([0.0, NEVER]), tensor([NEVER, NEVER])
+    starts = [torch.stack([of_first, of_first, nothing]), torch.stack([of_second, nothing, nothing])]
+    taught = torch.stack([torch.stack([start, start]) for start in starts])
+    zero, mask = torch.zeros(3, 2), torch.ones(3, 2, dtype=torch.bool)
+    found = divergence_from_teachers((zero, zero), taught, mask, 1.0, (0.8, 0.2))
+    # Both: 0.8 · 0.75 + 0.2 = 0.8; the first only, by itself; none.
+    expected = [p * math.log(2 * p) + (1 - p) * math.log(2 - 2 * p) for p in (0.8, 0.75)]
+    assert found.tolist() == pytest.approx([*expected, 0], abs=1e-6)
+
+
+def test_an_ensemble_teaches_by_its_members(tmp_path: Path) -> None:
+    for name, members in (("both", {"./a": 1, "./b": 3}), ("single", {"./c": 1, "./d": 0})):
+        (tmp_path / name).mkdir()
+        listed = [{"model": model, "weight": weight} for model, weight in members.items()]
+        (tmp_path / name / "ensemble.json").write_text(json.dumps({"members": listed}))
+    both, single = str(tmp_path / "both"), str(tmp_path / "single")
+    assert Distillation(both).members == [(f"{both}/a", 0.25), (f"{both}/b", 0.75)]
+    assert [each.source for each in Distillation(both).teachers()] == [f"{both}/a", f"{both}/b"]
+    assert Distillation([both, "x"]).members == [(f"{both}/a", 0.125), (f"{both}/b", 0.375), ("x", 0.5)]
+    assert Distillation(single, hidden_weight=1.0).names == [f"{single}/c"]
+    with pytest.raises(UserError, match="hidden_weight is for one teacher"):
+        Distillation(both, hidden_weight=1.0).check()
 
 
 def test_the_loss_is_the_weighted_sum(folder: Path) -> None:
@@ -344,6 +370,31 @@ def test_a_checkpoint_needs_no_teacher(whole: Path, command: tuple[list[str], di
     module = QALightningModule.load_from_checkpoint(whole / "checkpoints/last.ckpt", teacher=section)
     assert module.hparams["teacher"] == section
     assert checkpoint["hyper_parameters"]["teacher"] == command[1]
+
+
+def test_an_ensemble_teaches_what_its_members_teach_that_are_named_as_often_as_they_count(
+    command: tuple[list[str], dict[str, Any]], teacher: Path, letters: Path, tmp_path: Path
+) -> None:
+    arguments = ["ensemble", str(teacher), str(letters), "--output", str(tmp_path / "both"), "--weights", "1", "3"]
+    for model in (teacher, letters):  # lengths that the tiny models have positions for
+        settings = {"max_length": 48, "max_question_length": 12, "doc_stride": 8, "n_best_size": 20}
+        settings |= {"max_answer_length": 15, "null_score_diff_threshold": 0.0, "version_2_with_negative": False}
+        shutil.copytree(model, tmp_path / model.name)
+        (tmp_path / model.name / "qa_lightning.json").write_text(json.dumps(settings))
+    arguments[1:3] = [str(tmp_path / model.name) for model in (teacher, letters)]
+    assert main(arguments) == 0
+    weights = []
+    for name, named in (("ensemble", str(tmp_path / "both")), ("list", [str(teacher)] + [str(letters)] * 3)):
+        run = tmp_path / name
+        flag = ["--model.teacher.model_name_or_path", named if isinstance(named, str) else json.dumps(named)]
+        assert main([*command[0], *flag, "--run_dir", str(run)]) == 0
+        weights.append(torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
+    # What shifts all logits alike has a gradient of rounding errors only, of which Adam makes whole steps.
+    idle = ("key.bias", "output.LayerNorm.bias", "qa_outputs.bias")
+    compared = [name for name in weights[0] if not name.endswith(idle)]
+    assert len(compared) > 10
+    for name in compared:
+        torch.testing.assert_close(weights[0][name], weights[1][name], atol=1e-4, rtol=1e-4)
 
 
 def test_a_training_that_was_stopped_in_mid_epoch_ends_with_the_same_weights(

@@ -1,0 +1,1 @@
+"""Several trained models as one: the mean of their weights, or of what they predict."""

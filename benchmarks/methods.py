@@ -10,51 +10,38 @@ interrupted goes on, and methods or seeds can be added. The table is printed and
 from __future__ import annotations
 
 import argparse
+import inspect
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks.harness import ROOT, SHARED
+from benchmarks.method_settings import (
+    ALL,
+    METHODS,
+    METHODS_WITH_NULL,
+    OF_SEVERAL,
+    PLAIN,
+    PLAIN_RUNS,
+    PRETRAINING,
+    WITHOUT_NULL,
+)
+from qa_lightning.data.sources import read_examples
+from qa_lightning.ensembling.ensemble import make_ensemble
+from qa_lightning.ensembling.soup import make_soup
+from qa_lightning.pretraining import TextDataModule
+from qa_lightning.reader.reader import Reader
 from qa_lightning.runs.comparison import Comparison, compare
 from qa_lightning.runs.folder import RunFolder
-from qa_lightning.runs.questions import read_questions
+from qa_lightning.runs.questions import read_questions, tabulate, write_table
+from qa_lightning.scoring.rules import rule_name
 from qa_lightning.utils.files import write_json
-
-PLAIN = "plain"
-
-METHODS: dict[str, dict[str, Any]] = {
-    PLAIN: {},
-    "layer decay": {"model.optimization.layer_decay": 0.9},
-    "head rate": {"model.optimization.head_learning_rate": 1e-3},
-    "top layer anew": {"model.optimization.reinit_layers": 1},
-    "gradual unfreezing": {"model.optimization.unfreeze_every_n_steps": 20},
-    "mixout": {"model.optimization.mixout": 0.1},
-    "decay to pretrained": {"model.optimization.pretrained_decay": 0.01},
-    "Muon": {"model.optimization.optimizer_type": "muon"},
-    "Lion": {"model.optimization.optimizer_type": "lion", "model.learning_rate": 4e-5},
-    "WSD": {"model.lr_scheduler_type": "warmup_stable_decay", "model.warmup_ratio": 0.1},
-    "EMA": {"ema_decay": 0.98},
-    "label smoothing": {"model.loss.label_smoothing": 0.1},
-    "focal null": {"model.loss.null_focal_gamma": 2.0},
-    "spans": {"model.loss.normalization": "spans"},
-    "null windows": {"data.null_windows": 0.2},
-    "R-Drop": {"model.regularization.r_drop": 1.0},
-    "FGM": {"model.regularization.fgm": 1.0},
-    "AWP": {"model.regularization.awp": 1.0, "model.regularization.awp_start_epoch": 1},
-    "SMART": {"model.regularization.smart": 1.0},
-    "layer decay, EMA, null windows": {
-        "model.optimization.layer_decay": 0.9,
-        "ema_decay": 0.98,
-        "data.null_windows": 0.2,
-    },
-}
-"""The settings of each method, beside the common ones, by their dotted names."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +64,86 @@ class Setup:
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
 
+    @property
+    def null_allowed(self) -> bool:
+        """Whether questions may be left unanswered."""
+        return ".v2." in self.train.name
+
     def config(self, method: str) -> dict[str, Any]:
         """The config of a method, as ``fit`` reads it."""
         common = {
             "trainer.max_epochs": 5,
-            "trainer.enable_progress_bar": False,
-            "trainer.enable_model_summary": False,
-            "trainer.num_sanity_val_steps": 0,
-            "trainer.logger": False,
+            **_QUIET,
             "model.model_name_or_path": self.model,
             "model.learning_rate": 2e-4,
             "model.warmup_ratio": 0.1,
             "data.train_file": str(self.train),
             "data.validation_file": str(self.validation),
-            "data.version_2_with_negative": ".v2." in self.train.name,
+            "data.version_2_with_negative": self.null_allowed,
         }
-        return nested({**common, **self.settings, **METHODS[method]})
+        own = {**METHODS, **METHODS_WITH_NULL}.get(method, {})
+        settings = {**common, **self.settings, **own}
+        if method in PRETRAINING:
+            settings["model.model_name_or_path"] = str(self.pretraining(method).best_model)
+        runs = [str(self.run(PLAIN, seed).best_model) for seed in self.seeds]
+        return nested({name: runs if value == PLAIN_RUNS else value for name, value in settings.items()})
+
+    def pretraining_config(self, method: str) -> dict[str, Any]:
+        """The config of a training on the contexts, as ``fit`` reads it."""
+        common = {
+            "trainer.max_epochs": 20,
+            **_QUIET,
+            "model.init_args.model_name_or_path": self.model,
+            "model.init_args.learning_rate": 2e-4,
+            "model.init_args.warmup_ratio": 0.1,
+            "data.class_path": "qa_lightning.pretraining.TextDataModule",
+            "data.init_args.train_file": str(self.contexts(self.train)),
+            "data.init_args.validation_file": str(self.contexts(self.validation)),
+        }
+        # What is said of the trainings on questions, such as the data's max_length, goes for those on text, too.
+        said = {_with_init_args(name): value for name, value in self.settings.items() if _goes_for_text(name)}
+        return nested({**common, **said, **PRETRAINING[method]})
 
     def run(self, method: str, seed: int) -> RunFolder:
         """The folder of a training."""
-        return RunFolder(self.output / method.replace(", ", "+").replace(" ", "_") / f"seed-{seed}")
+        return RunFolder(self._folder(method) / f"seed-{seed}")
+
+    def pretraining(self, method: str) -> RunFolder:
+        """The folder of a training on the contexts, with which all seeds of a method begin."""
+        return RunFolder(self._folder(method) / "on-contexts")
+
+    def contexts(self, questions: Path) -> Path:
+        """The file of the texts that a file's questions are about; it is written where it is not there."""
+        path = self.output / "contexts" / f"{questions.stem}.txt"
+        if not path.is_file():
+            table = read_examples(
+                split="train", files=str(questions), training=True, version_2_with_negative=True
+            ).table
+            texts = dict.fromkeys(" ".join(text.split()) for text in table["context"].to_pylist())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n\n".join(texts), encoding="utf-8")
+        return path
+
+    def _folder(self, method: str) -> Path:
+        return self.output / method.replace(", ", "+").replace(" ", "_")
+
+
+_QUIET = {
+    "trainer.enable_progress_bar": False,
+    "trainer.enable_model_summary": False,
+    "trainer.num_sanity_val_steps": 0,
+    "trainer.logger": False,
+}
+
+
+def _goes_for_text(name: str) -> bool:
+    section, _, key = name.partition(".")
+    return section != "data" or key in inspect.signature(TextDataModule).parameters
+
+
+def _with_init_args(name: str) -> str:
+    section, _, key = name.partition(".")
+    return f"{section}.init_args.{key}" if section in ("model", "data") else name
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,22 +159,59 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train(setup: Setup, method: str, seed: int) -> None:
-    """Trains a method with a seed, unless that was done; an interrupted training goes on.
+    """Trains a method with a seed, or makes it of plain runs, unless that was done; what was interrupted goes on.
 
     Raises:
-        subprocess.CalledProcessError: Where it fails; it has said why.
+        subprocess.CalledProcessError: Where a training fails; it has said why.
+        UserError: Where plain runs cannot be put together.
     """
     run = setup.run(method, seed)
     if run.questions.is_file():
         return
-    config = run.path.parent / "method.yaml"
-    config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(yaml.safe_dump(setup.config(method)), encoding="utf-8")
     start = time.perf_counter()
-    command = ["fit", "--config", str(config), "--seed_everything", str(seed), "--run_dir", str(run.path)]
+    if method in OF_SEVERAL:
+        put_together(setup, method, seed)
+    else:
+        if method in PRETRAINING and not setup.pretraining(method).best_model.is_dir():
+            _fit(setup.pretraining(method), setup.pretraining_config(method), 0)
+        _fit(run, setup.config(method), seed)
+    print(f"{method}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def _fit(run: RunFolder, config: Mapping[str, Any], seed: int) -> None:
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    path = run.path.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = ["fit", "--config", str(path), "--seed_everything", str(seed), "--run_dir", str(run.path)]
     command += ["--ckpt_path", "last"]
     subprocess.run([sys.executable, "-m", "qa_lightning", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    print(f"{method}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def put_together(setup: Setup, method: str, seed: int) -> None:
+    """Makes one model of the plain runs of a seed and the next one, and writes what it answers.
+
+    Raises:
+        UserError: Where they do not go together.
+    """
+    place = setup.seeds.index(seed)
+    two = [str(setup.run(PLAIN, setup.seeds[(place + step) % len(setup.seeds)]).best_model) for step in (0, 1)]
+    run = setup.run(method, seed)
+    if not run.best_model.is_dir():
+        run.path.mkdir(parents=True, exist_ok=True)
+        (make_ensemble if method == "ensemble of two" else make_soup)(two, run.best_model)
+    table = read_examples(
+        split="validation", files=str(setup.validation), training=False, version_2_with_negative=setup.null_allowed
+    ).table
+    rows = table.select(["id", "question", "context", "gold_texts"]).to_pylist()
+    records = [{"question": row["question"], "context": row["context"]} for row in rows]
+    predictions = []
+    for number, (row, said) in enumerate(
+        zip(rows, Reader.from_pretrained(str(run.best_model)).predictions(records), strict=True)
+    ):
+        golds = tuple(row["gold_texts"])
+        question = replace(said.question, row=number, id=row["id"], golds=golds, gold_spans=(None,) * len(golds))
+        predictions.append(replace(said, question=question))
+    write_table(run.questions, tabulate(predictions, rule_name(None, null_allowed=setup.null_allowed)))
 
 
 def comparison_with_plain(setup: Setup, method: str) -> Comparison:
@@ -147,7 +231,7 @@ def table(comparisons: Mapping[str, Comparison]) -> str:
     ]
     for method, comparison in comparisons.items():
         if len(lines) == 2:
-            lines.append(_row(PLAIN, *(comparison.differences[name].a for name in ("exact_match", "f1"))))
+            lines.append(_row(PLAIN, comparison.differences["exact_match"].a, comparison.differences["f1"].a))
         exact, f1 = (comparison.differences[name] for name in ("exact_match", "f1"))
         low, high = f1.interval
         over_seeds = "" if f1.p_over_seeds is None else f"{f1.p_over_seeds:.4f}"
@@ -167,16 +251,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="the pretrained encoder: a folder, or a name on the Hub")
     parser.add_argument("--output", type=Path, required=True, help="the folder of runs and of the table")
-    parser.add_argument("--train", type=Path, default=SHARED / "data/xquad.en.v2.train.json", help="what to train on")
-    parser.add_argument("--validation", type=Path, default=SHARED / "data/xquad.en.v2.dev.json", help="what to score")
+    parser.add_argument("--train", type=Path, default=SHARED / "data/xquad.en.train.json", help="what to train on")
+    parser.add_argument("--validation", type=Path, default=SHARED / "data/xquad.en.dev.json", help="what to score")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each method (default: 3)")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=ALL,
+        metavar="METHOD",
+        help="default: all, but for those of null where the file to train on is not called .v2.",
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="more settings of all trainings")
     options = parser.parse_args(arguments)
     settings = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.set)}
     seeds = tuple(range(options.seeds))
     setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings)
-    methods = [method for method in options.methods if method != PLAIN]
+    named = options.methods or (ALL if setup.null_allowed else WITHOUT_NULL)
+    methods = [method for method in named if method != PLAIN]
     for method in (PLAIN, *methods):
         for seed in seeds:
             train(setup, method, seed)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from benchmarks import methods
+from benchmarks.method_settings import METHODS, METHODS_WITH_NULL, OF_SEVERAL, PRETRAINING
 from qa_lightning.cli.main import main
+from tests.pretraining.texts import masked_folder, write_text
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
 
@@ -35,20 +37,57 @@ def test_methods_are_compared_with_plain_training(
     arguments += [f"data.{name}={str(value).lower()}" for name, value in SETTINGS.items()]
     methods.main([*arguments, "--methods", "EMA"])
     assert len(commands) == 4
-    methods.main([*arguments, "--methods", "EMA", "layer decay"])
+    methods.main([*arguments, "--methods", "EMA", "layer decay", *OF_SEVERAL])
     assert len(commands) == 6  # what was there is not trained again
     table = (tmp_path / "runs/methods.md").read_text().splitlines()
-    assert [line.split(" | ")[0] for line in table[2:]] == ["| plain", "| EMA", "| layer decay"]
+    names = ["plain", "EMA", "layer decay", *OF_SEVERAL]
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in names]
     figures = json.loads((tmp_path / "runs/methods.json").read_text())
     for method, seed in (("layer decay", 0), ("layer decay", 1)):
         metrics = json.loads((tmp_path / f"runs/layer_decay/seed-{seed}/metrics.json").read_text())
         assert figures[method]["f1"]["b"][seed] == pytest.approx(metrics["val/f1"], abs=1e-6)
+    # Two runs make the same ensemble, whichever is first; what it answers is scored as plain runs are.
+    ensembles = figures["ensemble of two"]["f1"]
+    assert ensembles["b"][0] == ensembles["b"][1]
+    assert ensembles["a"] == figures["EMA"]["f1"]["a"]
+    score = ["score", "--model", str(tmp_path / "runs/ensemble_of_two/seed-0/best_model"), "--data", str(squad)]
+    assert main([*score, "--output", str(tmp_path / "scores.json")]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert ensembles["b"][0] == pytest.approx(scores["f1"], abs=1e-6)
     f1 = figures["EMA"]["f1"]
     assert f1["difference"] == pytest.approx(sum(f1["b"]) / 2 - sum(f1["a"]) / 2)
     assert table[0] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.slow
+def test_a_method_may_begin_with_the_contexts(commands: list[list[str]], tmp_path: Path) -> None:
+    model, squad = masked_folder(tmp_path / "model"), tmp_path / "squad.v2.json"
+    texts = write_text(tmp_path / "texts.txt", documents=3).read_text().strip().split("\n\n")
+    answers = [{"text": [text.split()[0]], "answer_start": [0]} for text in texts]
+    rows = [
+        {"id": str(row), "question": "what?", "context": text, "answers": answer}
+        for row, (text, answer) in enumerate(zip(texts, answers, strict=True))
+    ]
+    squad.write_text(json.dumps({"data": rows}))
+    settings = {**SMALL, "data.max_length": 48, "trainer.max_epochs": 1, "trainer.accelerator": "cpu"}
+    setup = methods.Setup(str(model), squad, squad, tmp_path / "runs", (0, 1), settings)
+    for method in PRETRAINING:
+        for seed in setup.seeds:
+            methods.train(setup, method, seed)
+    assert len(commands) == 6  # both seeds begin with the same training on text
+    for method in PRETRAINING:
+        for seed in setup.seeds:
+            config = (setup.run(method, seed).path / "config.yaml").read_text()
+            assert f"model_name_or_path: {setup.pretraining(method).best_model}\n" in config
+
+
+def test_plain_runs_are_the_teachers(tmp_path: Path) -> None:
+    setup = methods.Setup("model", tmp_path / "a.json", tmp_path / "b.json", tmp_path, (0, 1), {})
+    teachers = setup.config("distillation of plain runs")["model"]["teacher"]["model_name_or_path"]
+    assert teachers == [str(tmp_path / f"plain/seed-{seed}/best_model") for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("method", {**METHODS, **METHODS_WITH_NULL})
 def test_each_method_is_a_config_that_fit_takes(method: str, tmp_path: Path) -> None:
     squad = write_long(tmp_path / "squad.v2.json")
     setup = methods.Setup(str(tiny_folder(tmp_path / "model", layers=2)), squad, squad, tmp_path, (0,), SMALL)

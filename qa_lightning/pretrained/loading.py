@@ -99,9 +99,14 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     refuse_ensemble(name)
     from transformers import AutoTokenizer
 
+    adapter = None if is_checkpoint(name) else find_adapter(name, revision)
+    if adapter is not None and adapter.base and not _has_tokenizer(name, revision):
+        return load_tokenizer(adapter.base, adapter.revision)
+    # Of a model with a head of ours, transformers does not know the kind by itself; nor of an adapter on the Hub.
+    needs_config = adapter is not None and not Path(name).exists()
+
     def load(place: str | Path) -> Any:
-        # Of a model with a head of ours, transformers does not know the kind by itself.
-        options = {"config": load_config(str(place))} if is_headed(place) else {}
+        options = {"config": load_config(str(place), revision)} if needs_config or is_headed(place) else {}
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False, **options)
         if tokenizer.is_fast and Path(place).is_dir():
             _check_vocabulary(name, Path(place), tokenizer)
@@ -112,9 +117,6 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
             Path(folder, file).write_text(text, encoding="utf-8")
         return load(folder)
 
-    adapter = None if is_checkpoint(name) else find_adapter(name, revision)
-    if adapter is not None and adapter.folder and adapter.base and not (adapter.folder / _TOKENIZER_CONFIG).is_file():
-        return load_tokenizer(adapter.base, adapter.revision)
     with readable_errors("tokenizer", name):
         tokenizer = in_scratch_folder(unpack_and_load) if is_checkpoint(name) else load(name)
     if not tokenizer.is_fast:
@@ -130,6 +132,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
             stacklevel=2,
         )
     return tokenizer
+
+
+def _has_tokenizer(name: str, revision: str | None) -> bool:
+    folder = Path(name)
+    file = folder / _TOKENIZER_CONFIG if folder.exists() else hub_file(name, _TOKENIZER_CONFIG, revision)
+    return file is not None and file.is_file()
 
 
 def _check_vocabulary(name: str, folder: Path, tokenizer: Any) -> None:

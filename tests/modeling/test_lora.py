@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -221,6 +224,24 @@ def test_an_adapter_is_exported_to_onnx(trained: tuple[Path, Tensor], tmp_path: 
     question = {"question": "Who wrote?", "context": "Ada wrote the first program."}
     exported, ours = (Reader.from_pretrained(place)(question, top_k=3) for place in (tmp_path / "onnx", run))
     assert [answer["answer"] for answer in exported] == [answer["answer"] for answer in ours]
+
+
+def test_an_adapter_on_the_hub_has_a_tokenizer_of_its_own(
+    trained: tuple[Path, Tensor], model: Path, tmp_path: Path
+) -> None:
+    cached = tmp_path / "hub/models--someone--adapter"
+    shutil.copytree(trained[0] / "best_model", cached / "snapshots" / ("0" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("0" * 40)
+    tokenizer_config = cached / "snapshots" / ("0" * 40) / "tokenizer_config.json"
+    tokenizer_config.write_text(json.dumps({**json.loads(tokenizer_config.read_text()), "model_max_length": 77}))
+    program = """
+from qa_lightning.pretrained.loading import load_tokenizer
+print(load_tokenizer("someone/adapter").model_max_length)
+"""
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == "77\n"
 
 
 def test_a_second_round(trained: tuple[Path, Tensor], squad: Path, tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def step(module: QALightningModule, batch: Batch) -> tuple[dict[str, float], Ten
     return logged, torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
 
 
+def write_ensemble_file(folder: Path, members: dict[str, float]) -> Path:
+    """Writes an ensemble's folder without looking at its members."""
+    folder.mkdir()
+    listed = [{"model": model, "weight": weight} for model, weight in members.items()]
+    (folder / "ensemble.json").write_text(json.dumps({"members": listed}))
+    return folder
+
+
 def taught_batch(teachers: int = 1) -> Batch:
     """Windows with predictions of teachers."""
     batch = make_batch(starts=[[5], [-1], [7]], ends=[[6], [-1], [7]], lengths=[8, 10, 8])
@@ -120,9 +128,7 @@ def test_teachers_that_count_differently_by_hand() -> None:
 
 def test_an_ensemble_teaches_by_its_members(tmp_path: Path) -> None:
     for name, members in (("both", {"./a": 1, "./b": 3}), ("single", {"./c": 1, "./d": 0})):
-        (tmp_path / name).mkdir()
-        listed = [{"model": model, "weight": weight} for model, weight in members.items()]
-        (tmp_path / name / "ensemble.json").write_text(json.dumps({"members": listed}))
+        write_ensemble_file(tmp_path / name, members)
     both, single = str(tmp_path / "both"), str(tmp_path / "single")
     assert Distillation(both).members == [(f"{both}/a", 0.25), (f"{both}/b", 0.75)]
     assert [each.source for each in Distillation(both).teachers()] == [f"{both}/a", f"{both}/b"]
@@ -409,6 +415,21 @@ def test_a_training_that_was_stopped_in_mid_epoch_ends_with_the_same_weights(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_training_with_an_ensemble_that_was_stopped_in_mid_epoch_ends_with_the_same_weights(
+    command: tuple[list[str], dict[str, Any]], teacher: Path, letters: Path, tmp_path: Path
+) -> None:
+    ensemble = write_ensemble_file(tmp_path / "ensemble", {str(teacher): 1, str(letters): 3})
+    arguments = [*command[0], "--model.teacher.model_name_or_path", str(ensemble), "--trainer.max_epochs", "2"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main([*arguments, "--trainer.max_steps", "6", "--run_dir", str(whole)]) == 0
+    assert main([*arguments, "--trainer.max_steps", "4", "--run_dir", str(stopped)]) == 0
+    assert main(["fit", "--run_dir", str(stopped), "--ckpt_path", "last", "--trainer.max_steps", "6"]) == 0
+    ours, theirs = (
+        torch.load(path / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for path in (stopped, whole)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_a_run_teaches_with_its_best_model(whole: Path) -> None:
     of_run, of_folder = TeacherModel(str(whole)), TeacherModel(str(whole / "best_model"))
     assert of_run.fingerprint == of_folder.fingerprint
@@ -439,24 +460,27 @@ def test_windows_that_are_too_long_in_the_tokens_of_the_teacher(folder: Path, sq
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hidden_states", [False, True])
+@pytest.mark.parametrize("kind", ["several", "ensemble", "hidden states"])
 def test_two_processes_learn_what_one_learns_with_two_batches_a_step(
-    folder: Path, letters: Path, squad: Path, tmp_path: Path, *, hidden_states: bool
+    folder: Path, letters: Path, squad: Path, tmp_path: Path, kind: str
 ) -> None:
     teacher = tiny_folder(tmp_path / "teacher", layers=2)
     settings = [item for key, value in SETTINGS.items() for item in (f"--data.{key}", str(value).lower())]
     dropout = [item for key in NO_DROPOUT for item in (f"--model.config_overrides.{key}", "0.0")]
     arguments = [*fit_arguments(str(folder), str(squad), str(squad)), *settings, *dropout]
-    names = [str(teacher)] if hidden_states else [str(teacher), str(letters)]
-    arguments += ["--model.teacher.model_name_or_path", f"[{', '.join(names)}]"]
-    arguments += ["--model.teacher.hidden_weight", str(0.2 * hidden_states)]
+    teachers = [str(teacher)] if kind == "hidden states" else [str(teacher), str(letters)]
+    named = f"[{', '.join(teachers)}]"
+    if kind == "ensemble":
+        named = str(write_ensemble_file(tmp_path / "ensemble", dict(zip(teachers, (1, 3), strict=True))))
+    arguments += ["--model.teacher.model_name_or_path", named]
+    arguments += ["--model.teacher.hidden_weight", "0.2" if kind == "hidden states" else "0.0"]
     arguments += ["--data.batch_size", "20"]
 
     def cache(run: Path) -> Path:
         return tmp_path / f"cache of {run.name}"
 
     for run in check_two_processes(arguments, tmp_path, lambda run: ["--data.cache_dir", str(cache(run))]):
-        assert len(list(cache(run).glob("teachers/*"))) == len(names)
+        assert len(list(cache(run).glob("teachers/*"))) == len(teachers)
 
 
 def test_without_weight_of_golds_a_classifier_of_answerability_learns_nothing_of_them(tmp_path: Path) -> None:

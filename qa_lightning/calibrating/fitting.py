@@ -84,7 +84,7 @@ def fit_temperature(spans: FloatArray, right: BoolArray) -> float:
         lambda place: loss(math.exp(place)), bounds=around, method="bounded", options={"xatol": 1e-6}
     )
     candidates = [math.exp(found.x), math.exp(grid[best]), PLAIN_SOFTMAX.temperature]
-    return min(candidates, key=loss)
+    return min(max(min(candidates, key=loss), COLDEST), HOTTEST)
 
 
 class SpanLoss:

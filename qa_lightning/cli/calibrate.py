@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lightning.cli.arguments import VerbParser
-from qa_lightning.cli.reader_flags import warnings_in_lines
 from qa_lightning.utils.terminal import plain_text, printable
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from qa_lightning.runs.comparison_tables import ComparisonTable
 
 _HEAD = ("", "before", "95 %", "after", "95 %", "change, 95 %")
-_NAMES = {"ece_width": "ECE, equal width", "ece_mass": "ECE, equal mass", "brier": "Brier score", "aurc": "AURC"}
+_NAMES = {"ece_width": "ECE by width", "ece_mass": "ECE by mass", "brier": "Brier score", "aurc": "AURC"}
 
 
 def run(arguments: list[str]) -> None:
@@ -30,6 +29,7 @@ def run(arguments: list[str]) -> None:
     options = _options(arguments)
     # Imported here, since torch and transformers take seconds that a mistake need not wait for.
     from qa_lightning.calibrating.calibrate import calibrate, remove_calibration
+    from qa_lightning.cli.reader_flags import warnings_in_lines
 
     if options.remove:
         folder = remove_calibration(options.model)
@@ -78,6 +78,7 @@ def _show(done: Calibrated, options: argparse.Namespace) -> None:
     from rich.table import Table
 
     from qa_lightning.calibrating.calibrate import check_folder
+    from qa_lightning.calibrating.fitting import HOTTEST
 
     figures, notes = figures_table(done, Path(options.data).name), _notes(done)
     shown = Table(*figures.head, title=plain_text(figures.title))
@@ -86,6 +87,8 @@ def _show(done: Calibrated, options: argparse.Namespace) -> None:
     Console().print(shown)
     for note in notes:
         print(note)
+    if done.temperatures.temperature >= HOTTEST:
+        print("No higher temperature is tried: the best spans are right less often than any softmax would say")
     if done.changes["ece_mass"].after >= done.changes["ece_mass"].before:
         print("The calibration error does not fall by it; --remove takes the temperatures away again")
     print(f"The temperatures are kept in {printable(str(check_folder(options.model)))}; no answer changes by them")
@@ -108,15 +111,15 @@ def figures_table(done: Calibrated, data: str) -> ComparisonTable:
             _interval(change.before_interval),
             f"{100 * change.after:.1f}",
             _interval(change.after_interval),
-            _interval(change.difference_interval, sign="+"),
+            " to ".join(f"{100 * limit:+.1f}".replace("-", "\N{MINUS SIGN}") for limit in change.difference_interval),
         )
         for name, change in done.changes.items()
     ]
     return ComparisonTable(f"{len(done.table):,} questions of {data}", _HEAD, rows)
 
 
-def _interval(limits: tuple[float, float], sign: str = "") -> str:
-    return " – ".join(f"{100 * limit:{sign}.1f}" for limit in limits)
+def _interval(limits: tuple[float, float]) -> str:
+    return " – ".join(f"{100 * limit:.1f}" for limit in limits)
 
 
 def _notes(done: Calibrated) -> list[str]:
@@ -145,9 +148,9 @@ def _write(done: Calibrated, options: argparse.Namespace, figures: ComparisonTab
     write_calibration(
         output / CALIBRATION_PAGE,
         display_name(options.model),
-        [figures.title, notes[0]],
+        [figures.title],
         figures,
-        ["All figures are from 0 to 100, the better the lower.", notes[1] + "."],
+        ["All figures are from 0 to 100, the better the lower.", *(f"{note}." for note in notes)],
         confidences,
         done.answered.right,
         done.answered.paragraphs,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures, null_log_odds, null_probabilities
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint
@@ -19,7 +17,13 @@ from qa_lightning.pretrained.loading import load_settings
 from qa_lightning.pretrained.settings import CALIBRATION, saved_temperatures
 from qa_lightning.runs.comparison import clusters
 from qa_lightning.runs.folder import RunFolder
+from qa_lightning.runs.provenance import read_config
+from qa_lightning.runs.run_info import read_run_info
 from qa_lightning.utils.arrays import BoolArray, FloatArray, IntArray
+from qa_lightning.utils.errors import UserError
+
+_EVALUATIONS = ("validate", "test", "predict")
+"""Folders in a run's that hold the evaluations of its model."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +137,30 @@ def calibration_of_run(run: Path) -> SavedCalibration | None:
 
 
 def _evaluated_model(run: RunFolder) -> Path | None:
-    """The folder of the model that an evaluation without a training says that it took."""
+    """The folder of the model that an evaluation without a training took, as far as that is known."""
+    trained = RunFolder(run.path.parent)
+    if run.path.name in _EVALUATIONS and trained.best_model.is_dir():
+        return trained.best_model if _took_the_best(run) else None
     try:
-        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        config = read_config(run.config)
+    except UserError:
         return None
-    values: Mapping[str, Any] = config if isinstance(config, dict) else {}
-    model = values.get("model")
+    model = config.get("model")
     arguments = model.get("init_args", model) if isinstance(model, dict) else {}
     name = arguments.get("model_name_or_path") if isinstance(arguments, dict) else None
-    if not isinstance(name, str) or values.get("ckpt_path") or is_checkpoint(name):
+    if not isinstance(name, str) or config.get("ckpt_path") or is_checkpoint(name):
         return None  # a checkpoint has settings of its own
-    trained = RunFolder(Path(name))
-    return trained.best_model if trained.is_run else Path(name)
+    named = RunFolder(Path(name))
+    return named.best_model if named.is_run else Path(name)
+
+
+def _took_the_best(evaluation: RunFolder) -> bool:
+    """Whether an evaluation of a run's took its best checkpoint, whose weights are those of its best model."""
+    info = read_run_info(evaluation)
+    if info is None or not info.commands:
+        return False
+    words = shlex.split(info.commands[-1].command.replace("=", " "))
+    return "--ckpt_path" not in words[:-1] or words[words.index("--ckpt_path") + 1] == "best"
 
 
 def _padded_scores(answers: pa.ChunkedArray) -> tuple[FloatArray, BoolArray]:

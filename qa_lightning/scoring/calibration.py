@@ -125,7 +125,7 @@ def risk_coverage(confidence: FloatArray, right: BoolArray) -> RiskCoverage:
 
 
 def area_under_risk_coverage(confidence: FloatArray, right: BoolArray) -> float:
-    """Computes the mean risk over all numbers of answers that can be given (AURC; Geifman and El-Yaniv, 2017).
+    """Computes the mean risk over all numbers of answers that can be given (AURC; Geifman et al., 2019).
 
     It is the lower, the fewer answers are wrong, and the more the wrong ones are the less sure. Answers with the same
     confidence are given in a random order: the mean over all of these counts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -22,7 +23,8 @@ from qa_lightning.pretrained.settings import CALIBRATION, SETTINGS_FILE
 from qa_lightning.reader.reader import Reader
 from qa_lightning.records import Prediction
 from qa_lightning.runs.calibration import AnsweredQuestions, fingerprint
-from qa_lightning.runs.folder import resolve_model
+from qa_lightning.runs.creation import sole_run
+from qa_lightning.runs.folder import RunFolder, resolve_model
 from qa_lightning.runs.questions import tabulate
 from qa_lightning.scoring.mlqa import check_language
 from qa_lightning.scoring.rules import rule_name
@@ -81,11 +83,18 @@ def calibrate(
         progress: Shows how far the questions are.
 
     Raises:
-        UserError: Where the model is no folder or cannot be loaded, or the questions are none that it can be calibrated
-            to.
+        UserError: Where the model is no folder, cannot be loaded or is being trained, or the questions are none that it
+            can be calibrated to.
     """
     check_language(language)
     folder = check_folder(model)
+    run = RunFolder(folder).run_of_best_model()
+    # A training may replace the model at any moment.
+    with nullcontext() if run is None else sole_run(run.path):
+        return _calibrate(folder, data, language, device, progress)
+
+
+def _calibrate(folder: Path, data: str, language: str | None, device: str | None, progress: Progress) -> Calibrated:
     null_allowed = _may_say_nothing(folder)
     questions = read_examples(
         split="validation", files=data, training=False, version_2_with_negative=null_allowed

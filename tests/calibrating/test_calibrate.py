@@ -23,6 +23,7 @@ from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.reader import Reader
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.locks import sole_user
 from tests import forked
 from tests.cli import mistakes
 from tests.conftest import ROOT
@@ -221,6 +222,13 @@ def test_questions_that_it_was_trained_on_are_refused(
     for name in (run, run / "best_model"):
         said = mistakes.error_of(["calibrate", str(name), "--data", data["train"]], flushed(capsys))
         assert f"{data['train']}: the model was trained on 6 of its 6 questions" in said
+    assert "calibration" not in load_settings(str(run / "best_model"))
+
+
+def test_a_run_at_work_is_refused(data: dict[str, str], run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sole_user(run):
+        said = mistakes.error_of(["calibrate", str(run), "--data", data["answers"]], flushed(capsys))
+    assert str(run) in said
     assert "calibration" not in load_settings(str(run / "best_model"))
 
 

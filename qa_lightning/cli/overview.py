@@ -24,6 +24,7 @@ VERBS = {
     "demo": "open a page on which to ask a model",
     "serve": "answer questions over HTTP",
     "export": "write a model as a folder that other programs can use",
+    "calibrate": "fit a model's scores to how often it is right",
     "ensemble": "write a folder that answers as several models together",
     "soup": "average the weights of runs, as one model",
 }

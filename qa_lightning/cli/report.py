@@ -28,10 +28,12 @@ def run(arguments: list[str]) -> None:
     # Imported here, since matplotlib takes a second that --help and a mistake need not wait for.
     from qa_lightning.report.about import about_run
     from qa_lightning.report.page import write_page
+    from qa_lightning.runs.calibration import calibration_of_run
     from qa_lightning.runs.history import read_curves, read_scores, run_name
 
     output = options.output or RunFolder(options.run).report
     scores, curves = read_scores(options.run), read_curves(options.run)
-    about = about_run(options.run)
-    write_page(output, run_name(options.run), table, scores, curves, options.n_best, options.questions, about)
+    about, calibration = about_run(options.run), calibration_of_run(options.run)
+    name = run_name(options.run)
+    write_page(output, name, table, scores, curves, options.n_best, options.questions, about, calibration)
     print(f"The report is in {output}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qa_lightning.decoding.ranking import rank_spans
+from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures, answer_probabilities
 from qa_lightning.records import ANSWER, AnswerRows, Answers, Prediction, Question
 from qa_lightning.utils.arrays import FloatArray, IntArray
 
@@ -23,11 +24,15 @@ class AnswerCollector:
     Args:
         null_allowed: Whether a question may be left unanswered.
         null_score_diff_threshold: The margin by which null must lead to be predicted.
+        temperatures: How scores become probabilities.
     """
 
-    def __init__(self, null_allowed: bool, null_score_diff_threshold: float) -> None:
+    def __init__(
+        self, null_allowed: bool, null_score_diff_threshold: float, temperatures: Temperatures = PLAIN_SOFTMAX
+    ) -> None:
         self.null_allowed = null_allowed
         self.null_score_diff_threshold = null_score_diff_threshold
+        self.temperatures = temperatures
         self._waiting: dict[int, AnswerRows] = {}
 
     def add(self, questions: Sequence[Question], windows: AnswerRows) -> list[Prediction]:
@@ -68,6 +73,7 @@ class AnswerCollector:
             np.array(question_of_window),
             null_allowed=self.null_allowed,
             null_score_diff_threshold=self.null_score_diff_threshold,
+            temperatures=self.temperatures,
         )
 
 
@@ -120,6 +126,7 @@ def answer_questions(
     *,
     null_allowed: bool,
     null_score_diff_threshold: float,
+    temperatures: Temperatures = PLAIN_SOFTMAX,
 ) -> list[Prediction]:
     """Answers questions from all windows of each; the order of the windows does not matter.
 
@@ -139,6 +146,7 @@ def answer_questions(
         question_of_window: The index of each window's question, which has at least one; ``[windows]``.
         null_allowed: Whether a question may be left unanswered. If not, the null answers are not used.
         null_score_diff_threshold: The margin by which null must lead to be predicted.
+        temperatures: How scores become probabilities; no answer, and no order of answers, depends on them.
 
     Returns:
         The predictions. Where nothing but null can be said, null is predicted and ``null_odds`` is the largest
@@ -158,7 +166,8 @@ def answer_questions(
         says_null |= odds > null_score_diff_threshold
         null_odds = odds.tolist()
         answers, scores, counts = _insert_null(answers, scores, counts, windows[lowest, -1], null_scores)
-    answers["probability"] = _softmax(scores)
+    is_null = (answers["end"] == 0) & (scores != -np.inf)
+    answers["probability"] = answer_probabilities(scores, is_null, temperatures)
     found = zip(questions, says_null.tolist(), starts, ends, answers, counts.tolist(), null_odds, strict=True)
     return [
         Prediction(question, "" if null else question.context[start:end], Answers(question.context, rows[:count]), odds)
@@ -196,10 +205,3 @@ def _insert_null(
     answers[row, place], values[row, place] = nulls, null_scores
     values[column > counts[:, None]] = -np.inf
     return answers, values, counts + 1
-
-
-def _softmax(scores: FloatArray) -> FloatArray:
-    """The softmax of each row; zeros for a row that holds nothing but minus infinity."""
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=np.finfo(np.float64).min))
-    # The highest score has a weight of 1.
-    return weights / weights.sum(axis=1, keepdims=True).clip(min=1.0)

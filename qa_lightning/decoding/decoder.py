@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qa_lightning.decoding.answers import AnswerCollector, to_answer_rows, window_answers
 from qa_lightning.decoding.spans import best_spans, null_logits, to_characters
+from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures
 from qa_lightning.decoding.word_logits import word_logits
 from qa_lightning.records import Batch, Prediction, Question
 from qa_lightning.utils.host_copies import HostCopy
@@ -22,14 +23,20 @@ class Decoder:
         max_answer_length: Most tokens of an answer.
         null_allowed: Whether a question may be left unanswered.
         null_score_diff_threshold: The margin by which null must lead to be predicted.
+        temperatures: How scores become probabilities.
     """
 
     def __init__(
-        self, n_best_size: int, max_answer_length: int, null_allowed: bool, null_score_diff_threshold: float
+        self,
+        n_best_size: int,
+        max_answer_length: int,
+        null_allowed: bool,
+        null_score_diff_threshold: float,
+        temperatures: Temperatures = PLAIN_SOFTMAX,
     ) -> None:
         self.n_best_size = n_best_size
         self.max_answer_length = max_answer_length
-        self._collector = AnswerCollector(null_allowed, null_score_diff_threshold)
+        self._collector = AnswerCollector(null_allowed, null_score_diff_threshold, temperatures)
 
     def answer(self, batch: Batch, start_logits: Tensor, end_logits: Tensor) -> list[Prediction]:
         """Predicts the answers to the questions whose last window is in this batch.

@@ -15,7 +15,7 @@ from qa_lightning.ensembling.scores import AskedQuestions, f1_of, read_questions
 from qa_lightning.modeling.network import quiet_transformers
 from qa_lightning.pretrained.head import HEAD_KEY
 from qa_lightning.pretrained.loading import load_config, load_settings, load_tokenizer, same_tokenizer
-from qa_lightning.pretrained.settings import CONFIG_OVERRIDES, SETTINGS_FILE, null_at_end, shorten
+from qa_lightning.pretrained.settings import CALIBRATION, CONFIG_OVERRIDES, SETTINGS_FILE, null_at_end, shorten
 from qa_lightning.reader.loading import load_trained_network
 from qa_lightning.reader.onnx_runner import holds_onnx
 from qa_lightning.reader.reader import Reader
@@ -28,6 +28,9 @@ SOUP_FILE = "soup.json"
 """File in a soup's folder that says what is in it."""
 
 THRESHOLD = "null_score_diff_threshold"
+
+_OWN_SETTINGS = (CALIBRATION, CONFIG_OVERRIDES)
+"""Settings of a model alone: the mean of weights has other probabilities than any of them."""
 
 _NO_ARCHITECTURE = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 """Entries of configurations that may differ where weights may be averaged."""
@@ -216,7 +219,7 @@ def check_ingredients(names: Sequence[str]) -> Ingredients:
                 "models with any tokenizers"
             )
         _check_equal(all_settings[0], settings, first, name, "a soup is of runs with the same settings")
-    settings = {key: value for key, value in load_settings(first).items() if key != CONFIG_OVERRIDES}
+    settings = {key: value for key, value in load_settings(first).items() if key not in _OWN_SETTINGS}
     thresholds = [load_settings(name)[THRESHOLD] for name in names if THRESHOLD in load_settings(name)]
     if len(thresholds) == len(names):
         settings[THRESHOLD] = sum(thresholds) / len(names)
@@ -232,7 +235,7 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def _comparable_settings(name: str) -> dict[str, Any]:
-    return {key: value for key, value in load_settings(name).items() if key not in (THRESHOLD, CONFIG_OVERRIDES)}
+    return {key: value for key, value in load_settings(name).items() if key not in (THRESHOLD, *_OWN_SETTINGS)}
 
 
 def _check_equal(values: Mapping[str, Any], others: Mapping[str, Any], first: str, name: str, advice: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qa_lightning.exporting.measure import Quantized
+from qa_lightning.pretrained.settings import CALIBRATION, saved_temperatures
 from qa_lightning.runs.history import Scores
 from qa_lightning.runs.provenance import Provenance
 from qa_lightning.scoring.figures import PROGRESS, THRESHOLD_IN_USE, read_figures, read_thresholds
@@ -88,7 +89,8 @@ def render(
         trained=bool(provenance.training),
         data=provenance.data,
         training=provenance.training,
-        settings={name: value for name, value in settings.items() if name != THRESHOLD_IN_USE},
+        settings={name: value for name, value in settings.items() if name not in (THRESHOLD_IN_USE, CALIBRATION)}
+        | saved_temperatures(settings),
         null_allowed=bool(settings.get("version_2_with_negative")),
         scores=[row for name, scores in provenance.scores.items() for row in _score_rows(name, scores)],
         thresholds=dict(_thresholds(settings, provenance.scores)),

@@ -123,6 +123,18 @@ def write_ensemble(folder: Path, ensemble: EnsembleFile, notes: Mapping[str, Any
         write_json(unfinished / ENSEMBLE_FILE, {"members": members, "settings": ensemble.settings, **(notes or {})})
 
 
+def write_settings(path: Path, settings: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+    """Changes how an ensemble answers, and leaves the rest of its file as it is.
+
+    Args:
+        path: The file, which `read_ensemble` has read.
+        settings: All that are to stand there.
+        notes: What else the file is to say, for people.
+    """
+    values = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**values, "settings": dict(settings), **notes})
+
+
 def _relative(name: str, folder: Path) -> str:
     if not Path(name).exists():
         return name

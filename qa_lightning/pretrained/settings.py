@@ -32,6 +32,22 @@ NULL_AT_END = "null_at_end"
 CONFIG_OVERRIDES = "config_overrides"
 """Setting of adapters: what differs in the configuration of their base, which stands in no file of theirs."""
 
+CALIBRATION = "calibration"
+"""Setting of models that were calibrated: the temperatures, and what they were fitted to."""
+
+_TEMPERATURES = ("temperature", "null_temperature")
+_NULL_BIAS = "null_bias"
+
+
+def saved_temperatures(saved: Mapping[str, Any]) -> dict[str, float]:
+    """The temperatures among a model's settings, by their names; empty for a model that was not calibrated.
+
+    Args:
+        saved: The model's settings, as `load_settings` returned them.
+    """
+    found = saved.get(CALIBRATION) or {}
+    return {name: float(found[name]) for name in (*_TEMPERATURES, _NULL_BIAS) if name in found}
+
 
 def null_at_end(tokenizer: Any, saved: Mapping[str, Any], *, training: bool) -> bool:
     """Whether a model scores null at the end of windows.
@@ -44,7 +60,7 @@ def null_at_end(tokenizer: Any, saved: Mapping[str, Any], *, training: bool) -> 
         saved: The model's settings, as `load_settings` returned them.
         training: Whether the model is trained, or was in this process.
     """
-    if saved:
+    if saved.keys() - {CALIBRATION}:
         return bool(saved.get(NULL_AT_END, False))
     return training and tokenizer is not None and tokenizer.cls_token_id is None
 
@@ -71,8 +87,18 @@ def check_settings(values: Mapping[str, Any], where: str) -> None:
             good = isinstance(value, bool)
         elif name == CONFIG_OVERRIDES:
             good = isinstance(value, Mapping)
+        elif name == CALIBRATION:
+            good = _is_calibration(value)
         if not good:
             raise UserError(f"{where}: {name} cannot be {shorten(value)}; fix it, or train the model again")
+
+
+def _is_calibration(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        is_number(value[name]) and (name == _NULL_BIAS or value[name] > 0)
+        for name in (*_TEMPERATURES, _NULL_BIAS)
+        if name in value
+    )
 
 
 def shorten(value: Any) -> str:

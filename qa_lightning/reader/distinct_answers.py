@@ -9,6 +9,7 @@ import numpy as np
 from qa_lightning.decoding.decoder import answer_logits
 from qa_lightning.decoding.distinct import best_distinct_texts, fold_case, top_k_distinct
 from qa_lightning.decoding.pairs import scores_pairs
+from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures
 from qa_lightning.decoding.token_probabilities import ScoredBatch
 from qa_lightning.reader.settings import Settings
 from qa_lightning.records import AnswerRows, Answers, Prediction
@@ -57,17 +58,25 @@ def add_distinct_answers(
                 np.concatenate([before, more], dtype=more.dtype), settings.top_k, context
             )
     return {
-        prediction.question.row: append_answers(prediction, found[prediction.question.row])
+        prediction.question.row: append_answers(prediction, found[prediction.question.row], settings.temperatures)
         for prediction in predictions
     }
 
 
-def append_answers(prediction: Prediction, more: AnswerRows) -> Prediction:
-    """Appends answers to those of a prediction, with probabilities on the same scale."""
+def append_answers(prediction: Prediction, more: AnswerRows, temperatures: Temperatures = PLAIN_SOFTMAX) -> Prediction:
+    """Appends answers to those of a prediction, with probabilities on the same scale.
+
+    Args:
+        prediction: The prediction, with one answer at least, and one that is not null where there are more.
+        more: The further answers, of which none is null.
+        temperatures: How scores have become the probabilities of the prediction's answers.
+    """
     own = prediction.answers.rows
     scores = [rows["start_logit"].astype(np.float64) + rows["end_logit"] for rows in (own, more)]
-    best = int(np.argmax(own["probability"]))
-    more["probability"] = own["probability"][best] * np.exp(scores[1] - scores[0][best])
+    # Null has temperatures of its own, so that only spans are on one scale where there are any.
+    comparable = np.ones(len(own), dtype=np.bool_) if temperatures == PLAIN_SOFTMAX else own["end"] > 0
+    best = int(np.argmax(np.where(comparable, scores[0], -np.inf)))
+    more["probability"] = own["probability"][best] * np.exp((scores[1] - scores[0][best]) / temperatures.temperature)
     rows = np.concatenate([own, more], dtype=own.dtype)
     return Prediction(
         prediction.question, prediction.text, Answers(prediction.answers.context, rows), prediction.null_odds

@@ -21,6 +21,7 @@ from qa_lightning.decoding.span_mixtures import (
     token_mixture,
     windows_of_questions,
 )
+from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX
 from qa_lightning.decoding.token_probabilities import TokenProbabilities
 from qa_lightning.pretrained.ensemble_file import normalized_weights
 from qa_lightning.reader.distinct_answers import append_answers
@@ -55,7 +56,8 @@ class Ensemble:
     Each model gives a probability to every span of the context, in characters, and to null, where that is allowed: the
     softmax of its scores over all windows of the question. Their weighted mean is what is answered from.
 
-    Lengths are counted in the tokens of each model, and are its own unless a call asks for another one.
+    Lengths are counted in the tokens of each model, and are its own unless a call asks for another one. Temperatures
+    that members were calibrated to do not count: an ensemble has its own.
 
     Args:
         members: Readers of one model each.
@@ -88,7 +90,9 @@ class Ensemble:
         self._members = [(member.scorer, member.settings) for member in members]
         threshold = float(np.dot(self.weights, self.thresholds))
         lengths: dict[str, Any] = {name: self._length(name) for name in LENGTHS}
-        self.settings = replace(self._members[0][1], null_score_diff_threshold=threshold, **lengths)
+        # What members were calibrated to is nothing that their mean is calibrated to.
+        plain = vars(PLAIN_SOFTMAX)
+        self.settings = replace(self._members[0][1], null_score_diff_threshold=threshold, **lengths, **plain)
 
     @property
     def block_characters(self) -> int:
@@ -202,7 +206,7 @@ class EnsembleScores:
         for i, prediction in enumerate(predictions or self._predict(questions, rows)):
             listed = format_answers(prediction, settings.top_k, settings.n_best_size)
             if len(listed) < settings.top_k and len(prediction.answers) >= settings.n_best_size and len(more):
-                longer = append_answers(prediction, more[i])
+                longer = append_answers(prediction, more[i], settings.temperatures)
                 listed = format_answers(longer, settings.top_k, settings.n_best_size)
             found.append(listed)
         return found
@@ -237,4 +241,5 @@ class EnsembleScores:
             np.arange(len(questions)),
             null_allowed=self._settings.handle_impossible_answer,
             null_score_diff_threshold=self._settings.null_score_diff_threshold,
+            temperatures=self._settings.temperatures,
         )

@@ -11,19 +11,20 @@ NO_ANSWER_FOUND: AnswerDict = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 
 
 def format_answers(prediction: Prediction, top_k: int, n_best_size: int) -> list[AnswerDict]:
-    """Lists the best answers to a question: first the predicted one, then the others by score, no text twice.
+    """Lists the best answers to a question: first the predicted one, then the others by rank, no text twice.
 
     Texts that differ in case only are one; the place with the highest score is given.
 
     Args:
         prediction: The prediction, with any number of answers.
         top_k: Number of answers.
-        n_best_size: Scores are a softmax over this number of best answers, and null wherever it is listed.
+        n_best_size: Scores are shares of this number of best answers, and of null wherever it is listed.
     """
-    probabilities = prediction.answers.rows["probability"]
-    is_null = prediction.answers.rows["end"] == 0
+    rows = prediction.answers.rows
+    probabilities, is_null = rows["probability"], rows["end"] == 0
     total = probabilities[(np.arange(len(probabilities)) < n_best_size) | is_null].sum()
-    order = np.argsort(-probabilities, kind="stable")
+    # Not by probability: a calibrated one of null may be on either side of a span's that it has beaten, or not.
+    order = np.argsort(-(rows["start_logit"].astype(np.float64) + rows["end_logit"]), kind="stable")
     if prediction.null_odds is not None:
         predicted = np.flatnonzero(is_null[order] != bool(prediction.text))[:1]
         order = np.concatenate([order[predicted], np.delete(order, predicted)])

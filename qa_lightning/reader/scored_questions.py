@@ -76,6 +76,7 @@ class ScoredQuestions(NamedTuple):
             settings.max_answer_len,
             settings.handle_impossible_answer,
             settings.null_score_diff_threshold,
+            settings.temperatures,
         )
         pending = [decoder.begin(*batch) for batch in self.batches]
         found = [prediction for answers in pending for prediction in decoder.finish(answers)]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
-from qa_lightning.pretrained.settings import SETTINGS_FILE
+from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures
+from qa_lightning.pretrained.settings import CALIBRATION, SETTINGS_FILE, saved_temperatures
 from qa_lightning.reader.former_arguments import IGNORED_ARGUMENTS, LOADING_ARGUMENTS
 from qa_lightning.records import WindowConfig
 from qa_lightning.utils.bounds import MOST_ANSWERS, check_between
@@ -50,6 +51,9 @@ class Settings:
         align_to_words: Whether answers are made of whole words, as Unicode divides texts into words.
         n_best_size: Number of answers of a question that scores are a softmax over.
         null_score_diff_threshold: The margin by which "no answer" must lead to be the answer.
+        temperature: What `calibrate` found that the scores of answers are to be divided by before their softmax.
+        null_temperature: What it found that the log-odds of "no answer" are to be divided by.
+        null_bias: What it found that is to be taken from these before.
         legacy: Answers and scores as transformers' former pipeline did, faults included.
     """
 
@@ -62,6 +66,9 @@ class Settings:
     align_to_words: bool = True
     n_best_size: int = 20
     null_score_diff_threshold: float = 0.0
+    temperature: float = PLAIN_SOFTMAX.temperature
+    null_temperature: float = PLAIN_SOFTMAX.null_temperature
+    null_bias: float = PLAIN_SOFTMAX.null_bias
     legacy: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +76,12 @@ class Settings:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         check_between("n_best_size", self.n_best_size, 1, MOST_ANSWERS)
+        _ = self.temperatures  # which checks them
+
+    @property
+    def temperatures(self) -> Temperatures:
+        """How scores become probabilities."""
+        return Temperatures(self.temperature, self.null_temperature, self.null_bias)
 
     @classmethod
     def of_model(cls, saved: Mapping[str, Any]) -> Settings:
@@ -80,14 +93,15 @@ class Settings:
         Raises:
             UserError: Where one of them is missing.
         """
-        if not saved:
-            return cls()
+        temperatures: dict[str, Any] = saved_temperatures(saved)
+        if not saved.keys() - {CALIBRATION}:
+            return cls(**temperatures)
         missing = [name for name in _SAVED if name not in saved]
         if missing:
             raise UserError(f"the model's {SETTINGS_FILE} is missing {missing[0]}; add it, or delete that file")
         # Validation does not keep words whole.
         try:
-            return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()})
+            return cls(align_to_words=False, **{ours: saved[theirs] for theirs, ours in _SAVED.items()}, **temperatures)
         except UserError as error:
             raise UserError(f"the model's {SETTINGS_FILE}: {error}") from None
 

@@ -18,8 +18,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qa_lightning.runs.analysis import Calibration, Group
+from qa_lightning.runs.analysis import Group
 from qa_lightning.runs.comparison import Difference
+from qa_lightning.scoring.calibration import Reliability
 from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.html import PALETTE
 
@@ -166,19 +167,19 @@ def line_chart(
     return figure
 
 
-def reliability_diagram(calibration: Calibration) -> Figure:
+def reliability_diagram(reliability: Reliability) -> Figure:
     """Accuracy over confidence, bin by bin, and below it how many answers each bin holds."""
     with _style():
         figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        bins = len(calibration.counts)
-        middles = (np.arange(bins) + 0.5) * 100 / bins
-        upper.bar(middles, 100 * calibration.accuracy, width=92 / bins, color=SOFT, label="exactly right")
+        widths = 100 * np.diff(reliability.edges)
+        middles, drawn = 100 * reliability.edges[:-1] + widths / 2, 0.92 * widths
+        upper.bar(middles, 100 * reliability.accuracy, width=drawn, color=SOFT, label="exactly right")
         upper.plot([0, 100], [0, 100], "--", color=MUTED, linewidth=1, label="perfectly calibrated")
-        upper.plot(100 * calibration.confidence, 100 * calibration.accuracy, "o", color=ACCENT, label="mean of a bin")
+        upper.plot(100 * reliability.confidence, 100 * reliability.accuracy, "o", color=ACCENT, label="mean of a bin")
         upper.set_ylim(0, 102)
         upper.set_ylabel("right (%)")
-        lower.bar(middles, calibration.counts, width=92 / bins, color=SOFT)
+        lower.bar(middles, reliability.counts, width=drawn, color=SOFT)
         lower.set_ylabel("answers")
         lower.set_xlabel("probability of the predicted answer (%)")
         lower.set_xlim(0, 100)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
-from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, reliability_diagram, signed
-from qa_lightning.runs.analysis import Group, by_size, by_tenth, by_type, calibration
+from qa_lightning.report.chart import Chart
+from qa_lightning.report.confidence import confidence_charts
+from qa_lightning.report.drawing import ACCENT, INK, MUTED, Line, bar_chart, line_chart, signed
+from qa_lightning.runs.analysis import Group, by_size, by_tenth, by_type
+from qa_lightning.runs.calibration import SavedCalibration
 from qa_lightning.runs.comparison import clusters
 from qa_lightning.scoring.figures import THRESHOLD_IN_USE
 from qa_lightning.scoring.thresholds import average_precision, best_threshold, precision_recall_curve, threshold_curve
@@ -23,29 +25,6 @@ Curve = tuple[FloatArray, FloatArray]
 
 _SCORES = (("F1", "f1", ACCENT, "-"), ("EM", "exact_match", INK, "--"))
 """What is drawn of both scores: name, column, colour, line style."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A picture and what is said of it.
-
-    Attributes:
-        name: Its key: ``question_type``.
-        part: The part of the page where it stands: ``learning``, ``groups`` or ``confidence``.
-        title: Its heading.
-        note: What to know in order to read it.
-        words: Its numbers in words, for those who cannot see it.
-        figure: The picture.
-        groups: The groups that it shows, where it shows groups.
-    """
-
-    name: str
-    part: str
-    title: str
-    note: str
-    words: str
-    figure: Figure
-    groups: Sequence[Group] = ()
 
 
 def draw_figures(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> dict[str, Figure]:
@@ -60,10 +39,16 @@ def draw_figures(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[st
     return {chart.name: chart.figure for chart in draw_charts(table, metrics, curves)}
 
 
-def draw_charts(table: pa.Table, metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Chart]:
-    """The same pictures with all that is said of them."""
+def draw_charts(
+    table: pa.Table,
+    metrics: Mapping[str, Any],
+    curves: Mapping[str, Curve],
+    calibration: SavedCalibration | None = None,
+) -> list[Chart]:
+    """The same pictures with all that is said of them; of a model that was calibrated, also what that has changed."""
     known = table.filter(pc.is_valid(table["exact_match"]))
-    return [*_learning(metrics, curves), *_groups(known), *_no_answer(known, metrics), *_confidence(known)]
+    confidence = confidence_charts(known, calibration)
+    return [*_learning(metrics, curves), *_groups(known), *_no_answer(known, metrics), *confidence]
 
 
 def _learning(metrics: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Chart]:
@@ -182,22 +167,6 @@ def _precision_recall_chart(known: pa.Table, has_answer: BoolArray, na_scores: F
     )
     figure = line_chart(lines, "recall (%)", "precision (%)", percent=True)
     return Chart("precision_recall", "confidence", "Precision and recall", note, "; ".join(said), figure)
-
-
-def _confidence(known: pa.Table) -> list[Chart]:
-    known = known.filter(pc.is_valid(known["probability"]))
-    if not len(known):
-        return []
-    bins = calibration(_numbers(known, "probability"), _numbers(known, "exact_match") == 100)
-    error = f"Expected calibration error: {100 * bins.error:.1f} %"
-    note = f"{error}, over {len(known):,} answers in ten bins of equal width. Right means an exact match."
-    words = "; ".join(
-        f"{10 * i} to {10 * i + 10} %: {100 * right:.0f} % of {count:,} answers right"
-        for i, (right, count) in enumerate(zip(bins.accuracy, bins.counts, strict=True))
-        if count
-    )
-    title = "Reliability"
-    return [Chart("reliability", "confidence", title, note, f"{error}; {words}", reliability_diagram(bins))]
 
 
 def _numbers(table: pa.Table, column: str) -> FloatArray:

@@ -14,6 +14,7 @@ from qa_lightning.report.about import About, in_lines, readable_date
 from qa_lightning.report.browser import page_data
 from qa_lightning.report.drawing import signed, to_svg
 from qa_lightning.report.figures import Curve, draw_charts
+from qa_lightning.runs.calibration import SavedCalibration
 from qa_lightning.scoring.figures import BEST, HAS_ANSWER, NO_ANSWER, PROGRESS, Figure, read_figures
 from qa_lightning.utils.files import whole_file
 from qa_lightning.utils.html import content_policy, html_environment, read_resource, source_hash, style_sheet
@@ -62,6 +63,7 @@ def write_page(
     n_best: int = 5,
     questions: int | None = None,
     about: About | None = None,
+    calibration: SavedCalibration | None = None,
 ) -> None:
     """Writes the page, whole or not at all; the same page for the same run.
 
@@ -74,8 +76,9 @@ def write_page(
         n_best: How many candidate answers of each question are shown.
         questions: How many questions can be looked at; None: all, as far as there is room.
         about: How the run was made, as far as it is known.
+        calibration: What its model was calibrated to; None: it was not.
     """
-    page = render(name, table, scores, curves, n_best, questions, about)
+    page = render(name, table, scores, curves, n_best, questions, about, calibration)
     with whole_file(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
@@ -88,12 +91,13 @@ def render(
     n_best: int = 5,
     questions: int | None = None,
     about: About | None = None,
+    calibration: SavedCalibration | None = None,
 ) -> str:
     """The page as text; arguments as of `write_page`."""
     # Everything that is put into the template is escaped but for what is marked as HTML here: what the package
     # itself holds, pictures, which matplotlib escapes, and JSON, which is harmless by its own escapes.
     about = about or About()
-    charts = draw_charts(table, scores, curves)
+    charts = draw_charts(table, scores, curves, calibration)
     pictures = {chart.name: Markup(to_svg(chart.figure, chart.name)) for chart in charts}  # noqa: S704
     found = page_data(table, n_best, questions)
     rows = score_rows(scores)

@@ -1,4 +1,4 @@
-"""Numbers over the questions of a run: what came of each, groups of them, calibration.
+"""Numbers over the questions of a run: what came of each, and groups of them.
 
 Scores of questions are on a scale of 0 to 100, as in the table of `qa_lightning.runs.questions`.
 """
@@ -43,24 +43,6 @@ class Group:
     f1: float
     exact_interval: tuple[float, float] | None = None
     f1_interval: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How often answers are right whose probability lies in each of some bins of equal width.
-
-    Attributes:
-        counts: Answers in each bin; ``[bins]``.
-        confidence: Their mean probability, 0 to 1, nan in an empty bin; ``[bins]``.
-        accuracy: The share of them that is right, 0 to 1, nan likewise; ``[bins]``.
-        error: The expected calibration error, 0 to 1: the mean of the distance of accuracy and confidence, each bin
-            weighted by its answers.
-    """
-
-    counts: Int64Array
-    confidence: FloatArray
-    accuracy: FloatArray
-    error: float
 
 
 def outcome(exact: float | None, f1: float | None, answerable: bool, answered: bool) -> int:
@@ -138,25 +120,6 @@ def by_tenth(
     """
     index = np.minimum((positions * 10).astype(np.int64), 9)
     return _groups(index, [f"{10 * tenth}–{10 * tenth + 10} %" for tenth in range(10)], exact, f1, paragraphs)
-
-
-def calibration(confidence: FloatArray, correct: BoolArray, bins: int = 10) -> Calibration:
-    """The reliability diagram's bins and the expected calibration error.
-
-    As Guo et al., "On Calibration of Modern Neural Networks" (2017): bin m of M holds the probabilities in
-    ((m - 1) / M, m / M], the first also 0.
-
-    Args:
-        confidence: The probability of each answer, 0 to 1; ``[answers]``, at least one.
-        correct: Whether it is right; ``[answers]``.
-        bins: How many bins.
-    """
-    index = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
-    counts = np.bincount(index, minlength=bins)
-    mean_confidence, accuracy = _means(index, counts, confidence), _means(index, counts, correct)
-    gaps = np.abs(accuracy - mean_confidence)[counts > 0]
-    error = float((counts[counts > 0] * gaps).sum() / len(confidence))
-    return Calibration(counts, mean_confidence, accuracy, error)
 
 
 def _groups(

@@ -58,7 +58,7 @@ def provenance_of(name: str) -> Provenance:
     run = RunFolder(Path(name)).run_of_best_model()
     if run is None and not is_checkpoint(name):
         return Provenance(base=public_name(name), base_is_on_hub=on_hub(name))
-    config = checkpoint_config(name) if run is None else _read(run.config)
+    config = checkpoint_config(name) if run is None else read_config(run.config)
     model, data = (_arguments(config.get(section)) for section in ("model", "data"))
     base = str(model.get("model_name_or_path") or model.get("config_name") or "")
     values = {**model, **data, **_arguments(config.get("trainer")), **config}
@@ -97,7 +97,12 @@ def public_name(name: str) -> str:
     return name if on_hub(name) else Path(name).resolve().name if name else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads the settings of a run.
+
+    Raises:
+        UserError: Where the file is not what it should be.
+    """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

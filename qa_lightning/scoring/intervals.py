@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -47,12 +47,21 @@ def bootstrap_intervals(
     sums = cluster_sums(np.where(counted, columns, 0.0), clusters)
     sizes = cluster_sums(counted.astype(np.float64), clusters)
     drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
-    percentiles = (50 * (1 - confidence), 50 * (1 + confidence))
-    intervals: dict[Name, tuple[float, float]] = {}
-    for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True):
-        low, high = np.percentile(total[size > 0] / size[size > 0], percentiles)
-        intervals[name] = (float(low), float(high))
-    return intervals
+    return {
+        name: percentile_interval(total[size > 0] / size[size > 0], confidence)
+        for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True)
+    }
+
+
+def percentile_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float]:
+    """The ends between which a share of some values lies, with as many below as above them.
+
+    Args:
+        values: A figure of each resample; ``[resamples]``.
+        confidence: The share.
+    """
+    low, high = np.percentile(values, (50 * (1 - confidence), 50 * (1 + confidence)))
+    return float(low), float(high)
 
 
 def cluster_sums(columns: FloatArray, clusters: IntArray) -> FloatArray:
@@ -70,17 +79,30 @@ def cluster_sums(columns: FloatArray, clusters: IntArray) -> FloatArray:
     return np.array(sums, dtype=np.float64).reshape(len(columns), len(numbers))
 
 
-def _resample(per_cluster: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Sums over clusters drawn with replacement: ``[columns, clusters]`` to ``[columns, resamples]``."""
+def draw_clusters(clusters: int, resamples: int, seed: int, *, width: int = 0) -> Iterator[FloatArray]:
+    """Draws clusters with replacement, as many as there are, again and again.
+
+    Args:
+        clusters: How many there are.
+        resamples: How often.
+        seed: What the draws start from: the same ones come for the same seed.
+        width: How many numbers of each resample the caller holds at a time, where these are more than the clusters.
+
+    Yields:
+        How often each cluster was drawn in each of some resamples; ``[resamples of this part, clusters]``.
+    """
     generator = np.random.default_rng(seed)
-    clusters = per_cluster.shape[1]
-    at_once = max(1, _DRAWS // clusters)
-    parts = []
+    at_once = max(1, _DRAWS // max(clusters, width))
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
         drawn = generator.integers(clusters, size=(rows, clusters))
         # How often each cluster was drawn in each row: the rows are counted as one, each in a range of its own.
         drawn += clusters * np.arange(rows)[:, None]
         times = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
-        parts.append(per_cluster @ times.T.astype(np.float64))
+        yield times.astype(np.float64)
+
+
+def _resample(per_cluster: FloatArray, resamples: int, seed: int) -> FloatArray:
+    """Sums over clusters drawn with replacement: ``[columns, clusters]`` to ``[columns, resamples]``."""
+    parts = [per_cluster @ times.T for times in draw_clusters(per_cluster.shape[1], resamples, seed)]
     return np.concatenate(parts, axis=1)

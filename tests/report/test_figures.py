@@ -24,26 +24,35 @@ GROUPS = ["question_type", "answer_length", "answer_position", "context_length"]
 def test_a_run_with_everything_has_every_figure() -> None:
     curves = CURVES | {"val/exact_match": (np.array([1.0, 3.0]), np.array([20.0, 40.0]))}
     figures = draw_figures(table(), {"null_score_diff_threshold": 0.0, "step": 3}, curves)
-    assert list(figures) == ["loss", "scores", *GROUPS, "windows", "threshold", "precision_recall", "reliability"]
+    assert list(figures) == [
+        "loss",
+        "scores",
+        *GROUPS,
+        "windows",
+        "threshold",
+        "precision_recall",
+        "reliability",
+        "risk_coverage",
+    ]
     assert all(isinstance(figure, Figure) for figure in figures.values())
 
 
 def test_a_figure_without_data_is_left_out() -> None:
     answerable = [prediction for prediction in some() if prediction.question.golds and prediction.question.windows == 1]
     # One point is no curve; there is nothing unanswerable, and no question of two windows.
-    assert list(draw_figures(table(answerable), {}, CURVES)) == ["loss", *GROUPS, "reliability"]
+    assert list(draw_figures(table(answerable), {}, CURVES)) == ["loss", *GROUPS, "reliability", "risk_coverage"]
     assert list(draw_figures(table([answered(0, None, "Ada")]), {}, {})) == []
     assert list(draw_figures(table([]), {}, {})) == []
 
 
 def test_without_null_odds_no_threshold_can_be_shown() -> None:
     without = [answered(0, ["Ada"], "Ada"), answered(1, [], "Ada")]
-    assert list(draw_figures(table(without), {}, {})) == [*GROUPS, "reliability"]
+    assert list(draw_figures(table(without), {}, {})) == [*GROUPS, "reliability", "risk_coverage"]
 
 
 def test_only_unanswerable_questions_have_no_precision() -> None:
     figures = draw_figures(table([answered(0, [], "Ada", null_odds=-1.0)]), {}, {})
-    assert list(figures) == ["question_type", "context_length", "threshold", "reliability"]
+    assert list(figures) == ["question_type", "context_length", "threshold", "reliability", "risk_coverage"]
 
 
 def test_the_words_state_the_numbers() -> None:

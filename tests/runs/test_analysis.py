@@ -1,4 +1,4 @@
-"""Groups, curves and calibration, against numbers worked out by hand and the obvious loops."""
+"""Groups, against numbers worked out by hand and the obvious loops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from qa_lightning.runs.analysis import (
     by_size,
     by_tenth,
     by_type,
-    calibration,
     outcome,
 )
 
@@ -86,34 +85,3 @@ def test_tenths_hold_their_lower_edge_and_the_last_one_the_end() -> None:
     assert (groups[9].label, groups[9].count, groups[9].f1) == ("90–100 %", 2, 20.0)
     assert groups[5].count == 0
     assert math.isnan(groups[5].f1)
-
-
-def test_calibration_by_hand() -> None:
-    # (0, 0.5]: two answers, mean confidence 0.4, one right; (0.5, 1]: two, 0.9, both right.
-    bins = calibration(floats(0.3, 0.5, 0.8, 1.0), np.array([False, True, True, True]), bins=2)
-    assert bins.counts.tolist() == [2, 2]
-    assert bins.confidence.tolist() == pytest.approx([0.4, 0.9])
-    assert bins.accuracy.tolist() == [0.5, 1.0]
-    assert bins.error == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
-
-
-def test_a_bin_holds_its_upper_edge_and_the_first_one_zero() -> None:
-    edges = floats(0.0, *(tenth / 10 for tenth in range(1, 11)))
-    bins = calibration(edges, np.ones(11, dtype=bool))
-    assert bins.counts.tolist() == [2, *([1] * 9)]
-    empty = calibration(floats(0.95), np.array([True]))
-    assert empty.error == pytest.approx(0.05)
-    assert np.isnan(empty.accuracy[:9]).all()
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
-def test_calibration_error_is_that_of_the_obvious_loop(rows: list) -> None:
-    error = 0.0
-    for m in range(1, 11):
-        inside = [(p, right) for p, right in rows if (m - 1) / 10 < p <= m / 10 or (m == 1 and p == 0)]
-        if inside:
-            confidence = sum(p for p, _ in inside) / len(inside)
-            accuracy = sum(right for _, right in inside) / len(inside)
-            error += len(inside) / len(rows) * abs(accuracy - confidence)
-    found = calibration(floats(*(p for p, _ in rows)), np.array([right for _, right in rows]))
-    assert found.error == pytest.approx(error, abs=1e-12)

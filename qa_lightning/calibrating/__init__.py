@@ -1,0 +1,1 @@
+"""The temperatures by which a model's scores become probabilities that say how often it is right."""

@@ -28,7 +28,7 @@ def make_page(folder: Path) -> Path:
     picture = Picture("Scores over seeds", HOSTILE, HOSTILE, spread_chart(spreads))
     table = ComparisonTable(HOSTILE, ("run", "f1", "exact_match", "HasAns_f1", "seconds"), [(HOSTILE, *"1234")])
     parts = [Part("Scores", [HOSTILE], [picture], [table], HOSTILE)]
-    write_experiment(folder / "page.html", ExperimentPage(HOSTILE, [HOSTILE], parts, f"seeds --output {HOSTILE}"))
+    write_experiment(folder / "page.html", ExperimentPage(HOSTILE, ["3 seeds"], parts, f"seeds --output {HOSTILE}"))
     return folder / "page.html"
 
 

@@ -47,7 +47,7 @@ QUICKSTART = ["fit", "--config", "configs/quickstart.yaml"]
 SHORT = ["--trainer.max_epochs", "2", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
 """Flags that the test adds to trainings: two epochs of the quickstart's three, after which F1 is above 90."""
 
-EXPERIMENTS = ("seeds",)
+EXPERIMENTS = ("seeds", "crossval", "curve")
 """The verbs that make many trainings, which get the same flags."""
 
 NEAR = 15.0

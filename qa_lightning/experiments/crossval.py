@@ -15,7 +15,7 @@ from qa_lightning.experiments.fit_settings import as_recorded, check_arguments, 
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.folds import assign_folds
 from qa_lightning.experiments.pooling import Pooled, figures_of, metrics_of, pool
-from qa_lightning.experiments.source_data import read_train, train_flags, write_examples
+from qa_lightning.experiments.source_data import group_numbers, read_train, train_flags, write_examples
 from qa_lightning.experiments.trainings import Training, run_trainings
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.predictions import write_predictions
@@ -92,12 +92,6 @@ def run_crossval(
         found = CrossValidation(pooled, metrics_of(pooled.table), _rows(experiment, trainings, pooled))
         _write(experiment, found, command, group_by)
     return found
-
-
-def group_numbers(table: pa.Table) -> IntArray:
-    """The number of each question's group, or else of its context; ``[questions]``."""
-    column = table["group"] if "group" in table.column_names else table["context"].cast(pa.string())
-    return np.asarray(column.combine_chunks().dictionary_encode().indices)
 
 
 def _trainings(

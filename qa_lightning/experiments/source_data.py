@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_lightning.data.sources import COLUMNS, read_examples, rows_to_examples
 from qa_lightning.data.synthetic import SyntheticCorpus
 from qa_lightning.data.textfiles import TextFormat
+from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.files import whole_file
 
@@ -65,6 +67,12 @@ def synthetic_table(data: Mapping[str, Any], split: str) -> pa.Table:
 def is_synthetic(data: Mapping[str, Any], split: str) -> bool:
     """Whether a split comes from the synthetic corpus."""
     return data.get(f"{split}_file") is None and data.get("dataset_name") is None and data.get("synthetic") is not None
+
+
+def group_numbers(table: pa.Table) -> IntArray:
+    """The number of each question's group, or else of its context; ``[questions]``."""
+    column = table["group"] if "group" in table.column_names else table["context"].cast(pa.string())
+    return np.asarray(column.combine_chunks().dictionary_encode().indices)
 
 
 def write_examples(path: Path, table: pa.Table, column_names: Mapping[str, str] | None) -> None:

@@ -160,6 +160,7 @@ def _train(experiment: ExperimentFolder, training: Training) -> float:
     done, seconds = int(before["commands"]), before["seconds"]
     if not RunFolder(training.run).holds_a_model:
         done, seconds = 0, 0.0
+    done = min(done, len(training.commands) - 1)  # what it left last is gone
     _wait_for(training.run)
     log = experiment.path / f"{training.name}.log"
     while done < len(training.commands):

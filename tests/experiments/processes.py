@@ -51,4 +51,5 @@ def short_training(model: Path, train: Path | None, validation: Path | None, *, 
         *(item for name, value in SETTINGS.items() for item in (f"--data.{name}", str(value).lower())),
         *("--data.batch_size", "4", "--trainer.max_epochs", str(epochs), "--trainer.accelerator", "cpu"),
         *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+        *("--trainer.log_every_n_steps", "1"),
     ]

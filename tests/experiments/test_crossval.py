@@ -10,7 +10,7 @@ import torch
 
 from qa_lightning.cli.main import main
 from qa_lightning.data.sources import read_examples
-from qa_lightning.experiments.source_data import write_examples
+from qa_lightning.experiments.source_data import group_numbers, write_examples
 from qa_lightning.runs.questions import read_questions
 from qa_lightning.scoring.thresholds import best_threshold
 from tests.cli.mistakes import error_of
@@ -185,7 +185,5 @@ def test_questions_have_the_titles_of_their_articles(tmp_path: Path) -> None:
     assert table.drop_columns("group").to_pylist() == read_examples(**options).table.to_pylist()
 
 
-def test_tables_of_folds_have_rows_for_all(tmp_path: Path) -> None:
-    from qa_lightning.experiments.crossval import group_numbers
-
+def test_questions_on_one_paragraph_are_one_group() -> None:
     assert group_numbers(table_of([1, 2, 3], [5, 4, 5])).tolist() == [0, 1, 0]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qa_lightning.report.experiment_drawing import spread_chart
+from qa_lightning.report.experiment_drawing import LearningPoint, learning_curve_chart, spread_chart
 from qa_lightning.report.experiment_page import ExperimentPage, Part, Picture, write_experiment
 from qa_lightning.runs.comparison_tables import ComparisonTable
 from qa_lightning.runs.spread import scores_of_runs, spread_of
@@ -26,8 +26,11 @@ def make_page(folder: Path) -> Path:
         scores_of_runs({f"seed-{i}": table_of(f1, range(12), golds=golds) for i, f1 in enumerate(scores)})
     )
     picture = Picture("Scores over seeds", HOSTILE, HOSTILE, spread_chart(spreads))
+    points = [LearningPoint(size, size / 3, (size / 4, size / 2), (size / 3, size / 2)) for size in (9.0, 90.0, 99.0)]
+    curve = learning_curve_chart(points, lambda sizes: sizes / 3, 198.0, HOSTILE)
+    pictures = [picture, Picture("Over training questions", "", HOSTILE, curve)]
     table = ComparisonTable(HOSTILE, ("run", "f1", "exact_match", "HasAns_f1", "seconds"), [(HOSTILE, *"1234")])
-    parts = [Part("Scores", [HOSTILE], [picture], [table], HOSTILE)]
+    parts = [Part("Scores", [HOSTILE], pictures, [table], HOSTILE)]
     write_experiment(folder / "page.html", ExperimentPage(HOSTILE, ["3 seeds"], parts, f"seeds --output {HOSTILE}"))
     return folder / "page.html"
 
@@ -57,9 +60,12 @@ def test_a_browser_shows_all_of_it_offline(browser: Any, tmp_path: Path, width: 
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
-    assert page.locator("figure svg").count() == 1
-    assert page.locator("figure svg").bounding_box()["width"] > 200
-    assert "seed" in page.locator("figure svg").text_content()
+    first, second = page.locator("figure svg").all()
+    assert all(figure.bounding_box()["width"] > 200 for figure in (first, second))
+    assert "seed" in first.text_content()
+    # 90 stands too near to 99 for a label of its own.
+    assert {"9", "99"} <= set(second.locator("text").all_text_contents())
+    assert "90" not in second.locator("text").all_text_contents()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("window.hacked") is None
     assert (complaints, requests) == ([], [url])

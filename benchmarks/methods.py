@@ -10,9 +10,6 @@ interrupted goes on, and methods or seeds can be added. The table is printed and
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +17,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.harness import ROOT, SHARED
+from benchmarks.harness import SHARED
+from qa_lightning.experiments.folder import ExperimentFolder
+from qa_lightning.experiments.trainings import Training, run_trainings
 from qa_lightning.runs.comparison import Comparison, compare
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.questions import read_questions
@@ -111,23 +110,14 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def train(setup: Setup, method: str, seed: int) -> None:
-    """Trains a method with a seed, unless that was done; an interrupted training goes on.
-
-    Raises:
-        subprocess.CalledProcessError: Where it fails; it has said why.
-    """
-    run = setup.run(method, seed)
-    if run.questions.is_file():
-        return
-    config = run.path.parent / "method.yaml"
+def training_of(setup: Setup, method: str, seed: int) -> Training:
+    """The training of a method with a seed, whose config is written."""
+    run = setup.run(method, seed).path
+    config = run.parent / "method.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(yaml.safe_dump(setup.config(method)), encoding="utf-8")
-    start = time.perf_counter()
-    command = ["fit", "--config", str(config), "--seed_everything", str(seed), "--run_dir", str(run.path)]
-    command += ["--ckpt_path", "last"]
-    subprocess.run([sys.executable, "-m", "qa_lightning", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    print(f"{method}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    fit = ("fit", "--config", str(config), "--seed_everything", str(seed))
+    return Training(f"{run.parent.name}-seed-{seed}", run, (fit,))
 
 
 def comparison_with_plain(setup: Setup, method: str) -> Comparison:
@@ -177,9 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = tuple(range(options.seeds))
     setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings)
     methods = [method for method in options.methods if method != PLAIN]
-    for method in (PLAIN, *methods):
-        for seed in seeds:
-            train(setup, method, seed)
+    experiment = ExperimentFolder(options.output, "methods")
+    with experiment.at_work({"model": options.model, "train": str(options.train), **settings}):
+        run_trainings(experiment, [training_of(setup, method, seed) for method in (PLAIN, *methods) for seed in seeds])
     comparisons = {method: comparison_with_plain(setup, method) for method in methods}
     figures = {
         method: {name: asdict(difference) for name, difference in found.differences.items()}

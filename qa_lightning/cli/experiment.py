@@ -88,13 +88,12 @@ def numbers_from(least: int, what: str) -> Callable[[str], list[int]]:
             values = [int(part) for part in text.split(",") if part.strip()]
         except ValueError:
             values = []
-        if not values or min(values) < least or len(set(values)) < len(values):
+        is_count = "," not in text
+        if not values or min(values) < (1 if is_count else least) or len(set(values)) < len(values):
             raise argparse.ArgumentTypeError(
                 f"{text!r} is neither a number of {what} nor a list of them, such as 0,1,2"
             )
-        if "," in text:
-            return values
-        return list(range(values[0]))
+        return list(range(values[0])) if is_count else values
 
     return parse
 

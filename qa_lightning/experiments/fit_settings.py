@@ -46,7 +46,7 @@ def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
         arguments: The arguments of ``fit``.
 
     Raises:
-        UserError: Where ``fit`` refuses them; the message is its own.
+        UserError: Where ``fit`` refuses them, the message being its own, or they are not for many trainings.
     """
     with tempfile.TemporaryDirectory() as folder:
         printed, said = (Path(folder, name) for name in ("printed", "said"))
@@ -58,6 +58,8 @@ def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
     settings = yaml.safe_load(text)
     if not isinstance(settings, dict):
         raise UserError(f"fit --print_config printed no settings: {error_of(text)}")
+    if settings.get("push_to_hub") is not None:
+        raise UserError("push_to_hub: all trainings would upload to the same model; upload one of them afterwards")
     return settings
 
 

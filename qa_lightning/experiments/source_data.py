@@ -33,6 +33,8 @@ def read_train(data: Mapping[str, Any], *, scored: bool, group_by: str | None = 
     Raises:
         UserError: There is no data to train on, or it is not as it should be.
     """
+    if "train_file" not in data:
+        raise UserError("data of a class of your own cannot be divided; use qa_lightning.QADataModule")
     if data.get("train_sets") is not None:
         raise UserError("data.train_sets names several sets; an experiment over data takes one: set data.train_file")
     files = data.get("train_file")

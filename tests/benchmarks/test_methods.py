@@ -2,41 +2,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import methods
 from qa_lightning.cli.main import main
+from tests.experiments.processes import forked_trainings
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The trainings that were begun; they run in this process."""
-    begun: list[list[str]] = []
-
-    def run(command: list[str], **_: Any) -> None:
-        begun.append(command)
-        assert main(command[command.index("qa_lightning") + 1 :]) == 0
-
-    monkeypatch.setattr(methods.subprocess, "run", run)
-    return begun
-
-
 @pytest.mark.slow
-def test_methods_are_compared_with_plain_training(
-    commands: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_methods_are_compared_with_plain_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, squad = tiny_folder(tmp_path / "model", layers=2), write_long(tmp_path / "squad.v2.json")
     arguments = ["--model", str(model), "--train", str(squad), "--validation", str(squad), "--seeds", "2"]
     arguments += ["--output", str(tmp_path / "runs"), "--set", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     arguments += [f"data.{name}={str(value).lower()}" for name, value in SETTINGS.items()]
-    methods.main([*arguments, "--methods", "EMA"])
-    assert len(commands) == 4
-    methods.main([*arguments, "--methods", "EMA", "layer decay"])
-    assert len(commands) == 6  # what was there is not trained again
+    with forked_trainings() as begun:
+        methods.main([*arguments, "--methods", "EMA"])
+        assert len(begun.fits()) == 4
+        methods.main([*arguments, "--methods", "EMA", "layer decay"])
+        assert len(begun.fits()) == 6  # what was there is not trained again
     table = (tmp_path / "runs/methods.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in table[2:]] == ["| plain", "| EMA", "| layer decay"]
     figures = json.loads((tmp_path / "runs/methods.json").read_text())

@@ -10,9 +10,10 @@ import torch
 
 from qa_lightning.cli.main import main
 from qa_lightning.data.sources import read_examples
-from qa_lightning.experiments.source_data import group_numbers, write_examples
+from qa_lightning.experiments.source_data import group_numbers, read_train, write_examples
 from qa_lightning.runs.questions import read_questions
 from qa_lightning.scoring.thresholds import best_threshold
+from qa_lightning.utils.errors import UserError
 from tests.cli.mistakes import error_of
 from tests.commands import last_checkpoint
 from tests.experiments.interrupting import ctrl_c_when
@@ -183,6 +184,18 @@ def test_questions_have_the_titles_of_their_articles(tmp_path: Path) -> None:
     table = read_examples(**options, group_by="title").table
     assert table["group"].to_pylist() == [f"Title {name.split('-')[0]}" for name in table["id"].to_pylist()]
     assert table.drop_columns("group").to_pylist() == read_examples(**options).table.to_pylist()
+
+
+def test_what_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.train_sets names several sets"):
+        read_train({"train_file": None, "train_sets": {"a": {}}}, scored=False)
+    with pytest.raises(UserError, match="a class of your own"):
+        read_train({"path": "x"}, scored=False)
+    nothing = {"train_file": None, "dataset_name": None, "synthetic": None}
+    with pytest.raises(UserError, match=r"set data\.train_file to a file"):
+        read_train(nothing, scored=False)
+    with pytest.raises(UserError, match="the synthetic corpus has no title"):
+        read_train(nothing | {"synthetic": {}}, scored=False, group_by="title")
 
 
 def test_questions_on_one_paragraph_are_one_group() -> None:

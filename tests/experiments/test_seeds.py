@@ -131,6 +131,9 @@ def test_flags_that_fit_refuses_are_refused_before_anything_is_made(
     assert "learning_rate" in error
     flags = short_training(place / "model", place / "squad.json", None)
     assert "nothing to score" in error_of(["seeds", "--output", str(tmp_path / "seeds"), *flags], capsys)
+    assert "to the same model" in error_of(
+        ["seeds", "--output", str(tmp_path / "seeds"), *flags, "--push_to_hub", "me/model"], capsys
+    )
     assert not (tmp_path / "seeds").exists()
 
 
@@ -140,6 +143,7 @@ def test_flags_that_fit_refuses_are_refused_before_anything_is_made(
         (["--seeds", "1"], "one seed has no spread"),
         (["--seeds", "two"], "'two' is neither a number of seeds nor a list of them, such as 0,1,2"),
         (["--seeds", "1,1"], "'1,1' is neither"),
+        (["--seeds", "0"], "'0' is neither"),
         (["--seed_everything", "3"], "--seed_everything cannot be given here: the seeds are those of --seeds"),
         (["--", "--run_dir=x"], "--run_dir cannot be given here: each training has a folder of its own"),
         (["--ckpt_path", "last"], "--ckpt_path cannot be given here"),

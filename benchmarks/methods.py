@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.harness import ROOT, SHARED
+from benchmarks.harness import SHARED
 from benchmarks.method_settings import (
     ALL,
     METHODS,
@@ -35,6 +32,8 @@ from benchmarks.method_settings import (
 from qa_lightning.data.sources import read_examples
 from qa_lightning.ensembling.ensemble import make_ensemble
 from qa_lightning.ensembling.soup import make_soup
+from qa_lightning.experiments.folder import ExperimentFolder
+from qa_lightning.experiments.trainings import Training, run_trainings
 from qa_lightning.pretraining import TextDataModule
 from qa_lightning.reader.reader import Reader
 from qa_lightning.runs.comparison import Comparison, compare
@@ -158,41 +157,33 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def train(setup: Setup, method: str, seed: int) -> None:
-    """Trains a method with a seed, or makes it of plain runs, unless that was done; what was interrupted goes on.
-
-    Raises:
-        subprocess.CalledProcessError: Where a training fails; it has said why.
-        UserError: Where plain runs cannot be put together.
-    """
-    run = setup.run(method, seed)
-    if run.questions.is_file():
-        return
-    start = time.perf_counter()
-    if method in OF_SEVERAL:
-        put_together(setup, method, seed)
-    else:
-        if method in PRETRAINING and not setup.pretraining(method).best_model.is_dir():
-            _fit(setup.pretraining(method), setup.pretraining_config(method), 0)
-        _fit(run, setup.config(method), seed)
-    print(f"{method}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+def trainings_of(setup: Setup, methods: Sequence[str]) -> list[Training]:
+    """The trainings of some methods and the plain one, whose configs are written, in the order of what they need."""
+    trainings = []
+    for method in (PLAIN, *methods):
+        if method in PRETRAINING:
+            trainings.append(_training(setup.pretraining(method), setup.pretraining_config(method), 0))
+        if method not in OF_SEVERAL:
+            trainings += [_training(setup.run(method, seed), setup.config(method), seed) for seed in setup.seeds]
+    return trainings
 
 
-def _fit(run: RunFolder, config: Mapping[str, Any], seed: int) -> None:
-    run.path.parent.mkdir(parents=True, exist_ok=True)
+def _training(run: RunFolder, config: Mapping[str, Any], seed: int) -> Training:
     path = run.path.with_suffix(".yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = ["fit", "--config", str(path), "--seed_everything", str(seed), "--run_dir", str(run.path)]
-    command += ["--ckpt_path", "last"]
-    subprocess.run([sys.executable, "-m", "qa_lightning", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    fit = ("fit", "--config", str(path), "--seed_everything", str(seed))
+    return Training(f"{run.path.parent.name}-{run.path.name}", run.path, (fit,))
 
 
 def put_together(setup: Setup, method: str, seed: int) -> None:
-    """Makes one model of the plain runs of a seed and the next one, and writes what it answers.
+    """Makes one model of the plain runs of a seed and the next one, and writes what it answers, unless that was done.
 
     Raises:
         UserError: Where they do not go together.
     """
+    if setup.run(method, seed).questions.is_file():
+        return
     place = setup.seeds.index(seed)
     two = [str(setup.run(PLAIN, setup.seeds[(place + step) % len(setup.seeds)]).best_model) for step in (0, 1)]
     run = setup.run(method, seed)
@@ -268,9 +259,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings)
     named = options.methods or (ALL if setup.null_allowed else WITHOUT_NULL)
     methods = [method for method in named if method != PLAIN]
-    for method in (PLAIN, *methods):
-        for seed in seeds:
-            train(setup, method, seed)
+    experiment = ExperimentFolder(options.output, "methods")
+    with experiment.at_work({"model": options.model, "train": str(options.train), **settings}):
+        run_trainings(experiment, trainings_of(setup, methods))
+        for method in (method for method in methods if method in OF_SEVERAL):
+            for seed in seeds:
+                put_together(setup, method, seed)
     comparisons = {method: comparison_with_plain(setup, method) for method in methods}
     figures = {
         method: {name: asdict(difference) for name, difference in found.differences.items()}

@@ -6,7 +6,7 @@ A page is followed as a reader would follow it: each ``bash`` block is run, each
 about it:
 
 - ``skip: REASON``: it needs the Hub, a GPU, an account or the like, and is not run;
-- ``add: FLAGS``: flags that the test adds to each ``fit``, to keep it short;
+- ``add: FLAGS``: flags that the test adds to each training, to keep it short;
 - ``illustration``: a ``text`` block that no command printed;
 - ``output: HOW``: how a ``text`` block is compared, see `compare`.
 
@@ -34,6 +34,7 @@ import pytest
 from qa_lightning.__main__ import main
 from tests import forked
 from tests.conftest import ROOT
+from tests.experiments.processes import forked_trainings
 from tests.training import trains
 
 pytestmark = [pytest.mark.slow, *trains, pytest.mark.filterwarnings("ignore:.*questions cut at:UserWarning")]
@@ -45,6 +46,9 @@ SHOWN_RUN = "runs/quickstart-20261122-073000"
 QUICKSTART = ["fit", "--config", "configs/quickstart.yaml"]
 SHORT = ["--trainer.max_epochs", "2", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
 """Flags that the test adds to trainings: two epochs of the quickstart's three, after which F1 is above 90."""
+
+EXPERIMENTS = ("seeds", "crossval", "curve")
+"""The verbs that make many trainings, which get the same flags."""
 
 NEAR = 15.0
 """How far a decimal may be from the one that is shown: machines round differently, and the training is shorter."""
@@ -161,7 +165,7 @@ class Workplace:
             line = self.servers.enter_context(serving(arguments))
             self._address = next(word for word in line.split() if word.startswith("http://"))
             return line.replace(self._address, "http://127.0.0.1:8000")  # where it listens unless a port is given
-        if arguments[0] == "fit" and "--print_config" not in arguments:
+        if arguments[0] in ("fit", *EXPERIMENTS) and "--print_config" not in arguments:
             arguments += [*SHORT, *added]
         key = tuple(arguments)
         if key not in self._printed:
@@ -275,7 +279,8 @@ def workplace(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("PYTHONPATH", str(ROOT))
         place = Workplace(folder)
         place.train_quickstart()
-        yield place
+        with forked_trainings():
+            yield place
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

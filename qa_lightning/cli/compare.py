@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.cli.tables import print_table
+from qa_lightning.experiments.seeds import runs_of_seeds
 from qa_lightning.runs.comparison import Change, Comparison, compare, holm
 from qa_lightning.runs.comparison_tables import (
-    ComparisonTable,
     better_in,
     changed_questions,
     counts_table,
@@ -38,17 +39,8 @@ def run(arguments: list[str]) -> None:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    folders = [*options.runs, *options.vs]
-    if len(folders) < 2:
-        parser.error("two runs at least are needed to compare")
-    seen = [folder.resolve() for folder in folders]
-    for place, folder in enumerate(folders):
-        if seen[place] in seen[:place]:
-            parser.error(f"{folder} is named twice")
-
-    tables = {str(folder): read_questions(folder) for folder in folders}
-    group, versus = ([str(folder) for folder in some] for some in (options.runs, options.vs))
-    pairs = [(group, versus)] if versus else [(group[:1], [other]) for other in group[1:]]
+    pairs = _pairs(parser, options)
+    tables = {run: read_questions(run) for pair in pairs for group in pair for run in group}
     comparisons = [
         compare(
             {name: tables[name] for name in a},
@@ -81,9 +73,29 @@ def run(arguments: list[str]) -> None:
         console.print(Text(f"The page is {printable(str(options.html))}"))
 
 
+def _pairs(parser: VerbParser, options: argparse.Namespace) -> list[tuple[list[str], list[str]]]:
+    """The groups of runs that are compared with each other; a folder of seeds is the group of its runs."""
+    before, behind = ([runs_of_seeds(folder) or [folder] for folder in some] for some in (options.runs, options.vs))
+    groups = [*before, *behind]
+    if len(groups) < 2:
+        parser.error("two runs at least are needed to compare")
+    runs = [run for group in groups for run in group]
+    seen = [run.resolve() for run in runs]
+    for place, run in enumerate(runs):
+        if seen[place] in seen[:place]:
+            parser.error(f"{run} is named twice")
+    if behind:
+        groups = [[run for group in some for run in group] for some in (before, behind)]
+    first, *others = [[str(run) for run in group] for group in groups]
+    return [(first, other) for other in others]
+
+
 def _parser() -> VerbParser:
     parser = VerbParser("compare", "Says whether runs on the same questions differ, and by how much.")
-    folder = "a folder with per_question.parquet: of a fit, a validate or a test, or of a named set in one"
+    folder = (
+        "a folder with per_question.parquet: of a fit, a validate or a test, or of a named set in one; or a folder of "
+        "seeds, whose runs are one group"
+    )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help=f"{folder}; later ones against the first")
     parser.add_argument(
         "--vs",
@@ -134,19 +146,12 @@ def _print(console: Console, comparison: Comparison, corrected: dict[str, float]
     for side, runs in (("A", comparison.a), ("B", comparison.b)):
         console.print(Text(f"{side}: {printable(', '.join(runs))}"))
     if has_groups(comparison):
-        _print_table(console, runs_table(comparison))
-    _print_table(console, differences_table(comparison, corrected))
+        print_table(runs_table(comparison), console)
+    print_table(differences_table(comparison, corrected), console)
     console.print(how_tested(comparison), highlight=False)
-    _print_table(console, counts_table(comparison))
+    print_table(counts_table(comparison), console)
     for title, changes in changed_questions(comparison):
         _print_changes(console, title, changes, show)
-
-
-def _print_table(console: Console, table: ComparisonTable) -> None:
-    shown = Table(*table.head, title=table.title)
-    for row in table.rows:
-        shown.add_row(*map(plain_text, row))
-    console.print(shown)
 
 
 def _print_changes(console: Console, title: str, changes: Sequence[Change], show: int) -> None:
@@ -184,6 +189,7 @@ def _figures(comparison: Comparison, corrected: dict[str, float]) -> dict[str, A
                 "b_deviation": deviation(difference.b),
                 "difference": difference.difference,
                 "interval": difference.interval,
+                "interval_over_runs": difference.interval_over_runs,
                 "p_value": difference.p_value,
                 "p_holm": corrected[name],
                 "p_over_seeds": difference.p_over_seeds,

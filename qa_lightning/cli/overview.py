@@ -18,6 +18,9 @@ TRAINER_VERBS = {
 VERBS = {
     "inspect": "look at data before training",
     "score": "score predictions in a file, or what a model answers",
+    "seeds": "train the same over several seeds",
+    "crossval": "train on all folds but one, and score all of them",
+    "curve": "train on shares of the data, and say what more would bring",
     "compare": "say whether runs differ, question by question",
     "report": "write a page that shows a run's scores and answers",
     "ask": "ask a model about a text",

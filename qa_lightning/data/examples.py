@@ -52,9 +52,10 @@ class ExampleTable:
     """The rows of one source as a table of examples.
 
     Attributes:
-        table: The columns of ``EXAMPLES``, and for messages and counts: ``file`` (the source's name), ``row`` (int32,
-            from 1), and as truth values ``made`` (the id is ours), ``renamed`` (the id occurred before) and
-            ``overruled`` (there are answers, which count for nothing because the question is said to have none).
+        table: The columns of ``EXAMPLES``; ``group`` where one is asked for; and for messages and counts: ``file`` (the
+            source's name), ``row`` (int32, from 1), and as truth values ``made`` (the id is ours), ``renamed`` (the id
+            occurred before) and ``overruled`` (there are answers, which count for nothing because the question is said
+            to have none).
         offsets: What there is to say of the source's offsets, behind "offsets"; empty where they are characters.
     """
 
@@ -119,6 +120,9 @@ def make_examples(
             "overruled": pa.array(golds.overruled, pa.bool_()),
         }
     )
+    if "group" in columns:
+        groups = _parse_column(rows, "group", values["group"], _parse_group)
+        table = table.append_column("group", pa.array(groups, pa.string()))
     return ExampleTable(table, offsets.note)
 
 
@@ -147,6 +151,8 @@ def _check_columns(rows: SourceRows, columns: ColumnNames, required: set[str]) -
             hint = f"name the right one with `column_names: {{{ours}: ...}}`"
             if rows.nested and ours in ("question", "context"):
                 hint = f"the questions may stand inside of {', '.join(rows.nested)}, which is not read: {HINT}"
+            if ours == "group":
+                hint = "group by one of these"
             raise UserError(
                 f"{rows.source}: no column {columns[ours]!r}; the columns are {', '.join(rows.names)}; {hint}"
             )
@@ -170,6 +176,10 @@ def _parse_text(value: Any) -> str:
 
 def _parse_text_or_empty(value: Any) -> str:
     return "" if is_missing(value) else _parse_text(value)
+
+
+def _parse_group(value: Any) -> str:
+    return str(value) if type(value) is int else _parse_text(value)
 
 
 def _parse_id(value: Any) -> str | None:

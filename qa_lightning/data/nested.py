@@ -44,21 +44,25 @@ def find_records(document: Any, source: str, wanted: set[str]) -> list[Record]:
     return check_objects(document, source)
 
 
-def flatten(records: list[Record], source: str, context: str) -> Iterator[Record]:
+def flatten(records: list[Record], source: str, context: str, group: str | None = None) -> Iterator[Record]:
     """Flattens articles and paragraphs into one row per question, with its paragraph's context; keeps rows as they are.
 
     Args:
         records: Rows, articles (which have ``paragraphs``) and paragraphs (which have ``qas``).
         source: Their name in messages.
         context: What contexts are called.
+        group: A value of articles or paragraphs that their questions get, too, such as ``title``.
     """
     for number, record in enumerate(records, 1):
         if "paragraphs" in record:
             article = f"{source}, article {number}"
             for position, paragraph in enumerate(check_objects(record["paragraphs"], f"{article}, paragraphs"), 1):
-                yield from _flatten_paragraph(paragraph, f"{article}, paragraph {position}", context)
+                of_article = {group: record[group]} if group in record else {}
+                yield from _flatten_paragraph(
+                    of_article | paragraph, f"{article}, paragraph {position}", context, group
+                )
         elif "qas" in record:
-            yield from _flatten_paragraph(record, f"{source}, paragraph {number}", context)
+            yield from _flatten_paragraph(record, f"{source}, paragraph {number}", context, group)
         elif record.keys() != {"header"}:  # MRQA's files begin with one
             yield record
 
@@ -81,14 +85,15 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, dict) and bool(value.keys() & {"paragraphs", "qas"})
 
 
-def _flatten_paragraph(paragraph: Record, where: str, context: str) -> Iterator[Record]:
+def _flatten_paragraph(paragraph: Record, where: str, context: str, group: str | None) -> Iterator[Record]:
     if "qas" not in paragraph:
         raise UserError(f"{where}: has no `qas`, its keys are {', '.join(map(str, paragraph)) or 'none'}; {HINT}")
     shared = {context: paragraph[context]} if context in paragraph else {}
+    of_paragraph = {group: paragraph[group]} if group in paragraph else {}
     for question in check_objects(paragraph["qas"], f"{where}, qas"):
         if context not in paragraph and context not in question:
             raise UserError(
                 f"{where}: has no {context!r}, its keys are {', '.join(map(str, paragraph))}; "
                 "name the right one with `column_names: {context: ...}`"
             )
-        yield {**question, **shared}
+        yield {**of_paragraph, **question, **shared}

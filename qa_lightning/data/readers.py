@@ -130,7 +130,7 @@ def _holds_objects(kind: pa.DataType) -> bool:
 
 def rows_of_records(source: str, records: list[dict[str, Any]], columns: ColumnNames) -> SourceRows:
     """Reads the wanted values of objects: flat rows, or SQuAD's articles or paragraphs."""
-    records = list(flatten(records, source, columns["context"]))
+    records = list(flatten(records, source, columns["context"], columns.get("group")))
     names = list(dict.fromkeys(chain.from_iterable(records)))
     present = _find_columns(names, columns)
     values = {ours: [record.get(theirs) for record in records] for ours, theirs in present.items()}

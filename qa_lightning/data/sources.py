@@ -30,7 +30,8 @@ class RawSplit:
     """A split as it was read and checked, ready for alignment.
 
     Attributes:
-        table: The examples, with the schema ``EXAMPLES``; at least one row.
+        table: The examples, with the schema ``EXAMPLES``; at least one row. Where the source was asked for a grouping,
+            also the text column ``group``.
         dropped: How many questions training dropped, by reason (``empty context``, ``empty question``).
         made_ids: How many of the table's ids were made because the source has none.
         renamed_ids: The ids that were given a number because they occurred before; training data only.
@@ -62,6 +63,7 @@ def read_examples(
     as_published: bool = False,
     cache_dir: str | Path | None = None,
     text_format: TextFormat | None = None,
+    group_by: str | None = None,
 ) -> RawSplit:
     """Reads one split.
 
@@ -86,6 +88,8 @@ def read_examples(
             though it be one without a text.
         cache_dir: Where downloads from the Hub are kept.
         text_format: How text files are written; None: it is detected.
+        group_by: Another column of the source, or a value of SQuAD's articles, such as ``title``, which the table then
+            has as ``group``.
 
     Raises:
         UserError: Whatever is wrong with the data, with file and row or id.
@@ -94,8 +98,9 @@ def read_examples(
     unknown = mapped.keys() - set(MAPPABLE)
     if unknown:
         raise UserError(f"column_names: unknown name {min(unknown)!r}; the names are {', '.join(MAPPABLE)}")
-    names = COLUMNS | mapped
+    names = COLUMNS | mapped | ({} if group_by is None else {"group": group_by})
     required = {"question", "context"} | ({"answers"} if labelled else set()) | ({"id", "answer_start"} & mapped.keys())
+    required |= {"group"} & names.keys()
     paths = [files] if isinstance(files, str) else files or []
     if not paths and not dataset_name:
         raise UserError(f"no data for {split}: name a file or a data set on the Hub")
@@ -165,7 +170,7 @@ def _check_selection(
         _check_answerable(table)
     table = compact(table) if dropped else table
     return RawSplit(
-        table.select(EXAMPLES.names),
+        table.select([*EXAMPLES.names, *({"group"} & {*table.column_names})]),
         dropped,
         made_ids=pc.sum(table["made"]).as_py(),
         renamed_ids=table["id"].filter(table["renamed"]).to_pylist(),

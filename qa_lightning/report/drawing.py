@@ -28,7 +28,7 @@ _COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "a
 INK, MUTED, LINE, ACCENT, SOFT = _COLORS.values()
 """Text, lesser text, lines, the accent and its tint; on the page, each gives way to a colour of the style sheet."""
 
-_WIDTH = 4.1
+WIDTH = 4.1
 """Inches. On a phone, a point of a picture is about 1.1 pixels: text of 11 points has 12 there."""
 
 _INTERVAL = "95 % of F1"
@@ -85,8 +85,8 @@ class Line:
 
 def bar_chart(groups: Sequence[Group]) -> Figure:
     """A bar for each group, EM within F1 with its interval, with F1 and the number of questions beside it."""
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 0.85 + 0.27 * len(groups)), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.85 + 0.27 * len(groups)), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(groups))
         axes.barh(rows, [group.f1 for group in groups], height=0.62, color=SOFT, label="F1")
@@ -111,8 +111,8 @@ def bar_chart(groups: Sequence[Group]) -> Figure:
 
 def difference_chart(differences: Mapping[str, Difference]) -> Figure:
     """A dot for how much each score differs, on its interval, beside an upright line where nothing does."""
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 0.7 + 0.3 * len(differences)), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.7 + 0.3 * len(differences)), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(differences))
         means = np.array([difference.difference for difference in differences.values()])
@@ -148,8 +148,8 @@ def line_chart(
         marks: Where upright lines stand, the names of these in the legend, and their line styles.
         percent: Whether the curves run from 0 to 100.
     """
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
         axes = figure.subplots()
         for line in lines:
             x, y = _thinned(line)
@@ -169,8 +169,8 @@ def line_chart(
 
 def reliability_diagram(reliability: Reliability) -> Figure:
     """Accuracy over confidence, bin by bin, and below it how many answers each bin holds."""
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         widths = 100 * np.diff(reliability.edges)
         middles, drawn = 100 * reliability.edges[:-1] + widths / 2, 0.92 * widths
@@ -207,7 +207,7 @@ def to_svg(figure: Figure, name: str) -> str:
     """
     stream = io.StringIO()
     unwanted = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+    with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(stream, format="svg", transparent=True, metadata=unwanted)
@@ -220,7 +220,8 @@ def to_svg(figure: Figure, name: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
+    """The style of all pictures, for as long as one is drawn."""
     return mpl.rc_context(_STYLE)
 
 

@@ -9,14 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qa_lightning.runs.questions import scored_by
+from qa_lightning.runs.same_data import by_id, require_same_data, texts_of_golds
 from qa_lightning.scoring.figures import HAS_ANSWER, NO_ANSWER
-from qa_lightning.scoring.intervals import bootstrap_intervals, cluster_sums
-from qa_lightning.scoring.squad import first_ids
+from qa_lightning.scoring.intervals import bootstrap_intervals, cluster_sums, percentile_interval, resample_runs
 from qa_lightning.utils.arrays import BoolArray, FloatArray, IntArray
 from qa_lightning.utils.errors import UserError
-
-_COMPARED = ["row", "id", "question", "context", "golds", "prediction", "exact_match", "f1"]
 
 # Scores and their means, 0 to 100, that differ by less are the same but for rounding.
 _SAME = 1e-9
@@ -35,6 +32,7 @@ class Difference:
         b: The mean score of each run of B.
         difference: The mean of B's means minus that of A's.
         interval: Its 95 % interval: the bootstrap over paragraphs.
+        interval_over_runs: That over runs and paragraphs, drawn together; None unless both groups have several runs.
         p_value: Of paired approximate randomisation by paragraph, two-sided.
         p_over_seeds: Of Welch's t-test on the means of runs, two-sided; None unless both groups have several
             runs, whose means vary in one of them at least.
@@ -45,6 +43,7 @@ class Difference:
     b: tuple[float, ...]
     difference: float
     interval: tuple[float, float]
+    interval_over_runs: tuple[float, float] | None
     p_value: float
     p_over_seeds: float | None
 
@@ -137,7 +136,8 @@ def compare(
     """Compares two groups of runs, each with at least one, question by question.
 
     A question's score in a group is its mean over the group's runs. The bootstrap and the randomisation test
-    cover what the choice of questions could do; Welch's test over the means of runs what their seeds could.
+    cover what the choice of questions could do; Welch's test over the means of runs what their seeds could; the
+    interval over runs what both could.
 
     Args:
         a: Tables of questions, by the run's name, as `questions.read_questions` returns them.
@@ -149,9 +149,9 @@ def compare(
         UserError: The runs are not on the same data, or no golds are known.
     """
     first, *others = names = [*a, *b]
-    tables = [_by_id(table) for table in (*a.values(), *b.values())]
+    tables = [by_id(table) for table in (*a.values(), *b.values())]
     for name, table in zip(others, tables[1:], strict=True):
-        _require_same_data(first, tables[0], name, table)
+        require_same_data(first, tables[0], name, table)
     scores = [score_columns(table) for table in tables]
     if not scores[0]:
         raise UserError(f"{first}: no question has known answers, so there is nothing to compare")
@@ -170,6 +170,7 @@ def compare(
             b=tuple(means[name][len(a) :]),
             difference=float(np.nanmean(changed[name])),
             interval=intervals[name],
+            interval_over_runs=_over_runs(by_score[name], len(a), paragraph, seed),
             p_value=p_value,
             p_over_seeds=_welch(means[name][: len(a)], means[name][len(a) :]),
         )
@@ -190,46 +191,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _by_id(table: pa.Table) -> pa.Table:
-    """What is compared of a run, in the order of ids; contexts are numbered in that order too."""
-    table = table.select(_COMPARED).sort_by("id").combine_chunks()
-    at = _COMPARED.index("context")
-    return table.set_column(at, "context", table["context"].cast(pa.string()).dictionary_encode())
-
-
-def _require_same_data(name_a: str, a: pa.Table, name_b: str, b: pa.Table) -> None:
-    if scored_by(a) != scored_by(b):
-        raise UserError(
-            f"{name_b} was scored by the rule of {scored_by(b)}, {name_a} by that of {scored_by(a)}; "
-            "validate one of them with the other's language"
-        )
-    data_a, data_b = _data(a), _data(b)
-    if data_a == data_b:
-        return
-    found = (
-        ([key for key in data_a if key not in data_b], f"only in {name_a}"),
-        ([key for key in data_b if key not in data_a], f"only in {name_b}"),
-        ([key for key in data_a if data_b.get(key, data_a[key]) != data_a[key]], "with another text, context or golds"),
-    )
-    differences = (f"{len(ids):,} {what} ({first_ids(ids)})" for ids, what in found if ids)
-    raise UserError(f"{name_b} is not on the data of {name_a}; questions: {'; '.join(differences)}")
-
-
-def _data(table: pa.Table) -> dict[str, tuple[str, str, tuple[str, ...] | None]]:
-    """What must be the same in two runs, by the question's id."""
-    columns = (table["id"].to_pylist(), table["question"].to_pylist(), table["context"].to_pylist(), _golds(table))
-    return {key: (question, context, golds) for key, question, context, golds in zip(*columns, strict=True)}
-
-
-def _golds(table: pa.Table) -> list[tuple[str, ...] | None]:
-    rows = table["golds"].to_pylist()
-    return [None if golds is None else tuple(gold["text"] for gold in golds) for golds in rows]
-
-
 def _difference(runs: FloatArray, count: int) -> FloatArray:
     """B minus A for each question, of the means over the first ``count`` runs and over the others."""
     difference = runs[count:].mean(axis=0) - runs[:count].mean(axis=0)
     return np.where(np.abs(difference) < _SAME, 0.0, difference)
+
+
+def _over_runs(runs: FloatArray, count: int, paragraph: IntArray, seed: int) -> tuple[float, float] | None:
+    """The interval of B minus A over runs and paragraphs, of the first ``count`` runs and of the others."""
+    if min(count, len(runs) - count) < 2:
+        return None
+    a, b = resample_runs((runs[:count], runs[count:]), paragraph, seed=seed)
+    return percentile_interval(b - a)
 
 
 def _randomize(sums: FloatArray, shuffles: int, seed: int) -> tuple[list[float], int, bool]:
@@ -287,6 +260,6 @@ def _changes(tables: Sequence[pa.Table], count: int, exact: FloatArray, f1: Floa
     return [
         Change(key, question, golds or (), texts[:count], texts[count:], float(exact[row]), float(f1[row]))
         for row, key, question, golds, texts in zip(
-            rows, first["id"].to_pylist(), first["question"].to_pylist(), _golds(first), answers, strict=True
+            rows, first["id"].to_pylist(), first["question"].to_pylist(), texts_of_golds(first), answers, strict=True
         )
     ]

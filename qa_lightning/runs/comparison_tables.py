@@ -48,16 +48,22 @@ def differences_table(comparison: Comparison, corrected: dict[str, float] | None
         corrected: The p-value of each score, corrected for all tests; None: there is no such column.
     """
     groups = has_groups(comparison)
+    over_runs = any(difference.interval_over_runs for difference in comparison.differences.values())
     more = (("p (Holm)",) if corrected else ()) + (("p over seeds",) if groups else ())
     rows = []
     for name, difference in comparison.differences.items():
         low, high = difference.interval
         cells = [name, _mean(difference.a), _mean(difference.b), f"{difference.difference:+.2f}"]
-        cells += [f"{low:+.2f} to {high:+.2f}", _p(difference.p_value)]
+        cells += [f"{low:+.2f} to {high:+.2f}"]
+        if difference.interval_over_runs:
+            low, high = difference.interval_over_runs
+            cells += [f"{low:+.2f} to {high:+.2f}"]
+        cells += [_p(difference.p_value)]
         cells += [_p(corrected[name])] if corrected else []
         cells += [_p(difference.p_over_seeds)] if groups else []
         rows.append(tuple(cells))
-    return ComparisonTable("Differences", ("score", "A", "B", "B − A", "95 % interval", "p", *more), rows)
+    intervals = ("95 % interval", *(("with seeds",) if over_runs else ()))
+    return ComparisonTable("Differences", ("score", "A", "B", "B − A", *intervals, "p", *more), rows)
 
 
 def how_tested(comparison: Comparison) -> str:
@@ -68,6 +74,7 @@ def how_tested(comparison: Comparison) -> str:
         "Interval: bootstrap over paragraphs. "
         f"p: paired {'exact' if comparison.exact else 'approximate'} randomisation by paragraph, {swaps}."
         + (" p over seeds: Welch's t-test on the means of runs." if has_groups(comparison) else "")
+        + (" With seeds: runs are drawn, too." if comparison.differences["f1"].interval_over_runs else "")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -51,6 +51,45 @@ def bootstrap_intervals(
         name: percentile_interval(total[size > 0] / size[size > 0], confidence)
         for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True)
     }
+
+
+def resample_runs(
+    groups: Sequence[FloatArray], clusters: IntArray, *, paired: bool = False, resamples: int = 10_000, seed: int = 0
+) -> FloatArray:
+    """Draws runs and clusters of questions together, and computes the mean score of each group of runs each time.
+
+    Clusters are drawn as in `bootstrap_intervals`, the same for all groups, and independently of them the runs of each
+    group (Owen, "The pigeonhole bootstrap", 2007). Of ``n`` runs ``n - 1`` are drawn, with replacement, so that the
+    variance of their mean is not too small where there are few (Rao and Wu, "Resampling inference with complex survey
+    data", 1988); a single run is always drawn.
+
+    Args:
+        groups: The scores of each group: ``[runs, questions]``, NaN for a question that the score does not concern.
+        clusters: The cluster of each question; ``[questions]``.
+        paired: Whether the runs of all groups, which are equally many, are drawn together: a first with every first.
+        resamples: How often they are drawn.
+        seed: What the draws start from.
+
+    Returns:
+        The means: ``[groups, resamples]``, without the resamples that hold no question of a run.
+    """
+    columns = np.concatenate(groups)
+    counted = ~np.isnan(columns)
+    sums = cluster_sums(np.where(counted, columns, 0.0), clusters)
+    sizes = cluster_sums(counted.astype(np.float64), clusters)
+    drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
+    complete = (drawn_sizes > 0).all(axis=0)
+    of_runs = drawn_sums[:, complete] / drawn_sizes[:, complete]
+    generator = np.random.default_rng((seed, 1))
+    means, first = [], 0
+    runs: IntArray | None = None
+    for group in groups:
+        count = len(group)
+        if runs is None or not paired:
+            runs = generator.integers(count, size=(max(1, count - 1), of_runs.shape[1]))
+        means.append(np.take_along_axis(of_runs[first : first + count], runs, axis=0).mean(axis=0))
+        first += count
+    return np.array(means)
 
 
 def percentile_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float]:

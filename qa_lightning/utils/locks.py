@@ -66,7 +66,7 @@ def _locked(path: Path) -> int | None:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise UserError(
                     f"{path.parent}: another process is writing to this folder; wait for its end, or name another "
-                    "folder with --run_dir"
+                    "folder"
                 ) from None
             raise
         if _is_still_there(path, handle):

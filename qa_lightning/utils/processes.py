@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from os import _exit
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
-
 _MAIN = "QA_LIGHTNING_MAIN_PROCESS"
 """Environment variable that has the main process's number, for those that it starts."""
+
+STARTED_BY = "QA_LIGHTNING_STARTED_BY"
+"""Environment variable that has the number of the process that started a run as one of an experiment."""
 
 _SECONDS = 1.0
 """How often a process that was started looks whether the main one is still there."""
@@ -23,6 +24,9 @@ _SECONDS = 1.0
 
 def is_first() -> bool:
     """Whether this process is the first of its run, which writes the run's files."""
+    # Imported here: what starts trainings as processes need not wait for it.
+    from lightning.pytorch.utilities import rank_zero_only
+
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
@@ -63,13 +67,17 @@ def lost_process(processes: Iterable[Any]) -> str | None:
 def one_run() -> Iterator[None]:
     """Ties the processes that this one starts to its run.
 
-    They end with it, however it ends: they would wait for it, or go on to write into its folder.
+    They end with it, however it ends: they would wait for it, or go on to write into its folder. The run itself stops
+    as by a SIGTERM when the experiment ends that started it.
     """
     main = main_process()
     if main is not None:
         threading.Thread(target=_end_with, args=(main,), daemon=True).start()
         yield
         return
+    starter = os.environ.pop(STARTED_BY, None)  # not for the processes that this one starts
+    if starter is not None:
+        threading.Thread(target=_stop_with, args=(int(starter),), daemon=True).start()
     os.environ[_MAIN] = str(os.getpid())
     try:
         yield
@@ -81,3 +89,9 @@ def _end_with(main: int) -> None:
     while os.getppid() == main:
         time.sleep(_SECONDS)
     _exit(1)
+
+
+def _stop_with(starter: int) -> None:
+    while os.getppid() == starter:
+        time.sleep(_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

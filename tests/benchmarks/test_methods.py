@@ -2,43 +2,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import methods
 from benchmarks.method_settings import METHODS, METHODS_WITH_NULL, OF_SEVERAL, PRETRAINING
 from qa_lightning.cli.main import main
+from qa_lightning.experiments.folder import ExperimentFolder
+from qa_lightning.experiments.trainings import run_trainings
+from tests.experiments.processes import forked_trainings
 from tests.pretraining.texts import masked_folder, write_text
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
 
 
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The trainings that were begun; they run in this process."""
-    begun: list[list[str]] = []
-
-    def run(command: list[str], **_: Any) -> None:
-        begun.append(command)
-        assert main(command[command.index("qa_lightning") + 1 :]) == 0
-
-    monkeypatch.setattr(methods.subprocess, "run", run)
-    return begun
-
-
 @pytest.mark.slow
-def test_methods_are_compared_with_plain_training(
-    commands: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_methods_are_compared_with_plain_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, squad = tiny_folder(tmp_path / "model", layers=2), write_long(tmp_path / "squad.v2.json")
     arguments = ["--model", str(model), "--train", str(squad), "--validation", str(squad), "--seeds", "2"]
     arguments += ["--output", str(tmp_path / "runs"), "--set", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     arguments += [f"data.{name}={str(value).lower()}" for name, value in SETTINGS.items()]
-    methods.main([*arguments, "--methods", "EMA"])
-    assert len(commands) == 4
-    methods.main([*arguments, "--methods", "EMA", "layer decay", *OF_SEVERAL])
-    assert len(commands) == 6  # what was there is not trained again
+    with forked_trainings() as begun:
+        methods.main([*arguments, "--methods", "EMA"])
+        assert len(begun.fits()) == 4
+        methods.main([*arguments, "--methods", "EMA", "layer decay", *OF_SEVERAL])
+        assert len(begun.fits()) == 6  # what was there is not trained again
     table = (tmp_path / "runs/methods.md").read_text().splitlines()
     names = ["plain", "EMA", "layer decay", *OF_SEVERAL]
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in names]
@@ -60,7 +48,7 @@ def test_methods_are_compared_with_plain_training(
 
 
 @pytest.mark.slow
-def test_a_method_may_begin_with_the_contexts(commands: list[list[str]], tmp_path: Path) -> None:
+def test_a_method_may_begin_with_the_contexts(tmp_path: Path) -> None:
     model, squad = masked_folder(tmp_path / "model"), tmp_path / "squad.v2.json"
     texts = write_text(tmp_path / "texts.txt", documents=3).read_text().strip().split("\n\n")
     answers = [{"text": [text.split()[0]], "answer_start": [0]} for text in texts]
@@ -71,10 +59,13 @@ def test_a_method_may_begin_with_the_contexts(commands: list[list[str]], tmp_pat
     squad.write_text(json.dumps({"data": rows}))
     settings = {**SMALL, "data.max_length": 48, "trainer.max_epochs": 1, "trainer.accelerator": "cpu"}
     setup = methods.Setup(str(model), squad, squad, tmp_path / "runs", (0, 1), settings)
-    for method in PRETRAINING:
-        for seed in setup.seeds:
-            methods.train(setup, method, seed)
-    assert len(commands) == 6  # both seeds begin with the same training on text
+    experiment = ExperimentFolder(setup.output, "methods")
+    with forked_trainings() as begun, experiment.at_work({}):
+        run_trainings(experiment, methods.trainings_of(setup, list(PRETRAINING)))
+        both = ["on-contexts", "seed-0", "seed-1"]  # both seeds begin with the same training on text
+        assert begun.fits() == ["seed-0", "seed-1", *both, *both]
+        run_trainings(experiment, methods.trainings_of(setup, list(PRETRAINING)))
+        assert len(begun.fits()) == 8
     for method in PRETRAINING:
         for seed in setup.seeds:
             config = (setup.run(method, seed).path / "config.yaml").read_text()

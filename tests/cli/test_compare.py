@@ -133,7 +133,7 @@ def test_groups_show_questions_and_seeds_apart(save, capsys):
     ]
     # p over seeds: t = 3 with one degree of freedom, as tests/runs/test_comparison.py has it.
     assert cells(output, "f1")[0] == [
-        "f1", "37.50 ± 17.68", "75.00 ± 0.00", "+37.50", "+0.00 to +50.00", "0.5", "0.205",
+        "f1", "37.50 ± 17.68", "75.00 ± 0.00", "+37.50", "+0.00 to +50.00", "+0.00 to +100.00", "0.5", "0.205",
     ]  # fmt: skip
     assert "p over seeds: Welch's t-test on the means of runs." in output
     assert "More often right in B: 3 of 3" in output
@@ -189,6 +189,7 @@ def test_the_file_holds_all_figures_and_all_changes(save, capsys):
         "p_value": 1 / 501,
         "p_holm": 2 / 501,
         "p_over_seeds": None,
+        "interval_over_runs": None,
     }
     everyone = [f"q{place}" for place in range(30)]
     assert comparison["changed"] == {

@@ -1,0 +1,55 @@
+"""Experiments whose trainings are processes that need not import torch again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from qa_lightning.experiments import trainings
+from tests import forked
+from tests.training import SETTINGS
+
+
+class Begun:
+    """The commands that were begun, and the last of their processes."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.last: forked.Forked | None = None
+
+    def start(self, arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> forked.Forked:
+        """Starts a command as `trainings.start` does."""
+        self.commands.append(list(arguments))
+        self.last = forked.Forked(["-m", "qa_lightning", *arguments], cwd=Path.cwd(), stdout=output)
+        return self.last
+
+    def fits(self) -> list[str]:
+        """The folders of the trainings that were begun."""
+        chosen = [command for command in self.commands if command[0] == "fit" and "--print_config" not in command]
+        return [Path(command[command.index("--run_dir") + 1]).name for command in chosen]
+
+
+@contextmanager
+def forked_trainings() -> Iterator[Begun]:
+    """Has experiments start forked processes."""
+    found = Begun()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainings, "start", found.start)
+        yield found
+
+
+def short_training(model: Path, train: Path | None, validation: Path | None, *, epochs: int = 1) -> list[str]:
+    """The flags of a short training of the tiny model on questions of `write_long`."""
+    files = {"train_file": train, "validation_file": validation}
+    return [
+        *("--model.model_name_or_path", str(model), "--model.learning_rate", "1e-3"),
+        *(item for name, path in files.items() if path for item in (f"--data.{name}", str(path))),
+        *(item for name, value in SETTINGS.items() for item in (f"--data.{name}", str(value).lower())),
+        *("--data.batch_size", "4", "--trainer.max_epochs", str(epochs), "--trainer.accelerator", "cpu"),
+        *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+        *("--trainer.log_every_n_steps", "1"),
+    ]

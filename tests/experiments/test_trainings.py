@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from qa_lightning.experiments import trainings
+from qa_lightning.experiments.folder import ExperimentFolder
+from qa_lightning.experiments.trainings import Training, error_of, first_set, in_words, run_to_end, run_trainings
+from qa_lightning.runs.questions import write_table
+from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.locks import sole_user
+from tests.conftest import ROOT
+from tests.experiments.processes import short_training
+from tests.runs.test_comparison import table_of
+from tests.tiny import tiny_folder
+from tests.training import write_long
+
+
+class Fake:
+    """A process that does nothing but end, after what each wait for it brings."""
+
+    def __init__(self, *waits: int | BaseException) -> None:
+        self.waits = list(waits)
+        self.signals: list[int] = []
+
+    def wait(self, timeout: float | None = None) -> int:
+        found = self.waits.pop(0)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def kill(self) -> None:
+        raise AssertionError("nothing is killed")
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that were begun; each leaves what a run leaves, and takes 30 seconds."""
+    begun: list[list[str]] = []
+    clock = [0.0]
+    monkeypatch.setattr(trainings.time, "monotonic", lambda: clock[0])
+
+    def start(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> Fake:
+        begun.append(list(arguments))
+        run = Path(arguments[arguments.index("--run_dir") + 1])
+        folder = run if arguments[0] == "fit" else run / arguments[0]
+        (run / "best_model").mkdir(parents=True, exist_ok=True)
+        if "--fails" in arguments:
+            output.write(b"Traceback\nerror: the disk is full; make room\nthe end\n")
+            output.flush()
+            return Fake(2)
+        write_table(folder / "per_question.parquet", table_of([50.0, 75.0], [0, 1]))
+        (folder / "metrics.json").write_text(json.dumps({"val/f1": 62.5, "val/exact_match": 0.0}))
+        clock[0] += 30
+        return Fake(0)
+
+    monkeypatch.setattr(trainings, "start", start)
+    return begun
+
+
+def work_in(folder: Path, *named: Training) -> list[str]:
+    experiment, said = ExperimentFolder(folder, "seeds"), []
+    with experiment.at_work({"a": "1"}):
+        run_trainings(experiment, named, said.append)
+    return said
+
+
+def test_each_training_has_a_line_with_what_is_left(commands: list[list[str]], tmp_path: Path) -> None:
+    named = [Training(f"t{i}", tmp_path / f"t{i}", (("fit", "--x"),), work) for i, work in enumerate((1.0, 3.0, 2.0))]
+    assert work_in(tmp_path, *named[:1]) == ["1 of 1: t0: F1 62.50, EM 0.00, 30 s"]
+    # Another object, as of another process, goes on: of work 3 done in 30 s, work 2 is left.
+    assert work_in(tmp_path, *named) == [
+        "1 of 3: t0: F1 62.50, EM 0.00, done before",
+        "2 of 3: t1: F1 62.50, EM 0.00, 30 s; about 20 s left",
+        "3 of 3: t2: F1 62.50, EM 0.00, 30 s",
+    ]
+    assert commands[1] == ["fit", "--x", "--run_dir", str(tmp_path / "t1"), "--ckpt_path", "last"]
+    assert len(commands) == 3
+
+
+def test_a_training_whose_folder_is_gone_is_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+    training = Training("t", tmp_path / "t", (("fit",), ("validate", "--y")))
+    assert training.scored == tmp_path / "t/validate"
+    work_in(tmp_path, training)
+    assert [command[0] for command in commands] == ["fit", "validate"]
+    shutil.rmtree(tmp_path / "t/validate")
+    work_in(tmp_path, training)
+    assert [command[0] for command in commands] == ["fit", "validate", "validate"]
+    shutil.rmtree(tmp_path / "t")
+    work_in(tmp_path, training)
+    assert [command[0] for command in commands[3:]] == ["fit", "validate"]
+
+
+def test_a_failure_is_said_in_one_line_and_what_was_done_stays_done(commands: list[list[str]], tmp_path: Path) -> None:
+    good, bad = (
+        Training("good", tmp_path / "good", (("fit",),)),
+        Training("bad", tmp_path / "bad", (("fit", "--fails"),)),
+    )
+    message = f"bad failed (status 2): the disk is full; make room; its output is in {tmp_path / 'bad.log'}"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        work_in(tmp_path, good, bad)
+    with pytest.raises(UserError):
+        work_in(tmp_path, good, bad)
+    assert [Path(command[command.index("--run_dir") + 1]).name for command in commands] == ["good", "bad", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("waits", "raised", "signals"),
+    [
+        ([KeyboardInterrupt(), 130], KeyboardInterrupt, [signal.SIGINT]),
+        ([KeyboardInterrupt(), KeyboardInterrupt(), 1], KeyboardInterrupt, [signal.SIGINT, signal.SIGINT]),
+        ([SystemExit(143), 143], SystemExit, [signal.SIGTERM]),
+    ],
+)
+def test_what_ends_it_is_passed_on(
+    waits: list[int | BaseException],
+    raised: type[BaseException],
+    signals: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    process = Fake(*waits)
+    monkeypatch.setattr(trainings, "start", lambda *_: process)
+    with (tmp_path / "log").open("wb") as output, pytest.raises(raised):
+        run_to_end(["fit"], output)
+    assert (process.signals, process.waits) == (signals, [])
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("[]", "does not say what the folder is of"),
+        ('{"verb": "curve", "settings": {}, "trainings": {}}', "is a folder of curve"),
+        ('{"verb": "seeds", "settings": {"a": "2"}, "trainings": {}}', r"other settings \(a was 2, is 1 now\)"),
+    ],
+)
+def test_folders_of_something_else_are_refused(state: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text(state)
+    with pytest.raises(UserError, match=message):
+        work_in(tmp_path)
+    assert (tmp_path / "experiment.json").read_text() == state
+
+
+def test_a_setting_that_was_not_known_before_is_no_change(tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text('{"verb": "seeds", "settings": {"gone": "x"}, "trainings": {}}')
+    assert work_in(tmp_path) == []
+
+
+def test_of_several_sets_the_first_is_scored(tmp_path: Path) -> None:
+    for name in ("en", "de"):
+        write_table(tmp_path / name / "per_question.parquet", table_of([1.0], [0]))
+    (tmp_path / "metrics.json").write_text(
+        json.dumps({"epoch": 1, "val/en/f1": 1.0, "val/de/f1": 1.0, "val/mean_f1": 1.0})
+    )
+    assert first_set(tmp_path) == tmp_path / "en"
+    assert first_set(tmp_path / "de") == tmp_path / "de"
+
+
+def test_errors_and_times_in_words() -> None:
+    assert error_of("line\nValueError: one\nRuntimeError: two\nat the end\n") == "two"
+    assert error_of("killed\n\n") == "killed"
+    assert error_of("") == "it said nothing"
+    assert [in_words(seconds) for seconds in (0.4, 59.4, 125, 3600, 11_400)] == [
+        *("0 s", "59 s", "2 min 5 s", "1 h 0 min", "3 h 10 min"),
+    ]
+
+
+@pytest.mark.slow
+def test_a_training_stops_and_saves_when_its_experiment_is_killed(tmp_path: Path) -> None:
+    tiny_folder(tmp_path / "model")
+    squad = write_long(tmp_path / "squad.json")
+    run = tmp_path / "run"
+    flags = [*short_training(tmp_path / "model", squad, squad, epochs=100_000), "--run_dir", str(run)]
+    code = (
+        "import sys, time\nfrom qa_lightning.experiments.trainings import start\n"
+        "with open(sys.argv[1], 'wb') as log:\n    start(['fit', *sys.argv[2:]], log)\ntime.sleep(600)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log"), *flags], env=environment)
+    try:
+        wait_until((run / "checkpoints/last.ckpt").exists)
+    finally:
+        starter.kill()
+        starter.wait()
+    wait_until(lambda: is_free(run))
+    said = (tmp_path / "log").read_text(errors="replace")
+    assert "Go on with" in said
+    assert "Traceback" not in said
+
+
+def is_free(run: Path) -> bool:
+    """Whether nobody is at work in a folder."""
+    try:
+        with sole_user(run):
+            return True
+    except UserError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)

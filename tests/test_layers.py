@@ -22,7 +22,7 @@ LAYERS = (
     ("data", "modeling"),
     ("runs", "pretraining"),
     ("reader",),
-    ("inspection", "report", "exporting", "serving", "ensembling"),
+    ("inspection", "report", "exporting", "serving", "ensembling", "suites"),
     ("callbacks", "demo"),
     ("cli",),
     ("__main__",),

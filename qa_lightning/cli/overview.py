@@ -18,6 +18,7 @@ TRAINER_VERBS = {
 VERBS = {
     "inspect": "look at data before training",
     "score": "score predictions in a file, or what a model answers",
+    "evaluate": "score models on many sets, such as XQuAD's languages",
     "compare": "say whether runs differ, question by question",
     "report": "write a page that shows a run's scores and answers",
     "ask": "ask a model about a text",

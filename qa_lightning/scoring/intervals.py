@@ -46,7 +46,7 @@ def bootstrap_intervals(
     counted = ~np.isnan(columns)
     sums = cluster_sums(np.where(counted, columns, 0.0), clusters)
     sizes = cluster_sums(counted.astype(np.float64), clusters)
-    drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
+    drawn_sums, drawn_sizes = np.split(resample_sums(np.concatenate((sums, sizes)), resamples, seed), 2)
     percentiles = (50 * (1 - confidence), 50 * (1 + confidence))
     intervals: dict[Name, tuple[float, float]] = {}
     for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True):
@@ -70,8 +70,17 @@ def cluster_sums(columns: FloatArray, clusters: IntArray) -> FloatArray:
     return np.array(sums, dtype=np.float64).reshape(len(columns), len(numbers))
 
 
-def _resample(per_cluster: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Sums over clusters drawn with replacement: ``[columns, clusters]`` to ``[columns, resamples]``."""
+def resample_sums(per_cluster: FloatArray, resamples: int = 10_000, seed: int = 0) -> FloatArray:
+    """Sums columns over clusters that are drawn with replacement, as many as there are.
+
+    Args:
+        per_cluster: A sum of each cluster for each column, as of `cluster_sums`; ``[columns, clusters]``.
+        resamples: How many resamples are drawn.
+        seed: What the draws start from.
+
+    Returns:
+        ``[columns, resamples]``; all columns see the same resamples.
+    """
     generator = np.random.default_rng(seed)
     clusters = per_cluster.shape[1]
     at_once = max(1, _DRAWS // clusters)

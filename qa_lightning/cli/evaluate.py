@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> None:
         raise
     rows = result_rows(suite, scores)
     _write(output, suite, rows, missing)
-    _print_rows(Console(), suite, rows)
+    _print_tables(Console(), suite, rows)
     console.print(plain_text(f"The page is {output / 'results.html'}, beside it the same as .parquet, .tex and .md"))
 
 
@@ -186,21 +186,15 @@ def _write(output: Path, suite: Suite, rows: Sequence[ResultRow], missing: Seque
     write_suite_page(output / "results.html", suite, rows, missing)
 
 
-def _print_rows(console: Console, suite: Suite, rows: Sequence[ResultRow]) -> None:
+def _print_tables(console: Console, suite: Suite, rows: Sequence[ResultRow]) -> None:
     from rich.table import Table
 
-    models = list(dict.fromkeys(row.model for row in rows))
-    table = Table("set", "questions", title=plain_text(suite.title))
-    for model in models:
-        of_model = "" if len(models) == 1 else f" {model}"
-        for name in ("EM", "F1", "95 % of F1"):
-            table.add_column(plain_text(f"{name}{of_model}"), justify="right")
-    for name in dict.fromkeys(row.name for row in rows):
-        of_name = {row.model: row for row in rows if row.name == name}
-        cells: list[Any] = [plain_text(name), f"{next(iter(of_name.values())).questions:,}"]
-        for model in models:
-            row = of_name[model]
-            low, high = row.f1_interval
-            cells += [f"{row.exact_match:.2f}", f"{row.f1:.2f}", f"{low:.2f} – {high:.2f}"]
-        table.add_row(*cells)
-    console.print(table)
+    from qa_lightning.suites.tables import terminal_tables
+
+    for made in terminal_tables(suite, rows):
+        table = Table(title=plain_text(made.caption))
+        for i, name in enumerate(made.head):
+            table.add_column(plain_text(name), justify="right" if i else "left")
+        for cells in made.rows:
+            table.add_row(*map(plain_text, cells))
+        console.print(table)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qa_lightning.suites.results import ResultRow
 from qa_lightning.suites.suite import Suite
-from qa_lightning.suites.tables import MISSING, matrix_cells, mean_of
+from qa_lightning.suites.tables import MISSING, interval_text, matrix_cells, mean_of
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,19 @@ def _of_matrix(suite: Suite, model: str, rows: Sequence[ResultRow], score: str) 
     notes = [*([*line, ""] for line in notes), [""] * len(scores[0])]
     title = f"{score_title(score)} of {model}"
     return _heat_map(
-        title, "rows: language of contexts; columns: of questions", [*questions, "mean"], [*contexts, "mean"], scores, notes, means=True
+        title,
+        "rows: language of contexts; columns: of questions",
+        [*questions, "mean"],
+        [*contexts, "mean"],
+        scores,
+        notes,
+        means=True,
     )
 
 
 def score_title(score: str) -> str:
     """A score's name for people."""
     return "F1" if score == "f1" else "EM"
-
-
-def interval_text(interval: tuple[float, float]) -> str:
-    """An interval for people."""
-    return f"{interval[0]:.1f} – {interval[1]:.1f}"
 
 
 def _heat_map(

@@ -54,8 +54,9 @@ def find_models(models: Sequence[str], names: Sequence[str] | None = None) -> li
     if names is not None and len(names) != len(models):
         raise UserError(f"{len(models)} models have {len(names)} names; give each model one")
     paths = [resolve_model(model) for model in models]
-    for i, path in enumerate(paths):
-        if path in paths[:i]:
+    places = [str(Path(path).resolve()) if Path(path).exists() else path for path in paths]
+    for i, place in enumerate(places):
+        if place in places[:i]:
             raise UserError(f"{models[i]} is named twice among the models; leave one of them out")
     shown = [display_name(model) for model in models]
     labels = list(

@@ -8,10 +8,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from qa_lightning import __version__
-from qa_lightning.suites.heat_map import heat_maps, interval_text
+from qa_lightning.suites.heat_map import heat_maps
 from qa_lightning.suites.results import AVERAGE, SET, ResultRow
 from qa_lightning.suites.suite import Suite
-from qa_lightning.suites.tables import paper_tables, to_latex, to_markdown
+from qa_lightning.suites.tables import interval_text, paper_tables, to_latex, to_markdown
 from qa_lightning.utils.files import whole_file
 from qa_lightning.utils.html import content_policy, html_environment, style_sheet
 

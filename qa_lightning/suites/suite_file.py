@@ -79,6 +79,10 @@ def parse_suite(text: str, source: str, name: str, folder: Path | None) -> Suite
     _check_keys(values, (*_OF_A_SUITE, *_OF_A_SET), source)
     defaults = {key: value for key, value in values.items() if key in _OF_A_SET}
     sets = tuple(_make_set(*named, source) for named in _sets(values, defaults, source))
+    folders = Counter(each.name.casefold() for each in sets)
+    for each in sets:
+        if folders[each.name.casefold()] > 1:
+            raise UserError(f"{source}: the set {each.name!r:.80} has the name of another set but for capital letters")
     title = values.get("title", name)
     if not isinstance(title, str) or not title.strip():
         raise UserError(f"{source}: title is a text, not {title!r:.80}")

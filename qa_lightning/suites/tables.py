@@ -55,6 +55,27 @@ def paper_tables(suite: Suite, rows: Sequence[ResultRow]) -> list[PaperTable]:
     return [*tables, *([_models_table(suite, averages)] if averages else [])]
 
 
+def terminal_tables(suite: Suite, rows: Sequence[ResultRow]) -> list[PaperTable]:
+    """Makes the tables for a narrow screen: sets by models, of a single model with intervals; a matrix as for a paper.
+
+    Args:
+        suite: The suite.
+        rows: The rows of all models.
+    """
+    if suite.is_matrix:
+        return paper_tables(suite, rows)
+    models = list(dict.fromkeys(row.model for row in rows))
+    if len(models) == 1:
+        lines = [
+            (row.name, f"{row.questions:,}", f"{row.exact_match:.2f}", f"{row.f1:.2f}", interval_text(row.f1_interval))
+            for row in rows
+        ]
+        return [PaperTable(suite.title, ("set", "questions", "EM", "F1", "95 % of F1"), tuple(lines))]
+    by_model = _models_table(suite, rows)
+    (_, *head), *turned = zip(by_model.head, *by_model.rows, strict=True)
+    return [PaperTable(by_model.caption, ("set", *head), tuple(turned))]
+
+
 def to_latex(tables: Sequence[PaperTable]) -> str:
     """Writes tables in LaTeX, for the package ``booktabs``."""
     return "% \\usepackage{booktabs}\n" + "\n".join(map(_latex, tables))
@@ -93,6 +114,11 @@ def matrix_cells(
         [code for code in questions if any(code == question for _, question in found)],
         found,
     )
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval for people."""
+    return f"{interval[0]:.1f} – {interval[1]:.1f}"
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

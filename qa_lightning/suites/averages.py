@@ -20,7 +20,8 @@ def average_intervals(sets: Sequence[SetScores]) -> dict[str, Interval]:
 
     A translation of a question has its id, as in XQuAD and MLQA: contexts with a question of the same id are drawn
     together, as one cluster. Sets that share no question are drawn independently of each other. Otherwise it is the
-    bootstrap of `qa_lightning.scoring.intervals.bootstrap_intervals`.
+    bootstrap of `qa_lightning.scoring.intervals.bootstrap_intervals`; in a draw that holds no question of a set, the
+    set counts by its mean.
 
     Args:
         sets: The scores of one model on some sets, at least one.
@@ -32,9 +33,7 @@ def average_intervals(sets: Sequence[SetScores]) -> dict[str, Interval]:
     totals: FloatArray = np.zeros((2, 1))
     for number, members in enumerate(_parallel_sets(clusters)):
         totals = totals + _drawn_means([sets[i] for i in members], [clusters[i] for i in members], number)
-    means = totals / len(sets)
-    means = means[:, ~np.isnan(means).any(axis=0)]
-    ends = np.percentile(means, _PERCENTILES, axis=1).T.tolist()
+    ends = np.percentile(totals / len(sets), _PERCENTILES, axis=1).T.tolist()
     return {name: (low, high) for name, (low, high) in zip(("exact_match", "f1"), ends, strict=True)}
 
 
@@ -54,7 +53,7 @@ def shared_clusters(sets: Sequence[SetScores]) -> list[IntArray]:
         first += int(found.questions.contexts.max()) + 1
     rows, columns = np.concatenate(contexts), np.concatenate(questions) + first
     size = first + len(names)
-    links = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(size, size))
+    links = coo_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=(size, size))
     _, component = connected_components(links, directed=False)
     return [np.asarray(component[places], dtype=np.int64) for places in contexts]
 
@@ -64,21 +63,25 @@ def _parallel_sets(clusters: Sequence[IntArray]) -> list[list[int]]:
     rows = np.repeat(np.arange(len(clusters)), [len(of_set) for of_set in clusters])
     columns = np.concatenate(clusters) + len(clusters)
     size = int(columns.max()) + 1
-    links = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(size, size))
+    links = coo_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=(size, size))
     _, component = connected_components(links, directed=False)
     of_sets = component[: len(clusters)]
     return [np.flatnonzero(of_sets == group).tolist() for group in np.unique(of_sets)]
 
 
 def _drawn_means(sets: Sequence[SetScores], clusters: Sequence[IntArray], seed: int) -> FloatArray:
-    """The sums over sets of mean EM and F1 in each resample; ``[2, resamples]``, NaN where a set was not drawn."""
+    """The sums over sets of their mean EM and F1 in each resample; ``[2, resamples]``."""
     numbers, places = np.unique(np.concatenate(clusters), return_inverse=True)
     bounds = np.cumsum([len(of_set) for of_set in clusters])[:-1]
-    per_cluster = [
-        np.bincount(of_set, weights=weights, minlength=len(numbers))
-        for found, of_set in zip(sets, np.split(places, bounds), strict=True)
-        for weights in (None, found.questions.exact_match, found.questions.f1)
-    ]
-    drawn = resample_sums(np.array(per_cluster, dtype=np.float64), seed=seed).reshape(len(sets), 3, -1)
-    sizes = np.where(drawn[:, :1] > 0, drawn[:, :1], np.nan)
-    return (drawn[:, 1:] / sizes).sum(axis=0)
+    per_cluster = np.array(
+        [
+            np.bincount(of_set, weights=weights, minlength=len(numbers))
+            for found, of_set in zip(sets, np.split(places, bounds), strict=True)
+            for weights in (None, found.questions.exact_match, found.questions.f1)
+        ],
+        dtype=np.float64,
+    )
+    whole = per_cluster.sum(axis=1).reshape(len(sets), 3, 1)
+    drawn = resample_sums(per_cluster, seed=seed).reshape(len(sets), 3, -1)
+    drawn = np.where(drawn[:, :1] > 0, drawn, whole)
+    return (drawn[:, 1:] / drawn[:, :1]).sum(axis=0)

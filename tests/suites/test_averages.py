@@ -55,7 +55,15 @@ def test_contexts_are_drawn_together_where_a_question_links_them() -> None:
     assert len({*of_a, *of_b}) == 3
 
 
-def test_a_set_that_a_draw_leaves_out_is_no_trouble() -> None:
-    small = set_scores("b", [50.0], ids=["q0"], contexts=[0])
-    low, high = average_intervals([made("a"), small])["f1"]
-    assert 45 < low < high < 55
+def test_many_questions_in_one_context_are_one_cluster() -> None:
+    count = 256  # a number that a byte holds as 0
+    ids = [f"q{i}" for i in range(count)]
+    clusters = shared_clusters([set_scores(name, [0] * count, ids=ids, contexts=[0] * count) for name in "ab"])
+    assert len({*clusters[0], *clusters[1]}) == 1
+    assert average_intervals([set_scores("a", [50] * count, ids=ids, contexts=[0] * count)])["f1"] == (50, 50)
+
+
+def test_sets_that_a_draw_leaves_out_are_no_trouble() -> None:
+    small = [set_scores(f"s{i}", [50.0], ids=[f"q{7 * i}"], contexts=[0]) for i in range(50)]
+    low, high = average_intervals([made("a"), *small])["f1"]
+    assert 49.5 < low < high < 50.5

@@ -7,6 +7,7 @@ about it:
 
 - ``skip: REASON``: it needs the Hub, a GPU, an account or the like, and is not run;
 - ``add: FLAGS``: flags that the test adds to each training, to keep it short;
+- ``file: NAME``: a ``yaml`` block that readers save under this name, and that is no config of a training;
 - ``illustration``: a ``text`` block that no command printed;
 - ``output: HOW``: how a ``text`` block is compared, see `compare`.
 
@@ -68,7 +69,7 @@ class Block:
         line: The line where it begins.
         language: ``bash``, ``python``, ``yaml`` or ``text``.
         text: What it holds.
-        note: What the comment above it is: ``skip``, ``add``, ``output`` or ``illustration``; else empty.
+        note: What the comment above it is: ``skip``, ``add``, ``file``, ``output`` or ``illustration``; else empty.
         value: What the comment says after that.
     """
 
@@ -297,6 +298,8 @@ def follow(page: Path, workplace: Workplace) -> None:
         if block.note == "skip":
             assert any(reason in block.value for reason in REASONS), f"{where}: skipped for no known reason"
             printed = None
+        elif block.note == "file":
+            (workplace.folder / block.value).write_text(block.text, encoding="utf-8")
         elif block.note == "illustration":
             assert block.language == "text", where
         elif block.language == "bash":

@@ -22,7 +22,7 @@ LAYERS = (
     ("data", "modeling"),
     ("runs", "pretraining"),
     ("reader",),
-    ("inspection", "report", "exporting", "serving", "ensembling", "calibrating"),
+    ("inspection", "report", "exporting", "serving", "ensembling", "calibrating", "suites"),
     ("callbacks", "demo", "experiments"),
     ("cli",),
     ("__main__",),

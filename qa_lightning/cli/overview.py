@@ -18,6 +18,7 @@ TRAINER_VERBS = {
 VERBS = {
     "inspect": "look at data before training",
     "score": "score predictions in a file, or what a model answers",
+    "evaluate": "score models on many sets, such as XQuAD's languages",
     "seeds": "train the same over several seeds",
     "crossval": "train on all folds but one, and score all of them",
     "curve": "train on shares of the data, and say what more would bring",

@@ -166,17 +166,14 @@ def _ask(options: argparse.Namespace, table: pa.Table) -> tuple[dict[str, str], 
     """Asks a model the questions: the texts by id, and how likely there is no answer, where there may be none."""
     # Imported here, since they take seconds that files of predictions need not wait for.
     from qa_lightning.cli.reader_flags import warnings_in_lines
+    from qa_lightning.reader.examples import null_probabilities, predict_examples
     from qa_lightning.reader.reader import Reader
 
     with warnings_in_lines():
         reader = Reader.from_pretrained(options.model, device=options.device)
-        asked = reader.predictions(table.select(["question", "context"]).to_pylist())
-        found = list(zip(table["id"].to_pylist(), asked, strict=True))
-    texts = {key: prediction.text for key, prediction in found}
-    if not reader.settings.handle_impossible_answer:
-        return texts, None
-    nulls = ((key, prediction.answers.null) for key, prediction in found)
-    return texts, {key: 0.0 if null is None else null.probability for key, null in nulls}
+        predictions = list(predict_examples(reader, table))
+    texts = {prediction.question.id: prediction.text for prediction in predictions}
+    return texts, null_probabilities(reader, predictions)
 
 
 def _compare_ids(golds: Mapping[str, Any], predictions: Mapping[str, Any], options: argparse.Namespace) -> None:

@@ -50,7 +50,7 @@ def read_hub(
             reason = f"the Hub cannot be reached ({trouble})" if unreachable else first_line(error)
             raise UserError(
                 f"{name}: the split {split!r} could not be loaded: {reason}; local files work offline: "
-                "train_file, validation_file, test_file, predict_file"
+                "train_file, validation_file, test_file, predict_file, and --data_dir of evaluate"
             ) from error
     return rows_of_dataset(f"{name} ({split})", dataset, columns)
 

@@ -46,7 +46,7 @@ def bootstrap_intervals(
     counted = ~np.isnan(columns)
     sums = cluster_sums(np.where(counted, columns, 0.0), clusters)
     sizes = cluster_sums(counted.astype(np.float64), clusters)
-    drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
+    drawn_sums, drawn_sizes = np.split(resample_sums(np.concatenate((sums, sizes)), resamples, seed), 2)
     return {
         name: percentile_interval(total[size > 0] / size[size > 0], confidence)
         for name, total, size in zip(scores, drawn_sums, drawn_sizes, strict=True)
@@ -77,7 +77,7 @@ def resample_runs(
     counted = ~np.isnan(columns)
     sums = cluster_sums(np.where(counted, columns, 0.0), clusters)
     sizes = cluster_sums(counted.astype(np.float64), clusters)
-    drawn_sums, drawn_sizes = np.split(_resample(np.concatenate((sums, sizes)), resamples, seed), 2)
+    drawn_sums, drawn_sizes = np.split(resample_sums(np.concatenate((sums, sizes)), resamples, seed), 2)
     complete = (drawn_sizes > 0).all(axis=0)
     of_runs = drawn_sums[:, complete] / drawn_sizes[:, complete]
     generator = np.random.default_rng((seed, 1))
@@ -141,7 +141,16 @@ def draw_clusters(clusters: int, resamples: int, seed: int, *, width: int = 0) -
         yield times.astype(np.float64)
 
 
-def _resample(per_cluster: FloatArray, resamples: int, seed: int) -> FloatArray:
-    """Sums over clusters drawn with replacement: ``[columns, clusters]`` to ``[columns, resamples]``."""
+def resample_sums(per_cluster: FloatArray, resamples: int = 10_000, seed: int = 0) -> FloatArray:
+    """Sums columns over clusters that are drawn with replacement, as many as there are.
+
+    Args:
+        per_cluster: A sum of each cluster for each column, as of `cluster_sums`; ``[columns, clusters]``.
+        resamples: How many resamples are drawn.
+        seed: What the draws start from.
+
+    Returns:
+        ``[columns, resamples]``; all columns see the same resamples.
+    """
     parts = [per_cluster @ times.T for times in draw_clusters(per_cluster.shape[1], resamples, seed)]
     return np.concatenate(parts, axis=1)

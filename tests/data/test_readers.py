@@ -636,7 +636,9 @@ def test_a_hub_name_that_cannot_be_reached(tmp_path: Path) -> None:
     offline = datasets.config.HF_HUB_OFFLINE
     message = error(None, files=None, dataset_name="nobody/nothing", cache_dir=tmp_path)
     assert message.startswith("nobody/nothing: the split 'train' could not be loaded: the Hub cannot be reached (")
-    assert message.endswith("local files work offline: train_file, validation_file, test_file, predict_file")
+    assert message.endswith(
+        "local files work offline: train_file, validation_file, test_file, predict_file, and --data_dir of evaluate"
+    )
     assert datasets.config.HF_HUB_OFFLINE is offline
 
 

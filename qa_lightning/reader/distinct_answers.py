@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from qa_lightning.decoding.answers import span_scores
 from qa_lightning.decoding.decoder import answer_logits
 from qa_lightning.decoding.distinct import best_distinct_texts, fold_case, top_k_distinct
 from qa_lightning.decoding.pairs import scores_pairs
@@ -27,9 +28,26 @@ def add_distinct_answers(
     Returns:
         The predictions by their questions' rows.
     """
+    found = distinct_spans({prediction.question.row for prediction in predictions}, scored, settings)
+    return {
+        prediction.question.row: append_answers(prediction, found[prediction.question.row])
+        for prediction in predictions
+    }
+
+
+def distinct_spans(asked: Collection[int], scored: Iterable[ScoredBatch], settings: Settings) -> dict[int, AnswerRows]:
+    """Finds the best span of each of the ``top_k`` best texts of questions, over all valid spans, best first.
+
+    Args:
+        asked: The rows of the questions.
+        scored: Their windows, and those of any others.
+        settings: How questions are answered.
+
+    Returns:
+        `ANSWER` ``[at most top_k]`` without probabilities, by row.
+    """
     found: dict[int, AnswerRows] = {}
     folded: dict[str, str] = {}
-    asked = {prediction.question.row for prediction in predictions}
     for batch, *logits in scored:
         places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
         if not places:
@@ -56,19 +74,18 @@ def add_distinct_answers(
             found[question.row] = top_k_distinct(
                 np.concatenate([before, more], dtype=more.dtype), settings.top_k, context
             )
-    return {
-        prediction.question.row: append_answers(prediction, found[prediction.question.row])
-        for prediction in predictions
-    }
+    return found
 
 
 def append_answers(prediction: Prediction, more: AnswerRows) -> Prediction:
     """Appends answers to those of a prediction, with probabilities on the same scale."""
-    own = prediction.answers.rows
-    scores = [rows["start_logit"].astype(np.float64) + rows["end_logit"] for rows in (own, more)]
+    rows = append_rows(prediction.answers.rows, more)
+    answers = Answers(prediction.answers.context, rows)
+    return Prediction(prediction.question, prediction.text, answers, prediction.null_odds)
+
+
+def append_rows(own: AnswerRows, more: AnswerRows) -> AnswerRows:
+    """Appends answers to those of a question, with probabilities on the same scale."""
     best = int(np.argmax(own["probability"]))
-    more["probability"] = own["probability"][best] * np.exp(scores[1] - scores[0][best])
-    rows = np.concatenate([own, more], dtype=own.dtype)
-    return Prediction(
-        prediction.question, prediction.text, Answers(prediction.answers.context, rows), prediction.null_odds
-    )
+    more["probability"] = own["probability"][best] * np.exp(span_scores(more) - span_scores(own)[best])
+    return np.concatenate([own, more], dtype=own.dtype)

@@ -106,19 +106,20 @@ def _asked(questions: Sequence[str], contexts: Any, name: str) -> DocumentQuesti
     if isinstance(contexts, str | bytes) or not isinstance(contexts, Iterable):
         what = "one text; give it as context=…, or in a list" if isinstance(contexts, str) else type(contexts).__name__
         raise UserError(f"{name} is {what}: {_EXPECTED}")
-    names: list[str] | None = None
+    names = None
+    texts: Iterable[Any] = contexts
     if isinstance(contexts, Mapping):
         names = [filled_text(each, f"{name}: a document's name") for each in contexts]
-        contexts = [*contexts.values()]
+        texts = contexts.values()
 
-    def texts() -> Iterator[str]:
-        for number, context in enumerate(contexts):
-            of = f"number {number}" if names is None else f"{names[number]!r:.60}"
-            yield filled_text(context, f"{name}: the document {of}")
+    def checked() -> Iterator[str]:
+        for number, text in enumerate(texts):
+            called = f"number {number}" if names is None else repr(names[number])
+            yield filled_text(text, f"{name}: the document {called:.60}")
 
-    if isinstance(contexts, list | tuple):
-        for _ in texts():
-            pass
+    if isinstance(contexts, list | tuple | dict):
         if not contexts:
             raise UserError(f"{name} is empty: {_EXPECTED}")
-    return DocumentQuestions(questions, texts, names, once=isinstance(contexts, Iterator))
+        for _ in checked():
+            pass
+    return DocumentQuestions(questions, checked, names, once=isinstance(contexts, Iterator))

@@ -274,6 +274,11 @@ class Reader:
                 reading.read(block, number)
         return reading
 
+    @property
+    def document_passes(self) -> int:
+        """How often documents are read to answer from them: twice by an ensemble."""
+        return self.scorer.for_documents(self.settings, 0).passes
+
     def _blocks(self, pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
         return split_into_blocks(pairs, self.scorer.block_characters)
 

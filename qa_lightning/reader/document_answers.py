@@ -12,8 +12,10 @@ from qa_lightning.records import Answer, AnswerDict, AnswerRows, Answers
 DocumentName = int | str
 """What a document is called: its number from 0, or the name that it was given with."""
 
-NO_ANSWER_IN_DOCUMENTS: AnswerDict = {**NO_ANSWER_FOUND, "document": None, "places": []}
-"""The answer where no document has a text that could be one."""
+
+def no_answer_in_documents() -> AnswerDict:
+    """The answer where no document has a text that could be one."""
+    return {**NO_ANSWER_FOUND, "document": None, "places": []}
 
 
 @dataclass(slots=True)

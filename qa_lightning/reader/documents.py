@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qa_lightning.decoding.answers import RankedSpans
 from qa_lightning.decoding.documents import BestOfDocuments
 from qa_lightning.reader.distinct_answers import append_rows
-from qa_lightning.reader.document_answers import DocumentAnswers, DocumentPrediction, format_document_answers
+from qa_lightning.reader.document_answers import (
+    DocumentAnswers,
+    DocumentPrediction,
+    format_document_answers,
+    no_answer_in_documents,
+)
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.scored_questions import QuestionReader
 from qa_lightning.reader.settings import Settings
@@ -92,6 +97,12 @@ class DocumentReading:
             answers = DocumentAnswers(ranked.answers[0], texts, self._names)
             found.append(DocumentPrediction(question, text, answers, ranked.null_odds[0]))
         return found
+
+    def results(self) -> list[Any]:
+        """The answer to each question, in order, or with ``top_k`` above 1 the list of its answers."""
+        if self._settings.top_k > 1:
+            return self.answers()
+        return [(found or [no_answer_in_documents()])[0] for found in self.answers()]
 
     def answers(self) -> list[list[AnswerDict]]:
         """Lists the best ``top_k`` answers to each question, in order."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from copy import deepcopy
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,7 +13,6 @@ from qa_lightning.decoding.token_probabilities import TokenProbabilities
 from qa_lightning.pretrained.ensemble_file import ENSEMBLE_FILE, is_ensemble, read_ensemble
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
-from qa_lightning.reader.document_answers import NO_ANSWER_IN_DOCUMENTS
 from qa_lightning.reader.document_inputs import DocumentQuestions, asks_documents, has_contexts, read_documents
 from qa_lightning.reader.documents import DocumentReading
 from qa_lightning.reader.ensemble import Ensemble
@@ -235,20 +233,17 @@ class Reader:
         self, inputs: Any, question: Any, context: Any, contexts: Any, settings: Settings, of_documents: bool
     ) -> tuple[Iterator[Any], InputForm]:
         """The answers to each question, in the form in which a call returns them, and the form of the input."""
-        found: Iterator[list[AnswerDict]]
         if of_documents:
             asked, form = read_documents(inputs, question, context, contexts)
             readings = self._read_documents(asked, settings)
-            found = (answers for reading in readings for answers in reading.answers())
-            nothing = NO_ANSWER_IN_DOCUMENTS
-        else:
-            pairs, form = read_pairs(inputs, question, context)
-            scored = (self.scorer.score(block, settings) for block in self._blocks(pairs))
-            found = (answers for block in scored for answers in block.answers())
-            nothing = NO_ANSWER_FOUND
-        if settings.top_k > 1:
-            return found, form
-        return ((answers or [deepcopy(nothing)])[0] for answers in found), form
+            return (found for reading in readings for found in reading.results()), form
+        pairs, form = read_pairs(inputs, question, context)
+        scored = (self.scorer.score(block, settings) for block in self._blocks(pairs))
+        return (
+            found if settings.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
+            for block in scored
+            for found in block.answers()
+        ), form
 
     def _stream(self, records: Iterable[Any], settings: Settings) -> Iterator[Any]:
         """Answers the records of an iterable, of which the first is looked at when the first answer is asked for."""

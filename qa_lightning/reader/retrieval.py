@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qa_lightning.reader.document_answers import NO_ANSWER_IN_DOCUMENTS
+from qa_lightning.reader.document_answers import no_answer_in_documents
 from qa_lightning.reader.reader import Reader
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.extras import require
@@ -86,7 +86,7 @@ class ParagraphIndex:
         if not chosen:
             warnings.warn(f"no paragraph has a word of the question {question!r:.80}", stacklevel=2)
             several = reader.settings.updated(settings).top_k > 1
-            return [] if several else {**NO_ANSWER_IN_DOCUMENTS, "places": []}
+            return [] if several else no_answer_in_documents()
         contexts = [self.texts[each.document][each.start : each.end] for each in chosen]
         found = reader(question=question, contexts=contexts, **settings)
         return [_placed(each, chosen) for each in found] if isinstance(found, list) else _placed(found, chosen)

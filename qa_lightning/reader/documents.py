@@ -90,13 +90,11 @@ class DocumentReading:
 
     def predictions(self) -> list[DocumentPrediction]:
         """Predicts, in the order of the questions, with all ``n_best_size`` answers and the null odds."""
-        found = []
-        for question, best in zip(self.questions, self._best, strict=True):
-            ranked, texts = best.ranked(self._settings.null_score_diff_threshold)
-            text = "" if ranked.says_null[0] else next(filter(None, texts))
-            answers = DocumentAnswers(ranked.answers[0], texts, self._names)
-            found.append(DocumentPrediction(question, text, answers, ranked.null_odds[0]))
-        return found
+        threshold = self._settings.null_score_diff_threshold
+        return [
+            predict_from_documents(question, best, threshold, self._names)
+            for question, best in zip(self.questions, self._best, strict=True)
+        ]
 
     def results(self) -> list[Any]:
         """The answer to each question, in order, or with ``top_k`` above 1 the list of its answers."""
@@ -117,3 +115,19 @@ class DocumentReading:
                 found = format_document_answers(prediction._replace(answers=more), top_k, n_best_size)
             listed.append(found)
         return listed
+
+
+def predict_from_documents(
+    question: str, best: BestOfDocuments, null_score_diff_threshold: float, names: Sequence[str] | None = None
+) -> DocumentPrediction:
+    """Predicts the answer to a question whose documents were all seen.
+
+    Args:
+        question: The question.
+        best: Its best answers.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
+        names: What the documents are called, by number; None: by their numbers.
+    """
+    ranked, texts = best.ranked(null_score_diff_threshold)
+    text = "" if ranked.says_null[0] else next(filter(None, texts))
+    return DocumentPrediction(question, text, DocumentAnswers(ranked.answers[0], texts, names), ranked.null_odds[0])

@@ -24,6 +24,7 @@ BENCHMARKS = (
     "decode",
     "evaluate",
     "reader",
+    "documents",
     "scoring",
     "serve",
 )

@@ -156,6 +156,9 @@ class Workplace:
         if words[0] == "echo" and words[-2] == ">":
             (self.folder / words[-1]).write_text(" ".join(words[1:-2]) + "\n", encoding="utf-8")
             return ""
+        if words[0] == "mkdir":
+            (self.folder / words[1]).mkdir()
+            return ""
         if words[0] == "curl":
             return self._ask_over_http(words)
         assert words[:3] == ["python", "-m", "qa_lightning"], f"this test cannot run {shlex.join(words)}"

@@ -19,6 +19,7 @@ from qa_lightning.callbacks.run_files import begins, keeps_files, write_run_file
 from qa_lightning.callbacks.tables import COLUMNS, SAMPLED, print_samples, print_scores, sample_rows
 from qa_lightning.modeling.checkpointing import CheckpointMixin
 from qa_lightning.modeling.evaluation_hooks import EvaluationMixin
+from qa_lightning.reader.grouped_predictions import write_answers_by_question
 from qa_lightning.records import Prediction
 from qa_lightning.runs.comparison import intervals_of
 from qa_lightning.runs.folder import RunFolder
@@ -58,14 +59,17 @@ class Results(pl.Callback):
         monitor: The score that decides which evaluation is the best.
         mode: Whether more (``max``) or less (``min``) of it is better.
         samples: How many answers to show.
+        by_question: Whether ``predict`` also answers each question once, from all contexts that rows with its text
+            have, into ``answers_by_question.jsonl``.
     """
 
     section = "results"
 
-    def __init__(self, monitor: str = "val/f1", mode: str = "max", samples: int = 5) -> None:
+    def __init__(self, monitor: str = "val/f1", mode: str = "max", samples: int = 5, by_question: bool = False) -> None:
         self.monitor = monitor
         self.mode = mode
         self.samples = samples
+        self.by_question = by_question
         self.best: float | None = None
         self._predictions: dict[str, dict[int, Prediction]] = {}
         self._shown: tuple[dict[str, Any], pa.Table | None] | None = None
@@ -74,7 +78,8 @@ class Results(pl.Callback):
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that make it anew."""
-        return {"monitor": self.monitor, "mode": self.mode, "samples": self.samples}
+        names = ("monitor", "mode", "samples", "by_question")
+        return {name: getattr(self, name) for name in names}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Checks that the best checkpoint and the best model are of one evaluation.
@@ -206,6 +211,15 @@ class Results(pl.Callback):
             return
         if keeps:
             self._write_tables(folder, tables)
+            if stage is None and self.by_question and isinstance(pl_module, EvaluationMixin):
+                evaluation = pl_module.evaluation
+                for name, table in tables.items():
+                    write_answers_by_question(
+                        RunFolder(folder / name).answers_by_question,
+                        table,
+                        evaluation.n_best_size,
+                        evaluation.null_score_diff_threshold,
+                    )
             if trainer.state.fn != TrainerFn.FITTING:
                 write_run_files(trainer, pl_module, folder, overwrite=True)
         metrics: dict[str, Any] = {}

@@ -73,7 +73,7 @@ SHOWN = {
     ),
     "validate": (*_EVALUATION, *_OF_MODEL, "data.validation_file", *_OF_DATA, "results.samples"),
     "test": (*_EVALUATION, *_OF_MODEL, "data.test_file", *_OF_DATA, "results.samples"),
-    "predict": (*_EVALUATION, *_OF_MODEL, "data.predict_file", *_OF_DATA, "results.samples"),
+    "predict": (*_EVALUATION, *_OF_MODEL, "data.predict_file", *_OF_DATA, "results.samples", "results.by_question"),
     "inspect": (
         *("config", *INSPECT_OPTIONS, "model.model_name_or_path", "data.train_file", "data.validation_file"),
         *("data.test_file", "data.dataset_name", "data.version_2_with_negative", "data.on_misaligned"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from qa_lightning.cli.arguments import VerbParser
 from qa_lightning.cli.reader_flags import add_reader_flags, load_reader, warnings_in_lines
@@ -35,13 +36,14 @@ def run(arguments: list[str]) -> None:
         ("max_body_bytes", "bytes of a request"),
         ("max_context_characters", "characters of a context, or a question"),
         ("max_questions", "questions of a request"),
+        ("max_contexts", "contexts of a request's questions, those of each question counted"),
     ):
         default = getattr(Limits, name)
         description = f"{description} at most; default: {default:,}"
         group.add_argument(f"--{name}", type=int, metavar="N", default=default, help=description)
     options = parser.parse_args(arguments)
     _check_hosts(options.allowed_hosts)
-    limits = Limits(options.max_body_bytes, options.max_context_characters, options.max_questions)
+    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
     for module in ("fastapi", "uvicorn"):
         require(module, "serve")
     # Imported here, since they take seconds that --help and a mistake need not wait for.

@@ -18,7 +18,7 @@ from qa_lightning.data.shapes import Shapes
 from qa_lightning.data.window_logits import WindowLogits, gather_logits
 from qa_lightning.data.windows import Windows, concatenated_ranges, window_gold_pairs
 from qa_lightning.records import Batch, Question
-from qa_lightning.utils.arrays import IntArray
+from qa_lightning.utils.arrays import BoolArray, IntArray
 
 
 class WindowDataset(Dataset[Batch]):
@@ -70,10 +70,10 @@ class WindowDataset(Dataset[Batch]):
         return len(self.windows)
 
     @property
-    def questions_cut(self) -> int:
-        """The number of examples whose question was truncated."""
+    def questions_cut(self) -> BoolArray:
+        """Whose question was truncated; bool ``[examples]``."""
         encoded = self.encoded
-        return int(np.sum(encoded.questions.lengths[encoded.question_index] > encoded.question_lengths))
+        return encoded.questions.lengths[encoded.question_index] > encoded.question_lengths
 
     @property
     def nbytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -153,26 +154,94 @@ def answer_questions(
         float32, a finite number that no threshold exceeds; where null is not allowed either, the text is
         empty and there are no answers.
     """
-    with np.errstate(invalid="ignore"):  # opposite infinities
-        sums = windows["start_logit"].astype(np.float64) + windows["end_logit"]
-    answers, scores, counts = rank_spans(len(questions), windows[:, :-1], sums[:, :-1], question_of_window)
-    starts, ends = answers["start"][:, 0].tolist(), answers["end"][:, 0].tolist()
+    found = rank_windows(len(questions), windows, question_of_window, null_allowed=null_allowed)
+    starts, ends = found.spans["start"][:, 0].tolist(), found.spans["end"][:, 0].tolist()
+    ranked = rank_with_null(found, null_score_diff_threshold, temperatures)
+    rows = zip(questions, ranked.says_null, starts, ends, ranked.answers, ranked.null_odds, strict=True)
+    return [
+        Prediction(question, "" if null else question.context[start:end], Answers(question.context, answers), odds)
+        for question, null, start, end, answers, odds in rows
+    ]
+
+
+def span_scores(rows: AnswerRows) -> FloatArray:
+    """The sums of start and end logit, in float64, which rank answers; those of opposite infinities are NaN."""
+    with np.errstate(invalid="ignore"):
+        return rows["start_logit"].astype(np.float64) + rows["end_logit"]
+
+
+class RankedSpans(NamedTuple):
+    """The best spans of some questions.
+
+    Attributes:
+        spans: Best first; `ANSWER` ``[questions, n_best_size]``.
+        scores: Their scores, minus infinity behind the last; ``[questions, n_best_size]``.
+        counts: How many spans there are; ``[questions]``.
+        nulls: The null answer of each, that of the window where it scores lowest; ``[questions]``, with the fields of
+            ``spans``; None where null is not allowed.
+    """
+
+    spans: AnswerRows
+    scores: FloatArray
+    counts: IntArray
+    nulls: AnswerRows | None
+
+
+class RankedAnswers(NamedTuple):
+    """The answers to some questions.
+
+    Attributes:
+        answers: Those to each, best first, with probabilities, and null among them where it is allowed.
+        says_null: Whether null, or nothing, is predicted.
+        null_odds: Null score minus the best other score; None where null is not allowed.
+    """
+
+    answers: list[AnswerRows]
+    says_null: list[bool]
+    null_odds: Sequence[float | None]
+
+
+def rank_windows(
+    questions: int, windows: AnswerRows, question_of_window: IntArray, *, null_allowed: bool
+) -> RankedSpans:
+    """Ranks the spans of all windows of each question; see `answer_questions`.
+
+    Args:
+        questions: How many there are.
+        windows: As there.
+        question_of_window: As there.
+        null_allowed: As there.
+    """
+    sums = span_scores(windows)
+    spans = rank_spans(questions, windows[:, :-1], sums[:, :-1], question_of_window)
+    if not null_allowed:
+        return RankedSpans(*spans, None)
+    return RankedSpans(*spans, windows[_lowest_null(windows[:, -1], sums[:, -1], question_of_window), -1])
+
+
+def rank_with_null(
+    found: RankedSpans, null_score_diff_threshold: float, temperatures: Temperatures = PLAIN_SOFTMAX
+) -> RankedAnswers:
+    """Decides for each question between null and its best span, and computes probabilities; see `answer_questions`.
+
+    Args:
+        found: The best spans and null.
+        null_score_diff_threshold: The margin by which null must lead to be predicted.
+        temperatures: How scores become probabilities.
+    """
+    spans, scores, counts, nulls = found
     says_null = counts == 0
-    null_odds: Sequence[float | None] = [None] * len(questions)
-    if null_allowed:
-        lowest = _lowest_null(windows[:, -1], sums[:, -1], question_of_window)
-        null_scores = sums[lowest, -1]
+    null_odds: Sequence[float | None] = [None] * len(spans)
+    if nulls is not None:
+        null_scores = span_scores(nulls)
         odds = np.where(says_null, _HIGHEST_NULL_ODDS, null_scores - scores[:, 0])
         says_null |= odds > null_score_diff_threshold
         null_odds = odds.tolist()
-        answers, scores, counts = _insert_null(answers, scores, counts, windows[lowest, -1], null_scores)
-    is_null = (answers["end"] == 0) & (scores != -np.inf)
-    answers["probability"] = answer_probabilities(scores, is_null, temperatures)
-    found = zip(questions, says_null.tolist(), starts, ends, answers, counts.tolist(), null_odds, strict=True)
-    return [
-        Prediction(question, "" if null else question.context[start:end], Answers(question.context, rows[:count]), odds)
-        for question, null, start, end, rows, count, odds in found
-    ]
+        spans, scores, counts = _insert_null(spans, scores, counts, nulls, null_scores)
+    is_null = (spans["end"] == 0) & (scores != -np.inf)
+    spans["probability"] = answer_probabilities(scores, is_null, temperatures)
+    answers = [rows[:count] for rows, count in zip(spans, counts.tolist(), strict=True)]
+    return RankedAnswers(answers, says_null.tolist(), null_odds)
 
 
 def _lowest_null(nulls: AnswerRows, scores: FloatArray, question_of_window: IntArray) -> IntArray:

@@ -84,6 +84,18 @@ def span_probabilities(
 ) -> SpanProbabilities:
     """Computes the softmax of a model's scores over all spans of a question's windows.
 
+    Args:
+        windows: As in `span_scores`.
+        max_answer_length: As there.
+        null_allowed: As there.
+    """
+    scores = span_scores(windows, max_answer_length=max_answer_length, null_allowed=null_allowed)
+    return LogTotal.of(scores).normalize(scores)
+
+
+def span_scores(windows: Sequence[WindowScores], *, max_answer_length: int, null_allowed: bool) -> SpanProbabilities:
+    """Computes a model's scores of all spans of a question's windows: logarithms of what is not yet of sum 1.
+
     The score of a span is the sum of its start and end logit, of a span in several windows the highest one; that of
     null the lowest of the windows'.
 
@@ -97,13 +109,43 @@ def span_probabilities(
     order = np.lexsort((-scores, spans[:, 1], spans[:, 0]))
     spans, scores = spans[order], scores[order]
     first = np.append(True, (np.diff(spans, axis=0) != 0).any(axis=1))[: len(spans)]
-    spans, scores = spans[first], scores[first]
     null = min(window.null for window in windows) if null_allowed else -np.inf
-    highest = max(null, scores.max(initial=-np.inf))
-    if highest == -np.inf:
-        return SpanProbabilities(spans, scores, null)
-    total = highest + np.log(np.exp(scores - highest).sum() + np.exp(null - highest))
-    return SpanProbabilities(spans, scores - total, float(null - total))
+    return SpanProbabilities(spans[first], scores[first], null)
+
+
+class LogTotal:
+    """The logarithm of a sum over the spans of any number of contexts, which are added one by one, and one null.
+
+    Null is that of the context where it scores lowest.
+    """
+
+    def __init__(self) -> None:
+        self._highest, self._sum, self._null = -np.inf, 0.0, np.inf
+
+    @classmethod
+    def of(cls, scores: SpanProbabilities) -> LogTotal:
+        """That of one context."""
+        total = cls()
+        total.add(scores)
+        return total
+
+    def add(self, scores: SpanProbabilities) -> None:
+        """Adds the spans of a context, with their scores."""
+        self._null = min(self._null, scores.null)
+        before, self._highest = self._highest, max(self._highest, scores.logs.max(initial=-np.inf))
+        if self._highest > -np.inf:
+            self._sum *= np.exp(before - self._highest)
+            self._sum += np.exp(scores.logs - self._highest).sum()
+
+    def normalize(self, scores: SpanProbabilities) -> SpanProbabilities:
+        """Makes probabilities of the scores of a context that is part of the sum, and of the null of all contexts."""
+        highest = max(self._null, self._highest)
+        if highest == -np.inf:
+            return SpanProbabilities(scores.spans, scores.logs, self._null)
+        # Null may be minus infinity, and so may be what there is but null.
+        spans = self._sum * np.exp(self._highest - highest)
+        total = highest + np.log(spans + np.exp(self._null - highest))
+        return SpanProbabilities(scores.spans, scores.logs - total, float(self._null - total))
 
 
 def _window_spans(window: WindowScores, max_answer_length: int) -> tuple[Int64Array, FloatArray]:

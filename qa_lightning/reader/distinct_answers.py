@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from qa_lightning.decoding.answers import span_scores
 from qa_lightning.decoding.decoder import answer_logits
 from qa_lightning.decoding.distinct import best_distinct_texts, fold_case, top_k_distinct
 from qa_lightning.decoding.pairs import scores_pairs
@@ -28,9 +29,26 @@ def add_distinct_answers(
     Returns:
         The predictions by their questions' rows.
     """
+    found = distinct_spans({prediction.question.row for prediction in predictions}, scored, settings)
+    return {
+        prediction.question.row: append_answers(prediction, found[prediction.question.row], settings.temperatures)
+        for prediction in predictions
+    }
+
+
+def distinct_spans(asked: Collection[int], scored: Iterable[ScoredBatch], settings: Settings) -> dict[int, AnswerRows]:
+    """Finds the best span of each of the ``top_k`` best texts of questions, over all valid spans, best first.
+
+    Args:
+        asked: The rows of the questions.
+        scored: Their windows, and those of any others.
+        settings: How questions are answered.
+
+    Returns:
+        `ANSWER` ``[at most top_k]`` without probabilities, by row.
+    """
     found: dict[int, AnswerRows] = {}
     folded: dict[str, str] = {}
-    asked = {prediction.question.row for prediction in predictions}
     for batch, *logits in scored:
         places = [place for place, question in enumerate(batch.questions or ()) if question.row in asked]
         if not places:
@@ -57,27 +75,29 @@ def add_distinct_answers(
             found[question.row] = top_k_distinct(
                 np.concatenate([before, more], dtype=more.dtype), settings.top_k, context
             )
-    return {
-        prediction.question.row: append_answers(prediction, found[prediction.question.row], settings.temperatures)
-        for prediction in predictions
-    }
+    return found
 
 
 def append_answers(prediction: Prediction, more: AnswerRows, temperatures: Temperatures = PLAIN_SOFTMAX) -> Prediction:
-    """Appends answers to those of a prediction, with probabilities on the same scale.
+    """Appends answers to those of a prediction as `append_rows` does."""
+    rows = append_rows(prediction.answers.rows, more, temperatures)
+    answers = Answers(prediction.answers.context, rows)
+    return Prediction(prediction.question, prediction.text, answers, prediction.null_odds)
+
+
+def append_rows(own: AnswerRows, more: AnswerRows, temperatures: Temperatures = PLAIN_SOFTMAX) -> AnswerRows:
+    """Appends answers to those of a question, with probabilities on the same scale.
 
     Args:
-        prediction: The prediction, with one answer at least, and one that is not null where there are more.
+        own: The question's answers, one at least, and one that is not null where there are more.
         more: The further answers, of which none is null.
-        temperatures: How scores have become the probabilities of the prediction's answers.
+        temperatures: How scores have become the probabilities of its own answers.
     """
-    own = prediction.answers.rows
-    scores = [rows["start_logit"].astype(np.float64) + rows["end_logit"] for rows in (own, more)]
+    scores = span_scores(own)
     # Null has temperatures of its own, so that only spans are on one scale where there are any.
     comparable = np.ones(len(own), dtype=np.bool_) if temperatures == PLAIN_SOFTMAX else own["end"] > 0
-    best = int(np.argmax(np.where(comparable, scores[0], -np.inf)))
-    more["probability"] = own["probability"][best] * np.exp((scores[1] - scores[0][best]) / temperatures.temperature)
-    rows = np.concatenate([own, more], dtype=own.dtype)
-    return Prediction(
-        prediction.question, prediction.text, Answers(prediction.answers.context, rows), prediction.null_odds
+    best = int(np.argmax(np.where(comparable, scores, -np.inf)))
+    more["probability"] = own["probability"][best] * np.exp(
+        (span_scores(more) - scores[best]) / temperatures.temperature
     )
+    return np.concatenate([own, more], dtype=own.dtype)

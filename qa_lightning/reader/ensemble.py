@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from qa_lightning.decoding.answers import answer_questions
-from qa_lightning.decoding.distinct import fold_case
-from qa_lightning.decoding.span_mixtures import (
-    QuestionWindows,
-    SpanProbabilities,
-    best_rows,
-    distinct_rows,
-    mix,
-    span_probabilities,
-    token_mixture,
-    windows_of_questions,
-)
+from qa_lightning.decoding.span_mixtures import windows_of_questions
 from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX
-from qa_lightning.decoding.token_probabilities import TokenProbabilities
 from qa_lightning.pretrained.ensemble_file import normalized_weights
-from qa_lightning.reader.distinct_answers import append_answers
-from qa_lightning.reader.formatting import format_answers
+from qa_lightning.reader.ensemble_documents import EnsembleDocuments
+from qa_lightning.reader.ensemble_scores import EnsembleScores, MemberScores
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.settings import Settings
 from qa_lightning.reader.window_scorer import WindowScorer
-from qa_lightning.records import AnswerDict, AnswerRows, Prediction, Question
 from qa_lightning.utils.errors import UserError
 
 LENGTHS = ("max_seq_len", "doc_stride", "max_question_len", "max_answer_len")
@@ -141,6 +128,10 @@ class Ensemble:
             found.append(MemberScores(questions, of_member))
         return found
 
+    def for_documents(self, settings: Settings, questions: int) -> EnsembleDocuments:
+        """Makes what reads the documents of questions; see `DocumentScorer`."""
+        return EnsembleDocuments(self.read, self.weights, settings, questions)
+
     def _length(self, name: str) -> int | None:
         values = [getattr(settings, name) for _, settings in self._members]
         return values[0] if len({*values}) == 1 else OwnLength(max(value for value in values if value is not None))
@@ -149,97 +140,3 @@ class Ensemble:
         """How a member is to answer: as asked, with its own lengths where no others are asked for."""
         kept = {name: getattr(own, name) for name in LENGTHS if isinstance(getattr(settings, name), OwnLength)}
         return replace(settings, **kept)
-
-
-class MemberScores(NamedTuple):
-    """What a member says of some questions.
-
-    Attributes:
-        questions: The questions with the scores of its windows, by row.
-        settings: How it answers.
-    """
-
-    questions: dict[int, QuestionWindows]
-    settings: Settings
-
-    def probabilities(self, row: int) -> SpanProbabilities:
-        """Those of the spans of a question."""
-        settings = self.settings
-        return span_probabilities(
-            self.questions[row].windows,
-            max_answer_length=settings.max_answer_len,
-            null_allowed=settings.handle_impossible_answer,
-        )
-
-
-class EnsembleScores:
-    """Questions that every member of an ensemble has read.
-
-    Args:
-        members: What each says.
-        weights: How much each counts; of sum 1.
-        settings: How the questions are to be answered.
-    """
-
-    def __init__(self, members: list[MemberScores], weights: Sequence[float], settings: Settings) -> None:
-        self._members = members
-        self._weights = weights
-        self._settings = settings
-        self._rows = sorted(members[0].questions)
-
-    def mixtures(self) -> Iterator[tuple[Question, SpanProbabilities]]:
-        """The questions in their order, and what the members say together; one at a time, as it takes memory."""
-        for row in self._rows:
-            members = [member.probabilities(row) for member in self._members]
-            yield self._members[0].questions[row].question, mix(members, self._weights)
-
-    def predictions(self) -> list[Prediction]:
-        """Predicts, in the order of the questions, with all ``n_best_size`` answers and the null odds."""
-        questions, rows, _ = self._best(0)
-        return self._predict(questions, rows)
-
-    def answers(self, predictions: list[Prediction] | None = None) -> list[list[AnswerDict]]:
-        """Lists the best ``top_k`` answers to each question, in order, from its prediction where that is known."""
-        settings = self._settings
-        questions, rows, more = self._best(settings.top_k if settings.top_k > 1 else 0)
-        found = []
-        for i, prediction in enumerate(predictions or self._predict(questions, rows)):
-            listed = format_answers(prediction, settings.top_k, settings.n_best_size)
-            if len(listed) < settings.top_k and len(prediction.answers) >= settings.n_best_size and len(more):
-                longer = append_answers(prediction, more[i], settings.temperatures)
-                listed = format_answers(longer, settings.top_k, settings.n_best_size)
-            found.append(listed)
-        return found
-
-    def tokens(self) -> TokenProbabilities:
-        """Computes how likely the only question's answer begins, and ends, with each token of the first member.
-
-        Unlike those of one model, which are two by two, these are sums over all spans that begin, or end, there.
-        """
-        (_, mixture), *_ = self.mixtures()
-        windows = self._members[0].questions[self._rows[0]].windows
-        known = [window.offsets[window.starts != -np.inf] for window in windows]
-        tokens = np.unique(np.concatenate(known), axis=0).astype(np.int64)
-        if not len(tokens):
-            return TokenProbabilities(tokens, np.zeros(0), np.zeros(0))
-        return TokenProbabilities(tokens, *token_mixture(mixture, tokens))
-
-    def _best(self, texts: int) -> tuple[list[Question], list[AnswerRows], list[AnswerRows]]:
-        """The questions, the best spans of each, and where some are asked for, those of so many distinct texts."""
-        questions, rows, more = [], [], []
-        for question, mixture in self.mixtures():
-            questions.append(question)
-            rows.append(best_rows(mixture, self._settings.n_best_size))
-            if texts:
-                more.append(distinct_rows(mixture, texts, fold_case(question.context)))
-        return questions, rows, more
-
-    def _predict(self, questions: Sequence[Question], rows: Sequence[AnswerRows]) -> list[Prediction]:
-        return answer_questions(
-            questions,
-            np.stack(rows),
-            np.arange(len(questions)),
-            null_allowed=self._settings.handle_impossible_answer,
-            null_score_diff_threshold=self._settings.null_score_diff_threshold,
-            temperatures=self._settings.temperatures,
-        )

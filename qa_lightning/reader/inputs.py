@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from qa_lightning.data.values import ShapeError, check_text
 from qa_lightning.utils.errors import UserError
@@ -54,9 +54,15 @@ def read_pairs(inputs: Any, question: Any, context: Any) -> tuple[Iterator[Pair]
         return _check_pairs([inputs], "one")
     if isinstance(inputs, list | tuple):
         return _check_pairs(inputs, "list")
-    if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes):
+    if is_stream(inputs):
         return _check_pairs(inputs, "stream")
     raise UserError(f"questions cannot be read from {type(inputs).__name__}: {_EXPECTED}")
+
+
+def is_stream(inputs: Any) -> bool:
+    """Whether the input is an iterable of records that is answered piece by piece."""
+    held = isinstance(inputs, Mapping | list | tuple | str | bytes) or _is_squad_example(inputs)
+    return isinstance(inputs, Iterable) and not held
 
 
 def _pair_records(question: Any, context: Any) -> tuple[Sequence[Any], InputForm]:
@@ -101,23 +107,49 @@ def _parse_pair(record: Any, name: str) -> Pair:
         if key not in record:
             others = ", ".join(f"{name!r:.40}" for name in islice(record, 5)) or "nothing"
             raise UserError(f"{name} has no {key!r}; it has {others}: {_EXPECTED}")
-        try:
-            check_text(record[key])
-        except ShapeError as error:
-            raise UserError(f"{name}: its {key} is {error}") from None
-        if not record[key].strip():
-            raise UserError(f"{name}: its {key} is empty; leave it out, or fill it in")
-        texts.append(record[key])
+        texts.append(filled_text(record[key], f"{name}: its {key}"))
     return Pair(*texts)
+
+
+def filled_text(value: Any, name: str) -> str:
+    """Checks that something is a text with more than white space.
+
+    Args:
+        value: What should be one.
+        name: What it is called in messages.
+
+    Raises:
+        UserError: It is no text, or empty.
+    """
+    try:
+        check_text(value)
+    except ShapeError as error:
+        raise UserError(f"{name} is {error}") from None
+    if not value.strip():
+        raise UserError(f"{name} is empty; leave it out, or fill it in")
+    return str(value)
 
 
 def _is_squad_example(record: Any) -> bool:
     return hasattr(record, "question_text") and hasattr(record, "context_text")
 
 
-def split_into_blocks(pairs: Iterator[Pair], most_characters: int = BLOCK_CHARACTERS) -> Iterator[list[Pair]]:
+class HasTexts(Protocol):
+    """A question with its context, and whatever else."""
+
+    @property
+    def question(self) -> str: ...  # noqa: D102 - see above
+
+    @property
+    def context(self) -> str: ...  # noqa: D102 - see above
+
+
+Asked = TypeVar("Asked", bound=HasTexts)
+
+
+def split_into_blocks(pairs: Iterator[Asked], most_characters: int = BLOCK_CHARACTERS) -> Iterator[list[Asked]]:
     """Splits questions into blocks that are answered together, of about so many characters at most."""
-    block: list[Pair] = []
+    block: list[Asked] = []
     characters = 0
     try:
         for pair in pairs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -12,9 +13,11 @@ from qa_lightning.decoding.token_probabilities import TokenProbabilities
 from qa_lightning.pretrained.ensemble_file import ENSEMBLE_FILE, is_ensemble, read_ensemble
 from qa_lightning.pretrained.loading import load_settings, load_tokenizer
 from qa_lightning.pretrained.settings import null_at_end
+from qa_lightning.reader.document_inputs import DocumentQuestions, asks_documents, has_contexts, read_documents
+from qa_lightning.reader.documents import DocumentReading
 from qa_lightning.reader.ensemble import Ensemble
 from qa_lightning.reader.formatting import NO_ANSWER_FOUND
-from qa_lightning.reader.inputs import Pair, read_pairs, split_into_blocks
+from qa_lightning.reader.inputs import InputForm, Pair, is_stream, read_pairs, split_into_blocks
 from qa_lightning.reader.loading import load_runner
 from qa_lightning.reader.runners import Runner, TorchRunner
 from qa_lightning.reader.scored_questions import QuestionReader
@@ -149,51 +152,61 @@ class Reader:
         at_end = null_at_end(tokenizer, saved, training=False)
         return cls(runner, tokenizer, tokens_per_batch=tokens_per_batch, null_at_end=at_end, **vars(values))
 
-    def __call__(self, inputs: Any = None, *, question: Any = None, context: Any = None, **settings: Any) -> Any:
+    def __call__(
+        self, inputs: Any = None, *, question: Any = None, context: Any = None, contexts: Any = None, **settings: Any
+    ) -> Any:
         """Answers a question, or any number of them.
 
         Args:
             inputs: A record ``{"question": …, "context": …}``, or a list, a ``datasets.Dataset`` or any iterable of
-                records.
+                records; with ``"contexts"`` in the place of ``"context"``, they are answered from many documents.
             question: Instead: a question, or a list of them.
             context: With it: the context of all questions, or a list with that of each.
+            contexts: In its place: the documents that every question is answered from, a list or any iterable of texts,
+                which is read once and piece by piece, or a mapping of names to texts.
             **settings: How to answer this time; see `Settings`.
 
         Returns:
             For one question its answer ``{"score", "start", "end", "answer"}``, in characters of the context, end
             exclusive; with ``top_k`` above 1 a list of answers, best first. For a list of questions a list of these,
             in the order asked. For a data set or another iterable an iterator, which reads and answers some questions
-            at a time.
+            at a time. An answer from documents has two keys more: ``document``, the number of the document from 0, or
+            its name, where ``start`` and ``end`` are counted, and ``places``, where among the ``n_best_size`` best
+            answers the same text stands, best first, each a ``{"document", "start", "end", "score"}``.
 
         Raises:
             UserError: For input without a question and a context, and invalid settings.
         """
         call_settings = self._checked_settings(self.settings.updated(settings))
-        pairs, form = read_pairs(inputs, question, context)
-        answers = (
-            found if call_settings.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
-            for block in self._blocks(pairs)
-            for found in self.scorer.score(block, call_settings).answers()
-        )
-        if form == "stream":
-            return answers
+        if is_stream(inputs) and question is context is contexts is None:
+            return self._stream(inputs, call_settings)
+        of_documents = asks_documents(inputs, contexts)
+        answers, form = self._answers(inputs, question, context, contexts, call_settings, of_documents)
         return next(answers) if form == "one" else list(answers)
 
     def predictions(
-        self, inputs: Any = None, *, question: Any = None, context: Any = None, **settings: Any
-    ) -> Iterator[Prediction]:
+        self, inputs: Any = None, *, question: Any = None, context: Any = None, contexts: Any = None, **settings: Any
+    ) -> Iterator[Any]:
         """Predicts, one question after the other, with all ``n_best_size`` answers and the null odds.
 
         Args:
-            inputs: As in a call.
+            inputs: As in a call; an iterable of records has one context each.
             question: As in a call.
             context: As in a call.
+            contexts: As in a call.
             **settings: As in a call; ``top_k`` and ``legacy`` do not count.
+
+        Returns:
+            A `Prediction` for each question, or a `DocumentPrediction` where there are several contexts.
 
         Raises:
             UserError: As a call does.
         """
         call_settings = self._checked_settings(self.settings.updated(settings))
+        if asks_documents(inputs, contexts):
+            asked, _ = read_documents(inputs, question, context, contexts)
+            readings = self._read_documents(asked, call_settings)
+            return (prediction for reading in readings for prediction in reading.predictions())
         pairs, _ = read_pairs(inputs, question, context)
         blocks = (self.scorer.score(block, call_settings) for block in self._blocks(pairs))
         return (prediction for scored in blocks for prediction in scored.predictions())
@@ -215,6 +228,51 @@ class Reader:
         predictions = scored.predictions()
         (prediction,), (answers,) = predictions, scored.answers(predictions)
         return Explanation(prediction, answers, scored.tokens())
+
+    def _answers(
+        self, inputs: Any, question: Any, context: Any, contexts: Any, settings: Settings, of_documents: bool
+    ) -> tuple[Iterator[Any], InputForm]:
+        """The answers to each question, in the form in which a call returns them, and the form of the input."""
+        if of_documents:
+            asked, form = read_documents(inputs, question, context, contexts)
+            readings = self._read_documents(asked, settings)
+            return (found for reading in readings for found in reading.results()), form
+        pairs, form = read_pairs(inputs, question, context)
+        scored = (self.scorer.score(block, settings) for block in self._blocks(pairs))
+        return (
+            found if settings.top_k > 1 else (found or [dict(NO_ANSWER_FOUND)])[0]
+            for block in scored
+            for found in block.answers()
+        ), form
+
+    def _stream(self, records: Iterable[Any], settings: Settings) -> Iterator[Any]:
+        """Answers the records of an iterable, of which the first is looked at when the first answer is asked for."""
+        rest = iter(records)
+        first = [*islice(rest, 1)]
+        answers, _ = self._answers(chain(first, rest), None, None, None, settings, any(map(has_contexts, first)))
+        yield from answers
+
+    def _read_documents(self, asked: Iterator[DocumentQuestions], settings: Settings) -> Iterator[DocumentReading]:
+        """Reads the documents of questions, piece by piece."""
+        if settings.legacy:
+            raise UserError(
+                "legacy=True answers as transformers' former pipeline, which knew one context only; leave it out"
+            )
+        return (self._read(group, settings) for group in asked)
+
+    def _read(self, asked: DocumentQuestions, settings: Settings) -> DocumentReading:
+        reading = DocumentReading(self.scorer, asked.questions, settings, asked.names)
+        if reading.passes > 1 and asked.once:
+            raise UserError("an ensemble reads documents twice, and an iterator gives them once; give a list of them")
+        for number in range(reading.passes):
+            for block in split_into_blocks(asked.pairs(), self.scorer.block_characters):
+                reading.read(block, number)
+        return reading
+
+    @property
+    def document_passes(self) -> int:
+        """How often documents are read to answer from them: twice by an ensemble."""
+        return self.scorer.for_documents(self.settings, 0).passes
 
     def _blocks(self, pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
         return split_into_blocks(pairs, self.scorer.block_characters)

@@ -15,7 +15,7 @@ from qa_lightning.modeling.network import CONSTANT_NULL, is_causal_network
 from qa_lightning.reader.inputs import BLOCK_CHARACTERS, Pair
 from qa_lightning.reader.question_windows import make_windows
 from qa_lightning.reader.runners import Runner, TorchRunner
-from qa_lightning.reader.scored_questions import ScoredQuestions
+from qa_lightning.reader.scored_questions import OnePass, ScoredQuestions
 from qa_lightning.reader.settings import Settings
 from qa_lightning.utils.errors import UserError
 
@@ -86,7 +86,8 @@ class WindowScorer:
         """
         with self._lock, torch.inference_mode():
             dataset = make_windows(pairs, settings, self.tokenizer, self.runner.longest, self.null_at_end)
-            self._warn_of_cuts(dataset.questions_cut, settings)
+            cut = {pair.question for pair, is_cut in zip(pairs, dataset.questions_cut, strict=True) if is_cut}
+            self._warn_of_cuts(len(cut), settings)
             batches = EvaluationBatchSampler(dataset.windows, dataset.lengths, self.tokens_per_batch)
             dataset.to(self.runner.device)
             scored = [ScoredBatch(batch, *self.runner(batch)) for batch in (dataset[rows] for rows in batches)]
@@ -95,6 +96,10 @@ class WindowScorer:
         if wrong:
             raise UserError("the model returned NaN; load it with another dtype, such as float32")
         return ScoredQuestions(scored, settings)
+
+    def for_documents(self, settings: Settings, questions: int) -> OnePass:
+        """Makes what reads the documents of questions; see `DocumentScorer`."""
+        return OnePass(self, settings)
 
     def _warn_of_cuts(self, count: int, settings: Settings) -> None:
         """Warns once that questions are truncated."""

@@ -18,6 +18,7 @@ PREDICTIONS = "predictions.json"
 NBEST_PREDICTIONS = "nbest_predictions.json"
 NULL_ODDS = "null_odds.json"
 NA_PROB = "na_prob.json"
+ANSWERS_BY_QUESTION = "answers_by_question.jsonl"
 DATA_REPORT = "data.json"
 RUN_INFO = "run.json"
 REPORT = "report.html"
@@ -27,7 +28,7 @@ LOGS = "logs"
 LIGHTNING_LOGS = "lightning_logs"
 CHECKPOINTS = "checkpoints"
 
-EVALUATION_FILES = (METRICS, QUESTIONS, PREDICTIONS, NBEST_PREDICTIONS, NULL_ODDS, NA_PROB)
+EVALUATION_FILES = (METRICS, QUESTIONS, PREDICTIONS, NBEST_PREDICTIONS, NULL_ODDS, NA_PROB, ANSWERS_BY_QUESTION)
 """The files that an evaluation writes."""
 
 FILES_AT_START = (CONFIG, DATA_REPORT, RUN_INFO, "hparams.yaml")
@@ -68,6 +69,11 @@ class RunFolder:
     def questions(self) -> Path:
         """The table of its questions."""
         return self.path / QUESTIONS
+
+    @property
+    def answers_by_question(self) -> Path:
+        """The answer to each question from all contexts that it is asked of."""
+        return self.path / ANSWERS_BY_QUESTION
 
     @property
     def data_report(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +14,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from qa_lightning import __version__
-from qa_lightning.reader.inputs import Pair, read_pairs
-from qa_lightning.reader.settings import Settings
+from qa_lightning.reader.document_inputs import asks_documents, read_documents
+from qa_lightning.reader.inputs import read_pairs
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import CLIENT_HAS_GONE, BodyLimit
 from qa_lightning.serving.docs import CONTENT_POLICY, docs_page
@@ -50,8 +51,9 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
         title=f"{model}, a question-answering model",
         version=__version__,
         description=(
-            f"A request has at most {limits.max_body_bytes:,} bytes and {limits.max_questions:,} questions, a context "
-            f"at most {limits.max_context_characters:,} characters."
+            f"A request has at most {limits.max_body_bytes:,} bytes, {limits.max_questions:,} questions and "
+            f"{limits.max_contexts:,} contexts that are read together, a context at most "
+            f"{limits.max_context_characters:,} characters."
         ),
         docs_url=None,  # FastAPI's page is loaded from another site
         redoc_url=None,
@@ -69,8 +71,14 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
     async def predict(asked: PredictRequest, request: Request) -> PredictResponse:
         """Answers a question, or several."""
         call_settings = settings.updated(asked.settings())
-        pairs, form = read_pairs(asked.inputs, asked.question, asked.context)
-        answers = await _answers(batcher, limits.check(pairs), call_settings, request)
+        if asks_documents(asked.inputs, asked.contexts):
+            documents, form = read_documents(asked.inputs, asked.question, asked.context, asked.contexts)
+            waiting = [batcher.ask_documents(each, call_settings) for each in limits.check_documents(documents)]
+        else:
+            pairs, form = read_pairs(asked.inputs, asked.question, asked.context)
+            few = limits.check(pairs)
+            waiting = [batcher.ask(few, call_settings)] if few else []
+        answers = await _answers(waiting, request)
         return answers[0] if form == "one" else answers
 
     @app.get("/health", response_description="The server runs.")
@@ -90,20 +98,26 @@ def make_app(batcher: Batcher, model: str, limits: Limits, hosts: Sequence[str] 
     return app
 
 
-async def _answers(batcher: Batcher, pairs: list[Pair], settings: Settings, request: Request) -> list[Any]:
+async def _answers(waiting: Sequence[Future[list[Any]]], request: Request) -> list[Any]:
     """The answers, as long as there is a client that waits for them."""
-    if not pairs:
+    if not waiting:
         return []
-    answers = asyncio.wrap_future(batcher.ask(pairs, settings))
+    answers = asyncio.ensure_future(_joined([asyncio.wrap_future(each) for each in waiting]))
     # The body has been read, so that the only news there can be is that the client has gone.
     gone = asyncio.ensure_future(request.receive())
     either: set[asyncio.Future[Any]] = {answers, gone}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     gone.cancel()
+    for each in waiting:
+        each.cancel()  # those that nobody waits for any more: the client has gone, or another one has failed
     if not answers.done():
         answers.cancel()
         raise HTTPException(CLIENT_HAS_GONE, "the client has gone")
     return answers.result()
+
+
+async def _joined(lists: Sequence[asyncio.Future[list[Any]]]) -> list[Any]:
+    return [answer for each in lists for answer in await each]
 
 
 def _refuse(_: Request, error: Exception) -> JSONResponse:

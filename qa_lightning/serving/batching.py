@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
+from qa_lightning.reader.documents import DocumentReading
 from qa_lightning.reader.inputs import Pair
 from qa_lightning.reader.reader import Reader
 from qa_lightning.reader.settings import Settings
+from qa_lightning.serving.limits import DocumentRequest
 
 BLOCK_CHARACTERS = 1 << 16
 """Characters of questions and contexts that are answered together, or one question where that has more; what comes in
@@ -22,36 +24,83 @@ class _Request:
     """Questions that are answered to one asker.
 
     Attributes:
-        pairs: The questions with their contexts.
         settings: How to answer them.
-        answers: The answer to each, as far as it is known.
-        taken: How many were given to the model.
-        missing: How many have no answer yet.
+        taken: How many parts were given to the model.
         done: Where the asker gets all answers.
     """
 
     def __init__(self, pairs: Sequence[Pair], settings: Settings) -> None:
-        self.pairs = pairs
         self.settings = settings
-        self.answers: list[Any] = [None] * len(pairs)
         self.taken = 0
-        self.missing = len(pairs)
         self.done: Future[list[Any]] = Future()
+        self._pairs = pairs
+        self._answers: list[Any] = [None] * len(pairs)
+        self._missing = len(pairs)
+
+    @property
+    def parts(self) -> int:
+        """How many parts it has: a question with its context each."""
+        return len(self._pairs)
+
+    def pair(self, number: int) -> Pair:
+        """A question with its context."""
+        return self._pairs[number]
+
+    def group(self, number: int) -> Hashable:
+        """A part goes together with those that have the same."""
+        return self.settings
 
     def store_answer(self, number: int, answer: Any) -> None:
-        self.answers[number] = answer
-        self.missing -= 1
-        if not self.missing:
-            with suppress(InvalidStateError):  # the asker has gone
-                self.done.set_result(self.answers)
+        self._answers[number] = answer
+        self._missing -= 1
+        if not self._missing:
+            self.finish(self._answers)
+
+    def finish(self, answers: list[Any]) -> None:
+        with suppress(InvalidStateError):  # the asker has gone
+            self.done.set_result(answers)
 
     def fail(self, error: Exception) -> None:
         with suppress(InvalidStateError):  # the asker has gone, or another of the questions has failed
             self.done.set_exception(error)
 
 
+class _DocumentsRequest(_Request):
+    """Questions that are answered from many documents to one asker; every document is a part, in every pass."""
+
+    def __init__(self, asked: DocumentRequest, settings: Settings, reading: DocumentReading) -> None:
+        super().__init__([Pair(pair.question, pair.context) for pair in asked.pairs], settings)
+        self._asked = asked.pairs
+        self._reading = reading
+        self._unread = self.parts
+
+    @property
+    def parts(self) -> int:
+        return len(self._pairs) * self._reading.passes
+
+    def pair(self, number: int) -> Pair:
+        return self._pairs[number % len(self._pairs)]
+
+    def group(self, number: int) -> Hashable:
+        return id(self), self._pass(number)
+
+    def read(self, numbers: Sequence[int]) -> None:
+        """Reads parts of one pass, and answers where they are the last ones."""
+        try:
+            pairs = [self._asked[number % len(self._asked)] for number in numbers]
+            self._reading.read(pairs, self._pass(numbers[0]))
+            self._unread -= len(numbers)
+            if not self._unread:
+                self.finish(self._reading.results())
+        except Exception as error:
+            self.fail(error)
+
+    def _pass(self, number: int) -> int:
+        return number // len(self._asked)
+
+
 _Part = tuple[_Request, int]
-"""One question: a request and the question's number in it."""
+"""One question with its context: a request and its number in it."""
 
 
 class Batcher:
@@ -96,7 +145,30 @@ class Batcher:
             Where the answers will be, in the order asked, each as the Reader gives it in a list. Cancelled, the
             questions that the model has not begun are left out.
         """
-        request = _Request(pairs, settings)
+        return self._ask(_Request(pairs, settings))
+
+    def ask_documents(self, asked: DocumentRequest, settings: Settings) -> Future[list[Any]]:
+        """Puts questions about documents in the queue; documents take turns as questions do.
+
+        Args:
+            asked: The questions, with at least one document, or none.
+            settings: How to answer them.
+
+        Returns:
+            As `ask` does.
+
+        Raises:
+            UserError: Where they cannot be answered so.
+        """
+        self.reader.scorer.check(settings)
+        reading = DocumentReading(self.reader.scorer, asked.questions, settings, asked.names)
+        request = _DocumentsRequest(asked, settings, reading)
+        if not asked.pairs:
+            request.finish([])
+            return request.done
+        return self._ask(request)
+
+    def _ask(self, request: _Request) -> Future[list[Any]]:
         with self._changed:
             self._waiting.append(request)
             self._changed.notify()
@@ -104,11 +176,15 @@ class Batcher:
 
     def _work(self) -> None:
         while not self._closed:
-            together: dict[Settings, list[_Part]] = {}
-            for part in self._next_block():
-                together.setdefault(part[0].settings, []).append(part)
-            for settings, parts in together.items():
-                self._answer(settings, parts)
+            together: dict[Hashable, list[_Part]] = {}
+            for request, number in self._next_block():
+                together.setdefault(request.group(number), []).append((request, number))
+            for parts in together.values():
+                request = parts[0][0]
+                if isinstance(request, _DocumentsRequest):
+                    request.read([number for _, number in parts])
+                else:
+                    self._answer(request.settings, parts)
 
     def _next_block(self) -> list[_Part]:
         """The next questions, one of each request in turn; it waits until there are some, or all is over."""
@@ -121,14 +197,14 @@ class Batcher:
                 if request.done.done():  # cancelled or failed
                     continue
                 block.append((request, request.taken))
-                characters += sum(map(len, request.pairs[request.taken]))
+                characters += sum(map(len, request.pair(request.taken)))
                 request.taken += 1
-                if request.taken < len(request.pairs):
+                if request.taken < request.parts:
                     self._waiting.append(request)
         return block
 
     def _answer(self, settings: Settings, parts: list[_Part]) -> None:
-        questions, contexts = zip(*(request.pairs[number] for request, number in parts), strict=True)
+        questions, contexts = zip(*(request.pair(number) for request, number in parts), strict=True)
         try:
             answers = self.reader(question=questions, context=contexts, **vars(settings))
         except Exception as error:

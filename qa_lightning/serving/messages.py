@@ -8,7 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 _TEXT = {"type": "string"}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
-_RECORD = {"type": "object", "properties": {"question": _TEXT, "context": _TEXT}, "required": ["question", "context"]}
+_MANY = {"anyOf": [{"type": "array", "items": _TEXT}, {"type": "object", "additionalProperties": _TEXT}]}
+_RECORD = {
+    "type": "object",
+    "properties": {"question": _TEXT, "context": _TEXT, "contexts": _MANY},
+    "required": ["question"],
+}
 _RECORDS = {"anyOf": [_RECORD, {"type": "array", "items": _RECORD}]}
 
 MOST_ANSWERS = 100
@@ -20,7 +25,7 @@ LONGEST_ANSWER = 100
 
 
 class PredictRequest(BaseModel):
-    """Either a question and its context, or inputs; and settings, where they are to be others than the server's."""
+    """A question with its context or contexts, or inputs; and settings, where they are not to be the server's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -35,8 +40,13 @@ class PredictRequest(BaseModel):
     context: Annotated[Any, WithJsonSchema(_TEXTS)] = Field(
         None, description="The context of all questions, or a list with that of each."
     )
+    contexts: Annotated[Any, WithJsonSchema(_MANY)] = Field(
+        None,
+        description="In place of the context: the documents that every question is answered from, a list, or an object "
+        "of texts by name.",
+    )
     inputs: Annotated[Any, WithJsonSchema(_RECORDS)] = Field(
-        None, description="Instead: a record with a question and its context, or a list of them."
+        None, description="Instead: a record with a question and its context or contexts, or a list of them."
     )
     top_k: int | None = Field(
         None, ge=1, le=MOST_ANSWERS, description="Answers to each question, best first; fewer where there are no more."
@@ -49,7 +59,7 @@ class PredictRequest(BaseModel):
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given."""
-        return self.model_dump(exclude={"question", "context", "inputs"}, exclude_none=True)
+        return self.model_dump(exclude={"question", "context", "contexts", "inputs"}, exclude_none=True)
 
 
 class AnswerSpan(BaseModel):
@@ -61,7 +71,25 @@ class AnswerSpan(BaseModel):
     answer: str = Field(description='Its text; empty for "no answer".')
 
 
-PredictResponse = AnswerSpan | list[AnswerSpan] | list[list[AnswerSpan]]
+class Place(BaseModel):
+    """Where in the documents an answer stands."""
+
+    document: str | int = Field(description="The document's number from 0, or its name.")
+    start: int = Field(description="The character of the document with which it begins.")
+    end: int = Field(description="The character behind its last.")
+    score: float = Field(description="How likely it is among the best answers of all documents; from 0 to 1.")
+
+
+class DocumentSpan(AnswerSpan):
+    """A span of one of several contexts."""
+
+    document: str | int | None = Field(description='The document that it is a span of; null for "no answer".')
+    places: list[Place] = Field(description="Where the same text stands among the best answers, best first.")
+
+
+AnyAnswer = DocumentSpan | AnswerSpan
+
+PredictResponse = AnyAnswer | list[AnyAnswer] | list[list[AnyAnswer]]
 """For one question its answer, or with ``top_k`` above 1 a list of answers; for several a list of these."""
 
 

@@ -94,7 +94,7 @@ def test_null_may_be_allowed_and_forbidden(model: Path, file: Path, capsys: pyte
 
 
 def test_elsewhere_than_on_a_terminal_asterisks_mark_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    show(console(), QUESTIONS, [[found(0, 3, 0.9871), found(31, 37, 0.01)], [found(0, 0, 0.75)]], CONTEXT)
+    show(console(), QUESTIONS, [[found(0, 3, 0.9871), found(31, 37, 0.01)], [found(0, 0, 0.75)]], lambda _: CONTEXT)
     assert capsys.readouterr().out.splitlines() == [
         "Who wrote the program?",
         "0.987  **Ada** wrote the first program in London.",
@@ -106,12 +106,12 @@ def test_elsewhere_than_on_a_terminal_asterisks_mark_the_answer(capsys: pytest.C
 
 def test_a_long_sentence_is_not_broken_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     context = "very " * 50 + "long"
-    show(console(), ["Q?"], [[found(0, 4, context=context)]], context)
+    show(console(), ["Q?"], [[found(0, 4, context=context)]], lambda _: context)
     assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_a_terminal_shows_the_answer_in_bold_and_reversed(capsys: pytest.CaptureFixture[str]) -> None:
-    show(console(terminal=True), QUESTIONS[:1], [[found(31, 37)]], CONTEXT)
+    show(console(terminal=True), QUESTIONS[:1], [[found(31, 37)]], lambda _: CONTEXT)
     printed = capsys.readouterr().out
     assert "Ada wrote the first program in \x1b[1;7mLondon\x1b[0m." in printed
     assert "**" not in printed
@@ -121,7 +121,8 @@ def test_a_terminal_shows_the_answer_in_bold_and_reversed(capsys: pytest.Capture
 def test_text_is_only_text(capsys: pytest.CaptureFixture[str], terminal: bool) -> None:
     context = "A \x1b]0;owned\x07 [bold red]mark[/] \x9b31m\u202e end\r\nof it :smile:"
     start = context.index("mark")
-    show(console(terminal), ["\x1b[2J[link=x]one", "two"], [[found(start, start + 4, context=context)], []], context)
+    answers: Any = [[found(start, start + 4, context=context)], []]
+    show(console(terminal), ["\x1b[2J[link=x]one", "two"], answers, lambda _: context)
     printed = capsys.readouterr().out
     for obeyed in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\u202e", "\r"):
         assert obeyed not in printed
@@ -136,7 +137,9 @@ def test_a_text_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "no such file" in error_of(asked(none, tmp_path / "missing.txt", "Who?"), capsys)
     assert "latin.txt: not UTF-8 at byte 1" in error_of(asked(none, tmp_path / "latin.txt", "Who?"), capsys)
     assert "empty.txt: empty" in error_of(asked(none, tmp_path / "empty.txt", "Who?"), capsys)
-    assert "cannot be read" in error_of(asked(none, tmp_path, "Who?"), capsys)
+    assert "latin.txt/in.txt: cannot be read: Not a directory" in error_of(
+        asked(none, tmp_path / "latin.txt/in.txt", "Who?"), capsys
+    )
 
 
 def test_mistakes_are_refused_in_one_line(

@@ -19,7 +19,7 @@ from qa_lightning.cli.overview import TRAINER_VERBS, VERBS
 from qa_lightning.data.datamodule import QADataModule
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.runs.questions import read_questions
-from tests.tiny import SQUAD, fit_arguments, tiny_folder, write_squad
+from tests.tiny import PASSAGES, SQUAD, fit_arguments, tiny_folder, write_squad
 
 
 class OtherModule(QALightningModule):
@@ -159,6 +159,34 @@ def test_the_best_threshold_is_kept_and_used_on_other_data(
     (fresh,) = here.glob("runs/*/validate")
     stored = read(run / "best_model/qa_lightning.json")["null_score_diff_threshold"]
     assert read(fresh / "metrics.json")["val/null_score_diff_threshold"] == stored
+
+
+def test_predict_answers_a_question_from_all_contexts_that_it_is_asked_of(run: Path, tmp_path: Path) -> None:
+    contexts = {"ada": PASSAGES[0][0], "grace": PASSAGES[1][0], "both": f"{PASSAGES[1][0]} {PASSAGES[0][0]}"}
+    questions = ["Who wrote the program?", "When?"]
+    rows = [
+        {"id": f"{name}-{number}", "question": question, "context": context}
+        for name, context in contexts.items()
+        for number, question in enumerate(questions)
+    ]
+    (tmp_path / "many.json").write_text(json.dumps(rows))
+    predict = ["predict", "--run_dir", str(run), "--data.predict_file", str(tmp_path / "many.json")]
+    assert main([*predict, "--results.by_question", "true"]) == 0
+    file = run / "predict/answers_by_question.jsonl"
+    found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [line.pop("question") for line in found] == questions
+    assert len(read(run / "predict/predictions.json")) == len(rows)
+    reader = Reader.from_pretrained(run / "best_model")
+    for number, (question, line) in enumerate(zip(questions, found, strict=True)):
+        named = {f"{name}-{number}": context for name, context in contexts.items()}
+        answer = reader(question=question, contexts=named)
+        assert line["score"] == pytest.approx(answer["score"], abs=1e-4)
+        for name in ("answer", "document", "start", "end"):
+            assert line[name] == answer[name]
+        assert [place["document"] for place in line["places"]] == [place["document"] for place in answer["places"]]
+    # Unless it is asked for, there is none, also of an earlier one.
+    assert main(predict) == 0
+    assert not file.exists()
 
 
 def test_a_threshold_that_was_given_is_not_tuned(here: Path, model: str, files: dict[str, str]) -> None:

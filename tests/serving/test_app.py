@@ -13,15 +13,19 @@ import pytest
 from fastapi import FastAPI
 
 from qa_lightning import Reader
+from qa_lightning.reader.documents import DocumentPair
+from qa_lightning.reader.ensemble import Ensemble
+from qa_lightning.reader.inputs import Pair
+from qa_lightning.serving import batching
 from qa_lightning.serving.app import make_app
 from qa_lightning.serving.batching import Batcher
 from qa_lightning.serving.bodies import BodyLimit
-from qa_lightning.serving.limits import Limits
+from qa_lightning.serving.limits import DocumentRequest, Limits
 from qa_lightning.utils.errors import UserError
 from tests.report.chromium import chromium
 from tests.tiny import PASSAGES
 
-LIMITS = Limits(max_body_bytes=2000, max_context_characters=300, max_questions=5)
+LIMITS = Limits(max_body_bytes=2000, max_context_characters=300, max_questions=5, max_contexts=12)
 PAIRS = [(question, context) for context, asked in PASSAGES for question, _ in asked]
 QUESTION, CONTEXT = PAIRS[0]
 
@@ -71,7 +75,8 @@ def alike(answers: Any) -> Any:
     """The same answers, whose scores may differ as far as a batch of another shape makes them."""
     if isinstance(answers, list):
         return [alike(answer) for answer in answers]
-    return answers | {"score": pytest.approx(answers["score"], abs=1e-5)}
+    places = {"places": alike(answers["places"])} if "places" in answers else {}
+    return answers | places | {"score": pytest.approx(answers["score"], abs=1e-5)}
 
 
 def test_answers_are_the_readers_in_every_form(app: FastAPI, reader: Reader) -> None:
@@ -88,6 +93,53 @@ def test_answers_are_the_readers_in_every_form(app: FastAPI, reader: Reader) -> 
         {"inputs": []},
     ):
         assert predict(app, **asked) == alike(reader(**asked)), asked
+
+
+CONTEXTS = [context for context, _ in PASSAGES]
+
+
+def test_answers_from_documents_are_the_readers_in_every_form(app: FastAPI, reader: Reader) -> None:
+    questions = [question for question, _ in PAIRS[:3]]
+    named = dict(zip(["a", "b", "c"], CONTEXTS, strict=True))
+    record = {"question": QUESTION, "contexts": CONTEXTS}
+    for asked in (
+        {"question": QUESTION, "contexts": CONTEXTS},
+        {"question": QUESTION, "contexts": CONTEXTS, "top_k": 3},
+        {"question": QUESTION, "contexts": named, "handle_impossible_answer": True, "top_k": 9},
+        {"question": questions, "contexts": CONTEXTS[1:]},
+        {"question": [], "contexts": CONTEXTS},
+        {"inputs": record},
+        {"inputs": [record, {"question": "Where?", "contexts": named}], "top_k": 2},
+        {"question": QUESTION, "contexts": CONTEXTS[:1], "context": None},
+    ):
+        assert predict(app, **asked) == alike(reader(**asked)), asked
+    null = {"handle_impossible_answer": True, "question": "zz", "contexts": ["zz"]}
+    assert predict(app, **null) == alike(reader(**null))
+
+
+def test_requests_about_documents_and_others_are_answered_together(app: FastAPI, reader: Reader) -> None:
+    cases = [
+        {"question": question, **of, **settings}
+        for question, context in PAIRS
+        for of in ({"context": context}, {"contexts": CONTEXTS}, {"contexts": CONTEXTS[::-1]})
+        for settings in ({}, {"top_k": 2}, {"max_answer_len": 1})
+    ]
+
+    async def talk(client: Client) -> list[Any]:
+        bad = {"question": QUESTION, "contexts": [CONTEXT, " "]}
+        responses = await asyncio.gather(*(client.post("/predict", json=case) for case in [*cases, bad]))
+        assert "the document number 1 is empty" in problem(responses.pop(), 422)
+        return [response.json() for response in responses]
+
+    assert ask(app, talk) == alike([reader(**case) for case in cases])
+
+
+def test_an_ensemble_reads_the_documents_of_a_request_twice(reader: Reader) -> None:
+    ensemble = Reader(Ensemble([reader, reader]))
+    with Batcher(ensemble) as batcher:
+        app = make_app(batcher, "both", LIMITS)
+        asked = {"question": ["Who wrote?", "Where?"], "contexts": CONTEXTS, "top_k": 3}
+        assert predict(app, **asked) == alike(ensemble(**asked))
 
 
 def test_settings_may_come_with_a_request(app: FastAPI, reader: Reader) -> None:
@@ -128,6 +180,20 @@ def test_settings_may_come_with_a_request(app: FastAPI, reader: Reader) -> None:
         ({"question": "a" * 301, "context": CONTEXT}, "question 1: its question has 301 characters, and 300 are"),
         ({"question": QUESTION, "context": [CONTEXT, "a" * 301]}, "question 2: its context has 301 characters"),
         ({"question": ["a"] * 6, "context": CONTEXT}, "more than 5 questions in one request (--max_questions)"),
+        ({"question": QUESTION, "contexts": []}, "contexts is empty"),
+        ({"question": QUESTION, "contexts": CONTEXT}, "contexts is one text; give it as context"),
+        ({"question": QUESTION, "contexts": 3}, "contexts is int"),
+        ({"question": QUESTION, "contexts": [CONTEXT], "context": CONTEXT}, "context and contexts are both given"),
+        ({"contexts": [CONTEXT]}, "question is missing"),
+        (
+            {"question": QUESTION, "contexts": ["a"] * 13},
+            "more than 12 contexts in one request, those of each question",
+        ),
+        ({"question": ["a"] * 5, "contexts": ["a"] * 3}, "more than 12 contexts in one request"),
+        ({"question": ["a"] * 6, "contexts": ["a"]}, "more than 5 questions in one request (--max_questions)"),
+        ({"inputs": [{"question": "a", "contexts": ["a"] * 7}] * 2}, "more than 12 contexts in one request"),
+        ({"question": QUESTION, "contexts": ["a", "a" * 301]}, "the context number 1 has 301 characters, and 300 are"),
+        ({"question": "a" * 301, "contexts": ["a"]}, "a question has 301 characters, and 300 are the most allowed"),
         ([1], "must be a JSON object"),
     ],
 )
@@ -262,6 +328,48 @@ def test_a_failure_of_the_reader_is_admitted_and_ends_nothing(reader: Reader) ->
         assert predict(app, question=QUESTION, context=CONTEXT)["answer"]
 
 
+def test_a_failure_over_documents_is_admitted_and_ends_nothing(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(pairs: Any, settings: Any) -> Any:
+        if any("broken" in pair.context for pair in pairs):
+            raise RuntimeError("inner workings")
+        return score(pairs, settings)
+
+    score = reader.scorer.score
+    monkeypatch.setattr(reader.scorer, "score", broken)
+    with Batcher(reader) as batcher:
+        app = make_app(batcher, "broken", LIMITS)
+        record = {"question": QUESTION, "contexts": [CONTEXT]}
+        for asked in (
+            {"question": QUESTION, "contexts": [CONTEXT, "broken"]},
+            {"inputs": [record, record | {"contexts": ["broken"]}]},
+        ):
+            assert "inner workings" not in problem(post(app, json=asked), 500)
+        assert predict(app, **record)["answer"]
+
+
+def test_documents_take_turns_with_questions(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "BLOCK_CHARACTERS", 100)
+    read: list[list[str]] = []
+
+    def watched(pairs: Any, settings: Any) -> Any:
+        read.append([pair.context for pair in pairs])
+        return score(pairs, settings)
+
+    documents = [DocumentPair("Who?", f"Ada wrote program {number}.", 0, number) for number in range(9)]
+    of_long = reader(question="Who?", contexts=[pair.context for pair in documents])
+    of_short = reader(question="Who?", context=CONTEXT)
+    score = reader.scorer.score
+    monkeypatch.setattr(reader.scorer, "score", watched)
+    batcher = Batcher(reader)
+    long = batcher.ask_documents(DocumentRequest(["Who?"], documents, None), reader.settings)
+    short = batcher.ask([Pair("Who?", CONTEXT)], reader.settings)
+    with batcher:
+        assert long.result(60) == alike([of_long])
+        assert short.result(60) == alike([of_short])
+    assert read[1] == [CONTEXT]
+    assert [len(texts) for texts in read] == [3, 1, 5, 1]
+
+
 def test_a_client_that_has_gone_is_not_answered(reader: Reader) -> None:
     asked = []
 
@@ -336,8 +444,8 @@ def test_the_document_names_every_key_and_every_refusal(app: FastAPI) -> None:
     operation = document["paths"]["/predict"]["post"]
     assert set(operation["responses"]) == {"200", "400", "408", "413", "422", "500"}
     asked = document["components"]["schemas"]["PredictRequest"]
-    assert list(asked["properties"])[:4] == ["question", "context", "inputs", "top_k"]
-    assert "at most 2,000 bytes and 5 questions" in document["info"]["description"]
+    assert list(asked["properties"])[:5] == ["question", "context", "contexts", "inputs", "top_k"]
+    assert "at most 2,000 bytes, 5 questions and 12 contexts" in document["info"]["description"]
     predict(app, **asked["example"])
 
 

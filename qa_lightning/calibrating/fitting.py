@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ COLDEST, HOTTEST = 0.01, 100.0
 
 _MOST_ODDS = 1e4
 _GRID = 81
+_FAR = 30.0
+"""Beyond this, a logistic function is 0 or 1 for as many questions as there can be."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +73,11 @@ def fit_temperature(spans: FloatArray, right: BoolArray) -> float:
     Returns:
         From `COLDEST` to `HOTTEST`; 1 where no question has two spans.
     """
-    from scipy.optimize import minimize_scalar
-
     several = np.isfinite(spans[:, :2]).sum(axis=1) == 2  # of a single span, the probability is always 1
     spans, right = spans[several], right[several]
     if not len(right):
         return PLAIN_SOFTMAX.temperature
-    loss = SpanLoss(spans, right)
-    grid = np.linspace(math.log(COLDEST), math.log(HOTTEST), _GRID)
-    best = int(np.argmin([loss(math.exp(place)) for place in grid]))
-    around = grid[max(0, best - 1)], grid[min(best + 1, _GRID - 1)]
-    found = minimize_scalar(
-        lambda place: loss(math.exp(place)), bounds=around, method="bounded", options={"xatol": 1e-6}
-    )
-    candidates = [math.exp(found.x), math.exp(grid[best]), PLAIN_SOFTMAX.temperature]
-    return min(max(min(candidates, key=loss), COLDEST), HOTTEST)
+    return _best_temperature(SpanLoss(spans, right))
 
 
 class SpanLoss:
@@ -117,29 +110,41 @@ def fit_null(log_odds: FloatArray, unanswerable: BoolArray) -> tuple[float, floa
     Returns:
         The temperature, from `COLDEST` to `HOTTEST`, and the bias.
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import brentq
 
     known = log_odds != np.inf  # of a question without a span, null is certain
     odds, targets = log_odds[known].clip(-_MOST_ODDS, _MOST_ODDS), platt_targets(unanswerable)[known]
-    # At this scale, both parameters of the logistic function are of like size.
-    unit = max(1.0, float(np.median(np.abs(odds))))
+    mean = float(targets.mean())
 
-    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
-        slope, intercept = parameters
-        against = -(slope * odds / unit + intercept)
-        wrong = 1 / (1 + np.exp(against.clip(-700, 700))) - targets
-        return _log_loss(against, targets), np.array([(wrong * odds / unit).mean(), wrong.mean()])
+    def likeliest_intercept(temperature: float) -> float:
+        """That with which the mean probability is the mean target, where the derivative of the loss is 0."""
+        scaled = odds / temperature
+        reach = float(np.abs(scaled).max()) + _FAR
+        return brentq(lambda shift: float(_logistic(scaled + shift).mean()) - mean, -reach, reach)
 
-    found = minimize(
-        loss,
-        np.array([unit, 0.0]),  # where the model is
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(unit / HOTTEST, unit / COLDEST), (None, None)],
-        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000},
+    def loss(temperature: float) -> float:
+        return _log_loss(-(odds / temperature + likeliest_intercept(temperature)), targets)
+
+    temperature = _best_temperature(loss)
+    return temperature, -temperature * likeliest_intercept(temperature)
+
+
+def _best_temperature(loss: Callable[[float], float]) -> float:
+    """Searches the temperature with the least loss: on a grid, and then around the best of it."""
+    from scipy.optimize import minimize_scalar
+
+    grid = np.linspace(math.log(COLDEST), math.log(HOTTEST), _GRID)
+    best = int(np.argmin([loss(math.exp(place)) for place in grid]))
+    around = grid[max(0, best - 1)], grid[min(best + 1, _GRID - 1)]
+    found = minimize_scalar(
+        lambda place: loss(math.exp(place)), bounds=around, method="bounded", options={"xatol": 1e-6}
     )
-    slope, intercept = found.x
-    return float(unit / slope), float(-intercept * unit / slope)
+    candidates = [math.exp(found.x), math.exp(grid[best]), PLAIN_SOFTMAX.temperature]
+    return min(max(min(candidates, key=loss), COLDEST), HOTTEST)
+
+
+def _logistic(values: FloatArray) -> FloatArray:
+    return 1 / (1 + np.exp(-values.clip(-700, 700)))
 
 
 def platt_targets(right: BoolArray) -> FloatArray:

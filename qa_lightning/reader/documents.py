@@ -112,7 +112,8 @@ class DocumentReading:
                 rows, texts = best.texts.best()
                 rows = append_rows(prediction.answers.rows, rows)
                 more = DocumentAnswers(rows, [*prediction.answers.texts, *texts], self._names)
-                found = format_document_answers(prediction._replace(answers=more), top_k, n_best_size)
+                longer = DocumentPrediction(prediction.question, prediction.text, more, prediction.null_odds)
+                found = format_document_answers(longer, top_k, n_best_size)
             listed.append(found)
         return listed
 

@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> None:
     from qa_lightning.experiments.crossval_page import folds_table, how_made, scores_table
 
     print_table(scores_table(found.metrics))
-    print_table(folds_table(found.folds))
+    print_table(folds_table(found.folds, brief=True))
     say(how_made(found.pooled, options.folds, options.group_by))
     say(
         f"The run is {options.output}, the page {options.output}/{VERB}.html, the table {options.output}/{VERB}.parquet"

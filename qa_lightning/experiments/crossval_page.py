@@ -10,7 +10,7 @@ from qa_lightning.report.experiment_drawing import spread_chart
 from qa_lightning.report.experiment_page import ExperimentPage, Part, Picture
 from qa_lightning.runs.comparison_tables import ComparisonTable, deviation
 from qa_lightning.runs.spread import Spread
-from qa_lightning.scoring.figures import read_figures
+from qa_lightning.scoring.figures import HAS_ANSWER, NO_ANSWER, read_figures
 
 
 def scores_table(metrics: Mapping[str, Any]) -> ComparisonTable:
@@ -22,14 +22,23 @@ def scores_table(metrics: Mapping[str, Any]) -> ComparisonTable:
     return ComparisonTable("Out-of-fold scores", ("score", "value", "95 % interval"), list(rows))
 
 
-def folds_table(folds: Sequence[Mapping[str, Any]]) -> ComparisonTable:
-    """The scores of each fold; its threshold was tuned on the others."""
-    names = [name for name, value in folds[0].items() if name not in ("fold", "run") and value is not None]
-    return ComparisonTable(
-        "Each fold",
-        ("fold", *names),
-        [(str(row["fold"]), *(_cell(name, row[name]) for name in names)) for row in folds],
-    )
+def folds_table(folds: Sequence[Mapping[str, Any]], *, brief: bool = False) -> ComparisonTable:
+    """The scores of each fold; its threshold was tuned on the others.
+
+    Args:
+        folds: A row for each fold, as the table has it.
+        brief: Leaves out what there is no room for in a terminal: scores of the answerable and unanswerable ones.
+    """
+    left_out = (HAS_ANSWER, NO_ANSWER, "paragraphs") if brief else ()
+    names = [
+        name
+        for name, value in folds[0].items()
+        if name not in ("fold", "run", f"{HAS_ANSWER}exact", f"{NO_ANSWER}exact")
+        and value is not None
+        and not name.startswith(left_out)
+    ]
+    rows = [(f"fold {row['fold']}", *(_cell(name, row[name]) for name in names)) for row in folds]
+    return ComparisonTable("Each fold", ("", *names), rows)
 
 
 def how_made(pooled: Pooled, folds: int, group_by: str) -> str:

@@ -23,7 +23,7 @@ LAYERS = (
     ("runs", "pretraining"),
     ("reader",),
     ("inspection", "report", "exporting", "serving", "ensembling"),
-    ("callbacks", "demo"),
+    ("callbacks", "demo", "experiments"),
     ("cli",),
     ("__main__",),
 )

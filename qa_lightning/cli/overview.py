@@ -25,6 +25,7 @@ VERBS = {
     "serve": "answer questions over HTTP",
     "export": "write a model as a folder that other programs can use",
     "ensemble": "write a folder that answers as several models together",
+    "sweep": "try many settings, by the file of a sweep of Weights & Biases",
     "soup": "average the weights of runs, as one model",
 }
 """The other verbs, each a module of this name here with ``run(arguments)``, and what each does."""

@@ -30,6 +30,15 @@ def resume_command(arguments: Sequence[str], run_dir: str) -> str:
     return shlex.join([*_program(arguments), *hide_in_arguments(kept), "--ckpt_path", "last"])
 
 
+def same_command(arguments: Sequence[str]) -> str:
+    """Makes the command line that was given, quoted for a shell; a secret in it is replaced by ``***``.
+
+    Args:
+        arguments: What the program was called with, from the verb on.
+    """
+    return shlex.join([*_program(arguments), *hide_in_arguments(list(arguments))])
+
+
 def resume_hint(arguments: Sequence[str], run_dir: str) -> str:
     """Says in a line, and the command below it, how an interrupted training goes on.
 

@@ -23,11 +23,11 @@ from qa_lightning.runs.comparison import Difference
 from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.html import PALETTE
 
-_COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft")}
-INK, MUTED, LINE, ACCENT, SOFT = _COLORS.values()
-"""Text, lesser text, lines, the accent and its tint; on the page, each gives way to a colour of the style sheet."""
+_COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft", "surface")}
+INK, MUTED, LINE, ACCENT, SOFT, SURFACE = _COLORS.values()
+"""Text, lesser text, lines, the accent and its tint, and what they stand on; on the page, each gives way to a colour of the style sheet."""
 
-_WIDTH = 4.1
+WIDTH = 4.1
 """Inches. On a phone, a point of a picture is about 1.1 pixels: text of 11 points has 12 there."""
 
 _INTERVAL = "95 % of F1"
@@ -84,8 +84,8 @@ class Line:
 
 def bar_chart(groups: Sequence[Group]) -> Figure:
     """A bar for each group, EM within F1 with its interval, with F1 and the number of questions beside it."""
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 0.85 + 0.27 * len(groups)), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.85 + 0.27 * len(groups)), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(groups))
         axes.barh(rows, [group.f1 for group in groups], height=0.62, color=SOFT, label="F1")
@@ -110,8 +110,8 @@ def bar_chart(groups: Sequence[Group]) -> Figure:
 
 def difference_chart(differences: Mapping[str, Difference]) -> Figure:
     """A dot for how much each score differs, on its interval, beside an upright line where nothing does."""
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 0.7 + 0.3 * len(differences)), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.7 + 0.3 * len(differences)), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(differences))
         means = np.array([difference.difference for difference in differences.values()])
@@ -147,8 +147,8 @@ def line_chart(
         marks: Where upright lines stand, the names of these in the legend, and their line styles.
         percent: Whether the curves run from 0 to 100.
     """
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
         axes = figure.subplots()
         for line in lines:
             x, y = _thinned(line)
@@ -168,8 +168,8 @@ def line_chart(
 
 def reliability_diagram(calibration: Calibration) -> Figure:
     """Accuracy over confidence, bin by bin, and below it how many answers each bin holds."""
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         bins = len(calibration.counts)
         middles = (np.arange(bins) + 0.5) * 100 / bins
@@ -206,7 +206,7 @@ def to_svg(figure: Figure, name: str) -> str:
     """
     stream = io.StringIO()
     unwanted = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+    with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         # The browser has the letters that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(stream, format="svg", transparent=True, metadata=unwanted)
@@ -219,7 +219,8 @@ def to_svg(figure: Figure, name: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
+    """The style of all pictures, for as long as one is drawn."""
     return mpl.rc_context(_STYLE)
 
 

@@ -1,0 +1,1 @@
+"""What is made of many trainings: the same over seeds, folds and shares of the data."""

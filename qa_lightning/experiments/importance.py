@@ -18,7 +18,7 @@ FEWEST = 4
 """Trials that ended, below which no forest says anything."""
 
 REFITS = 40
-_TREES = 32
+_TREES = 16
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def importances(study: SweepStudy, refits: int = REFITS) -> list[Importance]:
     return sorted(found, key=lambda importance: -importance.share)
 
 
-def _shares(
-    trials: Sequence[FrozenTrial], names: Sequence[str], *, seed: int, trees: int
-) -> dict[str, float] | None:
+def _shares(trials: Sequence[FrozenTrial], names: Sequence[str], *, seed: int, trees: int) -> dict[str, float] | None:
     """The importance of each parameter; None where the trials' values, or what was tried, are all the same."""
     require("sklearn", "sweep")
     import optuna

@@ -133,8 +133,10 @@ class Parameter:
 
 
 def label_of(value: Any) -> str:
-    """A value of a list as Optuna and tables know it: a text as it is, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value of a list as Optuna and tables know it: a text as it is, all else, and a text that looks so, as JSON."""
+    if isinstance(value, str) and not _is_json(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def nested(values: Mapping[Parameter, Any]) -> dict[str, Any]:
@@ -180,3 +182,11 @@ def _place(probabilities: Sequence[float], drawn: float) -> int:
         if drawn < total:
             return place
     return max(place for place, probability in enumerate(probabilities) if probability > 0)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

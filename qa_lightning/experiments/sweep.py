@@ -14,9 +14,9 @@ from typing import Any
 from qa_lightning.experiments.sweep_command import render, write_json_file
 from qa_lightning.experiments.sweep_study import SweepStudy, Trial
 from qa_lightning.experiments.sweep_table import write_tables
-from qa_lightning.experiments.trial_process import TrialProcess
+from qa_lightning.experiments.trial_process import TrialProcess, devices_of
 from qa_lightning.runs.folder import RunFolder
-from qa_lightning.runs.history import read_curves
+from qa_lightning.runs.history import Curves, read_curves
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.secrets import hide_secrets
 from qa_lightning.utils.signals import DeferredSignals
@@ -28,7 +28,6 @@ MOST_FAILURES = 3
 _SECONDS = 0.5
 """How often it is looked what trials have come to."""
 
-_GPUS = "CUDA_VISIBLE_DEVICES"
 _WANDB = "WANDB_MODE"
 
 
@@ -85,7 +84,7 @@ def run_sweep(
     if repeat_failed:
         say(f"{study.repeat_failed()} trials that failed are tried again")
     try:
-        return _Runner(study, _devices(workers), run_cap, say).run()
+        return _Runner(study, devices_of(workers), run_cap, say).run()
     finally:
         write_tables(study)
 
@@ -180,31 +179,41 @@ class _Runner:
         if work is None:
             return
         status = work.process.poll()
-        values = self._read(work)
-        if status is None:
-            # A value counts once it was read twice: the file may have been read while it was written.
+        curves = self._curves(work)
+        values = self._values(curves)
+        if not values:
+            self._check_logged(work, curves, status)
+        known = values
+        if status is None:  # a value counts once it was read twice: the file may have been read while it was written
             known = values[: len(work.values)] if values[: len(work.values)] == work.values else []
-            work.values = values
-        else:
-            known = work.values = values
+        work.values = values
         self._report(work, known, runs=status is None)
         if status is not None:
             self._work[worker] = None
             self._end(work, status)
 
-    def _read(self, work: _Work) -> list[float]:
-        """The values of the metric so far, in their order."""
-        run = self._study.run_of(work.trial.number)
+    def _curves(self, work: _Work) -> Curves:
+        """What a trial has logged; nothing where that cannot be read, as while it is written."""
         try:
-            curves = read_curves(run)
-        except UserError:  # it is being written
-            return work.values
+            return read_curves(self._study.run_of(work.trial.number))
+        except UserError:
+            return {}
+
+    def _values(self, curves: Curves) -> list[float]:
         name = self._sweep.metric.name
-        if name in curves:
-            return curves[name][1].tolist()
-        if name.startswith("val/") and any(other.startswith("val/") for other in curves):
-            raise UserError(self._never_logged(work.trial.number, curves))
-        return []
+        return [float(value) for value in curves[name][1]] if name in curves else []
+
+    def _check_logged(self, work: _Work, curves: Curves, status: int | None) -> None:
+        """Ends the sweep where a trial has come to its end without the metric, or has validated without it.
+
+        Raises:
+            UserError: Where it is so.
+        """
+        name = self._sweep.metric.name
+        validated = name.startswith("val/") and any(other.startswith("val/") for other in curves)
+        if status == 0 or (status is None and validated):
+            logged = ", ".join(sorted(curves)) or "nothing (is trainer.logger false?)"
+            raise UserError(f"metric.name: trial {work.trial.number} never logged {name!r}; it logged {logged}")
 
     def _report(self, work: _Work, values: Sequence[float], *, runs: bool) -> None:
         metric = self._sweep.metric.name
@@ -233,36 +242,29 @@ class _Runner:
 
     def _fail(self, work: _Work, status: int) -> None:
         number = work.trial.number
-        if status == 0:
-            raise UserError(self._never_logged(number, read_curves(self._study.run_of(number))))
         how = f"signal {-status}" if status < 0 else f"status {status}"
         line = f"trial {number} failed ({how}): {work.process.error()}; its output is in {work.process.log}"
         self._failures += 1
         if self._failures == MOST_FAILURES and not self._ended_well:
             raise UserError(f"the first {MOST_FAILURES} trials failed; the last: {line}")
-        self._say(printable(line))
+        self._say(line)
 
     def _leave(self) -> None:
         """Stops what runs, and leaves it to go on later; what has just come to its end counts."""
-        for work in filter(None, self._work):
+        held = [work for work in self._work if work is not None]
+        self._work = [None] * len(self._work)
+        for work in held:
             work.process.stop()
-        for worker, work in enumerate(self._work):
-            if work is None:
-                continue
+        for work in held:
             status = work.process.wait()
-            self._work[worker] = None
-            if status == 0 and not work.stops and (values := self._read(work)):
-                for value in values[work.trial.reported :]:
-                    self._study.report(work.trial, value)
+            values = self._values(self._curves(work))
+            if status == 0 and values:
+                self._report(work, values, runs=False)
                 self._study.finish(work.trial, "complete", values, work.seconds)
             elif work.stops:
-                self._study.finish(work.trial, "pruned", work.values, work.seconds)
+                self._study.finish(work.trial, "pruned", values, work.seconds)
             else:
                 self._study.leave(work.trial, work.seconds)
-
-    def _never_logged(self, number: int, curves: Mapping[str, Any]) -> str:
-        logged = ", ".join(sorted(curves)) or "nothing (is trainer.logger false?)"
-        return f"metric.name: trial {number} never logged {self._sweep.metric.name!r}; it logged {logged}"
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
@@ -272,19 +274,3 @@ def _in_words(values: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _devices(workers: int) -> list[dict[str, str]]:
-    """The GPU of each worker, as its environment names it; of one worker, all of them."""
-    if workers == 1:
-        return [{}]
-    named = os.environ.get(_GPUS)
-    if named is None:
-        import torch
-
-        gpus = list(map(str, range(torch.cuda.device_count())))
-    else:
-        gpus = [name for name in named.split(",") if name.strip()]
-    if not gpus:
-        return [{} for _ in range(workers)]
-    return [{_GPUS: gpus[worker % len(gpus)]} for worker in range(workers)]

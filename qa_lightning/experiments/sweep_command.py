@@ -60,7 +60,7 @@ def check_command(command: Any, program: Any, parameters: Iterable[Parameter]) -
             if None in (parameter.settings.get("value", 0), *(parameter.settings.get("values") or ())):
                 raise UserError(
                     f"parameters.{parameter.name}: W&B writes null as the text None, which fit does not take for it; "
-                    "put `--FLAG, \"null\"` into the command instead"
+                    'put `--FLAG, "null"` into the command instead'
                 )
 
 
@@ -97,7 +97,9 @@ def render(
         "args_no_equals": [word for name, value in values.items() for word in (f"--{name}", str(value))],
         "args_no_hyphens": flags,
         "args_no_boolean_flags": [
-            f"--{name}" if value is True else f"--{name}={value}" for name, value in values.items() if value is not False
+            f"--{name}" if value is True else f"--{name}={value}"
+            for name, value in values.items()
+            if value is not False
         ],
         "args_append_hydra": [f"+{flag}" for flag in flags],
         "args_override_hydra": [f"++{flag}" for flag in flags],

@@ -191,7 +191,9 @@ def _metric(content: Any) -> Metric:
     if goal not in ("minimize", "maximize"):
         raise UserError(f"metric.goal {goal!r} is neither minimize nor maximize")
     target = content.get("target")
-    return Metric(content["name"], goal == "maximize", None if target is None else check_number("metric.target", target))
+    return Metric(
+        content["name"], goal == "maximize", None if target is None else check_number("metric.target", target)
+    )
 
 
 def _hyperband(content: Any) -> Hyperband:

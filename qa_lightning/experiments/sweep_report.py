@@ -24,8 +24,11 @@ from qa_lightning.report.sweep_drawing import (
 )
 from qa_lightning.runs.comparison_tables import ComparisonTable
 from qa_lightning.utils.secrets import hide_secrets
+from qa_lightning.utils.terminal import shortened
 
 _FAMILIES = {"grid": "every combination", "random": "random draws", "bayes": "TPE (Bayesian optimisation)"}
+_LONGEST = 24
+_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
 
 def write_report(study: SweepStudy, command: str) -> list[str]:
@@ -62,7 +65,7 @@ def _parts(study: SweepStudy, rows: Sequence[TrialRow], best: TrialRow | None) -
     if best is None:
         yield Part("No trial has come to its end", ["The best and the pictures come with the first that does."])
     else:
-        settings = [(name, shown) for name, shown in _shown(best.parameters).items()]
+        settings: list[tuple[str, ...]] = list(_shown(best.parameters).items())
         yield Part(
             f"The best: {metric.name} {_number(best.value)}",
             [f"Trial {best.number}, in {best.folder}. {BEST} is its config, which fit takes with --config."],
@@ -82,12 +85,10 @@ def _parts(study: SweepStudy, rows: Sequence[TrialRow], best: TrialRow | None) -
     yield Part("Trials", tables=[_trials_table(study, rows)], note=_note(study))
 
 
-def _overview(
-    study: SweepStudy, rows: Sequence[TrialRow], trials: Trials, best: TrialRow
-) -> Iterator[Picture]:
+def _overview(study: SweepStudy, rows: Sequence[TrialRow], trials: Trials, best: TrialRow) -> Iterator[Picture]:
     begun = min(row.begun for row in rows if row.begun is not None)
-    seconds = np.array([(_end(row) - begun.timestamp()) for row in rows])
-    unit, length = next((u, n) for u, n in (("hours", 3600), ("minutes", 60), ("seconds", 1)) if seconds[-1] >= n or n == 1)
+    seconds = np.array([_end(row) - begun.timestamp() for row in rows])
+    unit, length = next(pair for pair in _UNITS if seconds[-1] >= 2 * pair[1] or pair[1] == 1)
     yield Picture(
         "The best so far",
         "Each trial at the time of its end.",
@@ -134,7 +135,7 @@ def _importance_part(study: SweepStudy) -> Part:
 
 
 def _importance_table(found: Sequence[Importance]) -> ComparisonTable:
-    cells = [(of.name, f"{of.share:.1%}", f"{of.low:.1%} to {of.high:.1%}") for of in found]
+    cells: list[tuple[str, ...]] = [(of.name, f"{of.share:.0%}", f"{of.low:.0%} to {of.high:.0%}") for of in found]
     return ComparisonTable("Importance in numbers", ("parameter", "importance", "95 % interval"), cells)
 
 
@@ -163,7 +164,7 @@ def _trials_table(study: SweepStudy, rows: Sequence[TrialRow]) -> ComparisonTabl
         )
         for row in ordered
     ]
-    head = ("trial", metric.name, "state", *names, "values", "time")
+    head = ("trial", shortened(metric.name, _LONGEST), "state", *names, "values", "time")
     return ComparisonTable("All trials, the best first", head, cells)
 
 
@@ -187,7 +188,10 @@ def _scale(parameter: Parameter, rows: Sequence[TrialRow]) -> Scale:
 
 def _shown(parameters: dict[Parameter, Any]) -> dict[str, str]:
     plain = hide_secrets({parameter.name: value for parameter, value in parameters.items()})
-    return {name: f"{value:.4g}" if isinstance(value, float) else label_of(value) for name, value in plain.items()}
+    return {
+        name: f"{value:.4g}" if isinstance(value, float) else shortened(label_of(value), _LONGEST)
+        for name, value in plain.items()
+    }
 
 
 def _number(value: float | None) -> str:

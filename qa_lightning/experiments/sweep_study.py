@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qa_lightning.experiments.journal import JournalLock, drop_unfinished_line, is_free
 from qa_lightning.experiments.parameters import drawn_values, nested
 from qa_lightning.experiments.sweep_file import Sweep
 from qa_lightning.utils.errors import UserError
@@ -77,17 +78,16 @@ class SweepStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         from optuna.pruners import NopPruner, SuccessiveHalvingPruner
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+        from optuna.storages.journal import JournalFileBackend
 
         path = folder / JOURNAL
         if not path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder}: not empty, and no folder of a sweep; name a new one with --sweep_dir")
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = JournalFileOpenLock(str(path))
-        _drop_unfinished_line(path, lock)
+        self._turn = JournalLock(folder / _CLAIMS / "next")
+        lock: Any = JournalLock(folder / _CLAIMS / "journal")
+        drop_unfinished_line(path, lock)
         stopping = sweep.early_terminate
         pruner = NopPruner() if stopping is None else SuccessiveHalvingPruner(stopping.brackets[0], stopping.eta)
-        self._turn = JournalFileOpenLock(str(folder / "next"))
         try:
             self._storage = JournalStorage(JournalFileBackend(str(path), lock))
             with self._taking_turns():
@@ -139,11 +139,8 @@ class SweepStudy:
         """The numbers of trials whose sweep is gone, but whose training has not yet ended."""
         from optuna.trial import TrialState
 
-        found = []
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING and _is_free(self._claim_of(trial.number)):
-                found.append(trial.number)
-        return found
+        running = (trial.number for trial in self.trials() if trial.state == TrialState.RUNNING)
+        return [number for number in running if is_free(self._claim_of(number))]
 
     def repeat_failed(self) -> int:
         """Has the trials that failed tried again, and returns how many these are."""
@@ -282,26 +279,3 @@ class SweepStudy:
             yield
         finally:
             self._turn.release()
-
-
-def _drop_unfinished_line(path: Path, lock: Any) -> None:
-    """Removes the end of the journal that a process was killed in the middle of writing: nothing behind it is read."""
-    if not path.is_file():
-        return
-    lock.acquire()
-    try:
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with path.open("r+b") as stream:
-                stream.truncate(whole)
-    finally:
-        lock.release()
-
-
-def _is_free(folder: Path) -> bool:
-    try:
-        with sole_user(folder):
-            return True
-    except UserError:
-        return False

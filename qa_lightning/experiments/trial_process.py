@@ -20,6 +20,7 @@ _PATIENCE = 600.0
 
 _ERROR = re.compile(r"^(?:error: |[\w.]*(?:Error|Exception): )(.*)$", re.MULTILINE)
 _TAIL = 20_000
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _DEATH_SIGNAL = 1
 """Linux' ``PR_SET_PDEATHSIG``: the signal that a process gets when the one that started it is gone."""
 
@@ -51,7 +52,7 @@ class TrialProcess:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **environment},
                     start_new_session=True,
-                    preexec_fn=_end_with_starter if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads
+                    preexec_fn=_end_with_starter if sys.platform == "linux" else None,
                 )
             except OSError as error:
                 raise UserError(f"{command[0]}: cannot be started: {error.strerror}") from error
@@ -90,6 +91,22 @@ class TrialProcess:
         found = _ERROR.findall(said)
         lines = [line for line in said.splitlines() if line.strip()]
         return one_line(found[-1] if found else lines[-1] if lines else "it said nothing")
+
+
+def devices_of(workers: int) -> list[dict[str, str]]:
+    """The GPU of each worker, as its environment names it; of one worker, all of them."""
+    if workers == 1:
+        return [{}]
+    named = os.environ.get(_GPUS)
+    if named is None:
+        import torch
+
+        gpus = list(map(str, range(torch.cuda.device_count())))
+    else:
+        gpus = [name for name in named.split(",") if name.strip()]
+    if not gpus:
+        return [{} for _ in range(workers)]
+    return [{_GPUS: gpus[worker % len(gpus)]} for worker in range(workers)]
 
 
 def _end_with_starter() -> None:

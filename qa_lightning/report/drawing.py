@@ -25,7 +25,7 @@ from qa_lightning.utils.html import PALETTE
 
 _COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft", "surface")}
 INK, MUTED, LINE, ACCENT, SOFT, SURFACE = _COLORS.values()
-"""Text, lesser text, lines, the accent and its tint, and what they stand on; on the page, each gives way to a colour of the style sheet."""
+"""Text, lesser text, lines, the accent and its tint, and the ground; each gives way to a colour of the style sheet."""
 
 WIDTH = 4.1
 """Inches. On a phone, a point of a picture is about 1.1 pixels: text of 11 points has 12 there."""

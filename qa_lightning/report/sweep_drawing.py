@@ -175,7 +175,9 @@ def slice_chart(trials: Trials, scale: Scale) -> Figure:
         axes = figure.subplots()
         stopped = ~trials.ended
         if stopped.any():
-            axes.plot(scale.places[stopped], trials.values[stopped], "o", color=MUTED, fillstyle="none", label="stopped")
+            axes.plot(
+                scale.places[stopped], trials.values[stopped], "o", color=MUTED, fillstyle="none", label="stopped"
+            )
         axes.plot(scale.places[trials.ended], trials.values[trials.ended], "o", color=ACCENT, label="a trial")
         axes.plot([scale.places[trials.best]], [trials.values[trials.best]], "D", color=INK, label="the best")
         axes.set_xticks([place for place, _ in scale.ticks], [text for _, text in scale.ticks])

@@ -56,7 +56,8 @@ def write_report(study: SweepStudy, command: str) -> list[str]:
 def _facts(study: SweepStudy, rows: Sequence[TrialRow]) -> list[str]:
     goal = "as large" if study.sweep.metric.maximize else "as small"
     seconds = sum(row.seconds for row in rows)
-    facts = [_FAMILIES[study.sweep.method], f"{study.sweep.metric.name} {goal} as can be", f"{len(rows)} trials"]
+    metric = shortened(study.sweep.metric.name, 18)
+    facts = [_FAMILIES[study.sweep.method], f"{metric} {goal} as can be", f"{len(rows)} trials"]
     return [*facts, f"{_in_words(seconds)} of training"]
 
 

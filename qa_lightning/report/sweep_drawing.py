@@ -103,7 +103,7 @@ def progress_chart(trials: Trials, times: FloatArray, unit: str) -> Figure:
             x, y = np.append(times[trials.ended], times[-1]), np.append(best, best[-1])
             axes.plot(x, y, color=INK, drawstyle="steps-post", label="best so far")
         axes.set_xlabel(f"{unit} since the first trial began")
-        axes.set_ylabel(trials.label)
+        axes.set_ylabel(_short(trials.label, 20))
         axes.tick_params(length=0)
         axes.locator_params(axis="x", nbins=6)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, borderpad=0)
@@ -183,7 +183,7 @@ def slice_chart(trials: Trials, scale: Scale) -> Figure:
         axes.set_xticks([place for place, _ in scale.ticks], [text for _, text in scale.ticks])
         axes.set_xlim(-0.06, 1.06)
         axes.set_xlabel(_short(scale.name, _LONGEST))
-        axes.set_ylabel(trials.label)
+        axes.set_ylabel(_short(trials.label, 20))
         axes.tick_params(length=0)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, borderpad=0)
     return figure
@@ -205,4 +205,5 @@ def _label(axes: Axes, place: tuple[float, float], text: str, points: float, col
 
 
 def _short(text: str, most: int) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 1]}…"

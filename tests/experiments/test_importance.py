@@ -33,7 +33,7 @@ def make_study(folder: Path, count: int, weights: tuple[float, float]) -> SweepS
 
 def test_what_matters_comes_first_and_lies_in_its_interval(tmp_path: Path) -> None:
     found = importances(make_study(tmp_path, 24, (3.0, 1.0)), refits=12)
-    assert [of.name for of in found][0] == "strong"
+    assert found[0].name == "strong"
     assert {of.name for of in found} == {"strong", "weak", "nothing"}
     assert sum(of.share for of in found) == pytest.approx(1)
     for of in found:

@@ -90,17 +90,28 @@ def test_a_grid_takes_every_combination_once(tmp_path: Path) -> None:
     assert sorted(tried) == [(size, kind) for size in (1, 2, 3) for kind in "ab"]
 
 
-def test_the_same_seed_draws_the_same_however_often_it_was_interrupted(tmp_path: Path) -> None:
-    path = write_sweep(tmp_path / "a.yaml", run_cap=6)
-    assert sweep(path, tmp_path / "whole") == 0
-    for cap in ("2", "3", "6"):
-        assert sweep(path, tmp_path / "parts", "--run_cap", cap) == 0
-    assert sweep(path, tmp_path / "other", "--seed", "1") == 0
-    drawn = {
-        name: [row["parameters.model.lr"] for row in rows_of(tmp_path / name)] for name in ("whole", "parts", "other")
-    }
-    assert drawn["whole"] == drawn["parts"]
-    assert not {*drawn["whole"]} & {*drawn["other"]}
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_the_same_seed_draws_the_same_however_often_it_was_interrupted(method: str, tmp_path: Path) -> None:
+    path = write_sweep(tmp_path / "a.yaml", method=method, run_cap=20)
+
+    def draw(name: str, often: int, seed: int = 0) -> list[float]:
+        found = []
+        while len(found) < 20:
+            study = SweepStudy(tmp_path / name, read_sweep(path), seed=seed)
+            while (trial := study.next(None)) is not None:
+                found.append(trial.values["model.lr"])
+                study.report(trial, found[-1])
+                study.finish(trial, "complete", [found[-1]], 1.0)
+                if len(found) % often == 0:
+                    break
+        return found
+
+    whole = draw("whole", 20)
+    assert len(set(whole)) == 20
+    assert draw("parts", 3) == whole
+    assert not {*whole} & {*draw("other", 20, seed=1)}
+    # Draws go where the value is, which is the rate itself.
+    assert method == "random" or sum(whole[10:]) > 2 * sum(whole[:10])
 
 
 def reported(study: SweepStudy, values: list[float]) -> list[bool]:
@@ -169,6 +180,7 @@ def check_gone_on(folder: Path) -> None:
         assert rows[number]["values"] == [rows[number]["values"][0] + 5 * step for step in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its starter is gone")
 def test_a_killed_sweep_goes_on_with_the_same_command(held: tuple[Path, Path, list[Any]]) -> None:
     _, folder, command = held
@@ -182,6 +194,7 @@ def test_a_killed_sweep_goes_on_with_the_same_command(held: tuple[Path, Path, li
     check_gone_on(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_says_how_to_go_on(held: tuple[Path, Path, list[Any]], number: int) -> None:
     _, folder, command = held
@@ -202,6 +215,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(held: tuple[Path, Path, list[Any
     assert all(row["seconds"] > 0 for row in rows_of(folder))
 
 
+@pytest.mark.slow
 def test_two_sweeps_share_a_folder(held: tuple[Path, Path, list[Any]]) -> None:
     path, folder, command = held
     first = start(command)

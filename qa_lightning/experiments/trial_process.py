@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from qa_lightning.utils.errors import UserError
@@ -42,7 +43,9 @@ class TrialProcess:
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.log = log
         self._stopped_at: float | None = None
-        with log.open("ab") as output:
+        with log.open("ab") as output, warnings.catch_warnings():
+            # Python 3.12 warns of what a forked process may do in the place of a program: it makes one system call.
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
             self._begin = output.tell()
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -52,7 +55,7 @@ class TrialProcess:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **environment},
                     start_new_session=True,
-                    preexec_fn=_end_with_starter if sys.platform == "linux" else None,
+                    preexec_fn=_end_with_starter(),
                 )
             except OSError as error:
                 raise UserError(f"{command[0]}: cannot be started: {error.strerror}") from error
@@ -109,5 +112,9 @@ def devices_of(workers: int) -> list[dict[str, str]]:
     return [{_GPUS: gpus[worker % len(gpus)]} for worker in range(workers)]
 
 
-def _end_with_starter() -> None:
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
+def _end_with_starter() -> Callable[[], None] | None:
+    """What a process does before its program begins, so that it ends with its starter; None where there is no way."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_DEATH_SIGNAL, signal.SIGTERM)

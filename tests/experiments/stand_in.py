@@ -7,6 +7,7 @@ import argparse
 import csv
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--hold", type=Path)
     parser.add_argument("--fails", default="")
+    parser.add_argument("--stubborn", action="store_true")
     parser.add_argument("--metric", default="val/f1")
     options = parser.parse_args()
     run: Path = options.run_dir
@@ -37,7 +39,8 @@ def main() -> None:
         (run / "stopped").write_text(str(number))
         sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if options.stubborn else stop)
+    (run / "pid").write_text(str(os.getpid()))
     state = run / "state"
     done = int(state.read_text()) if options.ckpt_path == "last" and state.exists() else 0
     logs = run / f"logs/version_{len(list(run.glob('logs/version_*')))}"

@@ -216,6 +216,26 @@ def test_an_interrupted_sweep_says_how_to_go_on(held: tuple[Path, Path, list[Any
 
 
 @pytest.mark.slow
+def test_a_second_ctrl_c_ends_trials_at_once(held: tuple[Path, Path, list[Any]]) -> None:
+    _, folder, command = held
+    process = start([*command, "--stubborn"])  # which does not heed a SIGTERM
+    wait_for(lambda: both_wait(folder), "two trials at work")
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "Ctrl-C again ends them at once" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(60)
+    assert process.returncode == 130
+    assert "Traceback" not in complaints
+    assert "Go on with:" in complaints
+    for number in (0, 1):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((folder / f"trial-00{number}/pid").read_text()), 0)
+    assert [row["state"] for row in rows_of(folder)] == ["not ended", "not ended"]
+
+
+@pytest.mark.slow
 def test_two_sweeps_share_a_folder(held: tuple[Path, Path, list[Any]]) -> None:
     path, folder, command = held
     first = start(command)

@@ -124,7 +124,7 @@ class Workplace:
     """The folder in which the commands of the pages run, each command once.
 
     Args:
-        folder: The current folder; ``configs`` lie in it, ``shared`` beside it.
+        folder: The current folder; ``configs`` and ``sweeps`` lie in it, ``shared`` beside it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -275,7 +275,8 @@ def workplace(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A folder beside the shared one, in which the quickstart has been trained."""
     folder = tmp_path_factory.mktemp("reader") / "qa_lightning"
     folder.mkdir()
-    (folder / "configs").symlink_to(ROOT / "configs")
+    for name in ("configs", "sweeps"):
+        (folder / name).symlink_to(ROOT / name)
     (folder.parent / "shared").symlink_to(shared)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

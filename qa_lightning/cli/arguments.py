@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import NoReturn
 
 from qa_lightning.utils.errors import REFUSED, print_error
@@ -24,3 +25,22 @@ class VerbParser(argparse.ArgumentParser):
         print_error(f"{message}; see {self.prog} --help")
         self.exit(REFUSED)
         raise AssertionError("exit returns to nobody")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Makes the type of an argument that is a whole number.
+
+    Args:
+        least: The smallest that is taken.
+    """
+
+    def whole_number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return value
+
+    return whole_number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.cli.arguments import VerbParser, at_least
 from qa_lightning.cli.tables import print_table
 from qa_lightning.experiments.seeds import runs_of_seeds
 from qa_lightning.runs.comparison import Change, Comparison, compare, holm
@@ -106,30 +106,17 @@ def _parser() -> VerbParser:
         help="compare the runs before this flag, as one group, with those after it, as another (seeds of two systems)",
     )
     parser.add_argument(
-        "--shuffles", metavar="N", type=_at_least(1), default=10_000, help="of the randomisation test (10000)"
+        "--shuffles", metavar="N", type=at_least(1), default=10_000, help="of the randomisation test (10000)"
     )
-    parser.add_argument("--seed", metavar="N", type=_at_least(0), default=0, help="of resamples and shuffles (0)")
+    parser.add_argument("--seed", metavar="N", type=at_least(0), default=0, help="of resamples and shuffles (0)")
     parser.add_argument(
-        "--show", metavar="N", type=_at_least(0), default=10, help="how many changed questions each way (10)"
+        "--show", metavar="N", type=at_least(0), default=10, help="how many changed questions each way (10)"
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write all figures and changed ids as JSON")
     parser.add_argument(
         "--html", metavar="FILE", type=Path, help="write the same to FILE as a page, which opens offline"
     )
     return parser
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
-        return value
-
-    return whole_number
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[dict[str, float]]:

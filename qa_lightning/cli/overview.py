@@ -30,6 +30,7 @@ VERBS = {
     "export": "write a model as a folder that other programs can use",
     "calibrate": "fit a model's scores to how often it is right",
     "ensemble": "write a folder that answers as several models together",
+    "sweep": "try many settings, by the file of a sweep of Weights & Biases",
     "soup": "average the weights of runs, as one model",
 }
 """The other verbs, each a module of this name here with ``run(arguments)``, and what each does."""

@@ -24,9 +24,9 @@ from qa_lightning.scoring.calibration import Reliability
 from qa_lightning.utils.arrays import FloatArray
 from qa_lightning.utils.html import PALETTE
 
-_COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft")}
-INK, MUTED, LINE, ACCENT, SOFT = _COLORS.values()
-"""Text, lesser text, lines, the accent and its tint; on the page, each gives way to a colour of the style sheet."""
+_COLORS = {f"--{name}": PALETTE[name][0] for name in ("ink", "muted", "line", "accent", "accent-soft", "surface")}
+INK, MUTED, LINE, ACCENT, SOFT, SURFACE = _COLORS.values()
+"""Text, lesser text, lines, the accent and its tint, and the ground; each gives way to a colour of the style sheet."""
 
 WIDTH = 4.1
 """Inches. On a phone, a point of a picture is about 1.1 pixels: text of 11 points has 12 there."""

@@ -25,10 +25,14 @@ _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def sole_user(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Locks a folder against other processes; the lock ends with the process, however that ends.
 
     The folder is made where there is none, and is gone afterwards if nothing was written into it.
+
+    Args:
+        folder: The folder.
+        wait: Whether to wait for another process, in a folder that is there, rather than to refuse.
 
     Raises:
         UserError: Where another process is in the context, or the folder cannot be written to. Nothing was changed.
@@ -39,7 +43,7 @@ def sole_user(folder: Path) -> Iterator[None]:
     is_new = not folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _locked(folder / LOCK)
+        handle = _locked(folder / LOCK, wait)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
     try:
@@ -53,12 +57,12 @@ def sole_user(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def _locked(path: Path) -> int | None:
+def _locked(path: Path, wait: bool) -> int | None:
     """The handle of a file that this process has locked; None where the file system knows no locks."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             os.close(handle)
             if error.errno in _UNKNOWN:

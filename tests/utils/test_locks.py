@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.conftest import ROOT
 HOLD = """
 import sys, time
 from pathlib import Path
+from threading import Timer
 from qa_lightning.utils.locks import sole_user
 with sole_user(Path(sys.argv[1])):
     print("held", flush=True)
@@ -91,3 +93,13 @@ def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file: cannot be written to: "), sole_user(tmp_path / "file"):
         raise AssertionError("let in")
+
+
+def test_who_waits_gets_it_after_the_end_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "data.json").touch()
+    with holder(tmp_path) as process:
+        Timer(0.3, process.kill).start()
+        with sole_user(tmp_path, wait=True):
+            assert process.wait(10) == -signal.SIGKILL
+            with pytest.raises(UserError, match="another process"), sole_user(tmp_path):
+                raise AssertionError("let in")

@@ -44,7 +44,7 @@ _OF_LIGHTNING = {
     "seed_everything": "Seed of all that is random (0).",
     "print_config": "Print all settings as YAML instead of running.",
     "trainer.max_epochs": "How often to go through the data (3).",
-    "trainer.precision": "Of the arithmetic: bf16-mixed, 16-mixed (32-true).",
+    "trainer.precision": "Arithmetic: bf16-mixed, 16-mixed (32-true).",
     "trainer.accelerator": "What to compute on: cpu, gpu (what there is).",
     "trainer.devices": "How many of them, or which.",
     "trainer.logger": "Also logs scores there: WandbLogger, CSVLogger.",

@@ -18,7 +18,8 @@ from qa_lightning.experiments.fit_settings import (
     require_validation,
 )
 from qa_lightning.experiments.folder import ExperimentFolder
-from qa_lightning.experiments.power_law import Forecast, forecast
+from qa_lightning.experiments.learning_curve import SCORES, LearningCurve, Point
+from qa_lightning.experiments.power_law import forecast
 from qa_lightning.experiments.source_data import (
     group_numbers,
     is_synthetic,
@@ -30,49 +31,14 @@ from qa_lightning.experiments.source_data import (
 from qa_lightning.experiments.subsets import nested_subsets
 from qa_lightning.experiments.trainings import Training, run_trainings
 from qa_lightning.runs.questions import read_questions
-from qa_lightning.runs.spread import RunScores, Spread, scores_of_runs, spread_of
+from qa_lightning.runs.spread import RunScores, scores_of_runs, spread_of
 from qa_lightning.scoring.intervals import resample_runs
 from qa_lightning.utils.arrays import BoolArray
 from qa_lightning.utils.errors import UserError
 
 VERB = "curve"
-SCORES = ("f1", "exact_match")
-"""The scores that are drawn and extrapolated."""
-
 _RESERVED = {"--seed_everything": "the seeds are those of --seeds"}
 _RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Point:
-    """A share of the data.
-
-    Attributes:
-        fraction: The share that was asked for.
-        questions: How many questions were trained on, the mean over seeds.
-        scores: Each score's spread over seeds.
-    """
-
-    fraction: float
-    questions: float
-    scores: dict[str, Spread]
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """What the trainings come to.
-
-    Attributes:
-        points: The shares, ascending.
-        forecasts: What twice the data would bring, by the score's name.
-        seeds: How many seeds each share was trained with.
-        validated: How many questions were scored.
-    """
-
-    points: list[Point]
-    forecasts: dict[str, Forecast]
-    seeds: int
-    validated: int
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qa_lightning.experiments.curve import SCORES, LearningCurve
+from qa_lightning.experiments.learning_curve import SCORES, LearningCurve
 from qa_lightning.experiments.power_law import Forecast
 from qa_lightning.report.experiment_drawing import LearningPoint, learning_curve_chart
 from qa_lightning.report.experiment_page import ExperimentPage, Part, Picture

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_lightning.cli.main import main
-from qa_lightning.experiments.curve import LearningCurve, Point
 from qa_lightning.experiments.curve_page import curve_page, what_more_data_brings
+from qa_lightning.experiments.learning_curve import LearningCurve, Point
 from qa_lightning.experiments.power_law import forecast
 from qa_lightning.experiments.subsets import nested_subsets
 from qa_lightning.report.experiment_page import render_experiment

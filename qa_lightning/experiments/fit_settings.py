@@ -21,6 +21,9 @@ _OURS = {
 }
 """Flags of ``fit`` that an experiment gives itself, and why."""
 
+_FIRST = "# lightning.pytorch=="
+"""What Lightning's settings begin with."""
+
 
 def check_arguments(arguments: Sequence[str], reserved: Mapping[str, str]) -> None:
     """Refuses flags of ``fit`` that are the experiment's own.
@@ -55,11 +58,24 @@ def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
         text, complaints = (path.read_text(encoding="utf-8", errors="replace") for path in (printed, said))
     if status:
         raise UserError(error_of(complaints or text))
-    settings = yaml.safe_load(text)
-    if not isinstance(settings, dict):
-        raise UserError(f"fit --print_config printed no settings: {error_of(text)}")
+    settings = parse_settings(text)
     if settings.get("push_to_hub") is not None:
         raise UserError("push_to_hub: all trainings would upload to the same model; upload one of them afterwards")
+    return settings
+
+
+def parse_settings(printed: str) -> dict[str, Any]:
+    """Parses what ``fit --print_config`` prints, behind what a module of the user's may print when it is imported.
+
+    Raises:
+        UserError: There are no settings in it.
+    """
+    try:
+        settings = yaml.safe_load(printed[max(printed.find(_FIRST), 0) :])
+    except yaml.YAMLError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise UserError(f"fit --print_config printed no settings: {error_of(printed)}")
     return settings
 
 

@@ -22,7 +22,7 @@ from qa_lightning.utils.locks import sole_user
 from qa_lightning.utils.processes import STARTED_BY
 from qa_lightning.utils.terminal import one_line, printable
 
-_ERROR = re.compile(r"^(?:error: |\w*(?:Error|Exception): )(.*)$", re.MULTILINE)
+_ERROR = re.compile(r"^(?:error: |[\w.]*(?:Error|Exception): )(.*)$", re.MULTILINE)
 _PATIENCE = 60.0
 """Seconds that a process may take to end whose experiment was killed."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,13 +12,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from qa_lightning.experiments.trainings import error_of
 from qa_lightning.utils.errors import UserError
-from qa_lightning.utils.terminal import one_line
 
 _PATIENCE = 600.0
 """Seconds that a process may take to end after a SIGTERM: a validation ends first, and a checkpoint is written."""
 
-_ERROR = re.compile(r"^(?:error: |[\w.]*(?:Error|Exception): )(.*)$", re.MULTILINE)
 _TAIL = 20_000
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _DEATH_SIGNAL = 1
@@ -90,10 +88,7 @@ class TrialProcess:
         with self.log.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(self._begin, size - _TAIL))
-            said = stream.read().decode(errors="replace")
-        found = _ERROR.findall(said)
-        lines = [line for line in said.splitlines() if line.strip()]
-        return one_line(found[-1] if found else lines[-1] if lines else "it said nothing")
+            return error_of(stream.read().decode(errors="replace"))
 
 
 def devices_of(workers: int) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 
 from qa_lightning.experiments import trainings
+from qa_lightning.experiments.fit_settings import parse_settings
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import Training, error_of, first_set, in_words, run_to_end, run_trainings
 from qa_lightning.runs.questions import write_table
@@ -168,6 +169,14 @@ def test_of_several_sets_the_first_is_scored(tmp_path: Path) -> None:
     )
     assert first_set(tmp_path) == tmp_path / "en"
     assert first_set(tmp_path / "de") == tmp_path / "de"
+
+
+def test_settings_stand_behind_what_a_module_prints_when_it_is_imported() -> None:
+    assert parse_settings("my: {module\n# lightning.pytorch==2.6\nmodel: {a: 1}\n") == {"model": {"a": 1}}
+    assert parse_settings("model: {a: 1}\n") == {"model": {"a": 1}}
+    for printed in ("my: {module\n", "", "words\n"):
+        with pytest.raises(UserError, match="fit --print_config printed no settings"):
+            parse_settings(printed)
 
 
 def test_errors_and_times_in_words() -> None:

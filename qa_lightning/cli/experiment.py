@@ -37,6 +37,17 @@ def experiment_parser(verb: str, description: str) -> VerbParser:
     return parser
 
 
+def add_seeds(parser: VerbParser) -> None:
+    """Adds the flag that says over which seeds an experiment trains."""
+    parser.add_argument(
+        "--seeds",
+        metavar="N",
+        type=numbers_from(0, "seeds"),
+        default=[0, 1, 2],
+        help="how many seeds, from 0 on, or which, such as 3,14,15 (3); more can be added later",
+    )
+
+
 def parse_with_fit(parser: VerbParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Parses a verb's own arguments, and returns those of ``fit`` as they are.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from qa_lightning.cli.experiment import (
+    add_seeds,
     command_of,
     experiment_parser,
-    numbers_from,
     parse_with_fit,
     say,
     says_how_to_go_on,
@@ -19,13 +19,7 @@ def run(arguments: list[str]) -> None:
         UserError: Something is wrong with the arguments, or a training fails.
     """
     parser = experiment_parser("seeds", "Trains the same over several seeds: mean, spread, and an interval over both.")
-    parser.add_argument(
-        "--seeds",
-        metavar="N",
-        type=numbers_from(0, "seeds"),
-        default=[0, 1, 2],
-        help="how many seeds, from 0 on, or which, such as 3,14,15 (3); more can be added later",
-    )
+    add_seeds(parser)
     options, fit = parse_with_fit(parser, arguments)
     # Imported here, since what reads tables takes a moment that --help and a mistake need not wait for.
     from qa_lightning.cli.tables import print_table

@@ -192,6 +192,20 @@ def test_what_has_changed_is_asked_again(
     assert asked_again() == ["en"]
 
 
+def test_an_ensemble_may_name_runs(
+    tmp_path: Path, tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = shutil.copytree(tiny, tmp_path / "run/best_model")
+    (tmp_path / "run/config.yaml").write_text("{}")
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/ensemble.json").write_text(json.dumps({"members": [{"model": "../run"}]}))
+    assert evaluate("--model", tmp_path / "both", tiny) == 0
+    assert asked == ["both", "tiny"]
+    (best / "config.json").write_text((best / "config.json").read_text() + "\n")
+    assert evaluate("--model", tmp_path / "both", tiny) == 0
+    assert asked == ["both", "tiny", "both"]
+
+
 def test_several_models_stand_in_one_table(
     tmp_path: Path, tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

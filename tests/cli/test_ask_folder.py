@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from qa_lightning import Reader
+from qa_lightning.cli import file_progress
 from qa_lightning.cli.main import main
+from qa_lightning.utils.pace import Interval
 from tests import forked
 from tests.cli.mistakes import error_of
 from tests.tiny import PASSAGES, tiny_folder
@@ -130,6 +132,15 @@ def test_only_the_paragraphs_that_bm25_ranks_first_are_read(
     file = folder / "ada.txt"
     (line,) = lines_of(asked(model, file, "Who had a house?", "--retrieve", "1"), capsys)
     assert line["document"] == str(file)
+
+
+def test_files_that_are_read_again_are_not_counted_again(
+    model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(file_progress, "Interval", lambda: Interval(0.0))
+    assert main(asked(model, folder, *QUESTIONS, "--retrieve", "2")) == 0
+    shown = [line for line in capsys.readouterr().err.splitlines() if "files read" in line]
+    assert [line.split("files read ")[1][:3] for line in shown] == ["1/3", "2/3", "3/3"]
 
 
 @pytest.mark.filterwarnings("default")

@@ -170,6 +170,13 @@ def test_mistakes_are_refused_in_one_line(
     (folder / "notes/latin.txt").write_bytes("Füße".encode("latin-1"))
     assert "notes/latin.txt: not UTF-8 at byte 1; save it" in error_of(asked(none, folder, "Who?"), capsys)
     (folder / "notes/latin.txt").unlink()
+    if os.name != "nt":
+        named = os.path.join(os.fsencode(folder), b"notes/F\xfc\xdfe.txt")
+        Path(os.fsdecode(named)).write_text("Ada")
+        assert "the name of the file 'notes/F\\udcfc\\udcdfe.txt' is not UTF-8" in error_of(
+            asked(none, folder, "Who?"), capsys
+        )
+        os.unlink(named)
     assert "--retrieve must be at least 1, not 0" in error_of(asked(none, folder, "Who?", "--retrieve", "0"), capsys)
     assert "question 2: its question is empty" in error_of(asked(model, folder, "Who?", " "), capsys)
     assert "legacy=True answers as" in error_of(asked(model, folder, "Who?", "--legacy"), capsys)

@@ -279,6 +279,10 @@ def test_training_data_that_have_gone_are_said_not_to_be_checked(
         (["model", "--data", "null.json", "--remove"], "give --data FILE, or --remove"),
         (["model", "--remove", "--output", "o"], "--output goes with --data"),
         (["model", "--data", "null.json", "--language", "tlh-x"], "tlh-x"),
+        (
+            ["model", "--data", "null.json", "--output", "null.json/o"],
+            "null.json is no folder, where results are to be",
+        ),
         (["user/name", "--data", "null.json"], "user/name: no such folder"),
         (["run/checkpoints/best.ckpt", "--data", "null.json"], "is a checkpoint, whose settings are part of it"),
         (["empty", "--data", "null.json"], "empty: there is no model in this folder"),

@@ -373,6 +373,15 @@ def test_models_that_cannot_be_are_found_first(tmp_path: Path, tiny: Path, capsy
     assert not Path("evaluations").exists()
 
 
+@pytest.mark.parametrize("output", ["en.json", "en.json/more"])
+def test_a_place_that_is_no_folder_is_found_before_any_model_is_asked(
+    tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    said = error_of(["evaluate", "--suite", "two.yaml", "--model", str(tiny), "--output", output], capsys)
+    assert said.startswith("error: en.json is no folder, where results are to be written")
+    assert asked == []
+
+
 def test_a_file_that_cannot_be_read_is_found_before_any_model_is_asked(
     tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from qa_lightning.calibrating.fitting import Change, changes, cross_fitted_confi
 from qa_lightning.calibrating.trained_questions import check_not_trained_on
 from qa_lightning.data.sources import read_examples
 from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures
+from qa_lightning.pretrained.adapter_file import ADAPTER_CONFIG
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint
 from qa_lightning.pretrained.ensemble_file import ENSEMBLE_FILE, is_ensemble, read_ensemble, write_settings
 from qa_lightning.pretrained.head import CONFIG_FILE
@@ -34,6 +35,9 @@ from qa_lightning.utils.files import remove_unfinished, write_json
 
 Progress = Callable[[Iterable[list[Prediction]], int], Iterable[list[Prediction]]]
 """Hands on predictions, some at a time, given how many there will be, and shows how far they are."""
+
+_OF_A_MODEL = (CONFIG_FILE, SETTINGS_FILE, ADAPTER_CONFIG)
+"""Files one of which the folder of a model has; an adapter that peft wrote has the last one only."""
 
 _TOGETHER = 128
 """Questions that the model is asked between two moments at which progress is shown."""
@@ -135,7 +139,7 @@ def check_folder(model: str) -> Path:
             f"{name}: no such folder; temperatures are kept in a model's folder: of a model on the Hub, write one with "
             "export --format safetensors"
         )
-    if not is_ensemble(name) and not any((folder / file).is_file() for file in (CONFIG_FILE, SETTINGS_FILE)):
+    if not is_ensemble(name) and not any((folder / file).is_file() for file in _OF_A_MODEL):
         raise UserError(f"{name}: there is no model in this folder")
     return folder
 

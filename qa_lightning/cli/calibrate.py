@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.utils.files import check_can_be_folder
 from qa_lightning.utils.terminal import plain_text, printable
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def run(arguments: list[str]) -> None:
         folder = remove_calibration(options.model)
         print(f"The temperatures in {printable(str(folder))} are removed; its scores are its own softmax again")
         return
+    if options.output is not None:
+        check_can_be_folder(options.output)
     try:
         with warnings_in_lines():
             done = calibrate(

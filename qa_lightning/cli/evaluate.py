@@ -15,6 +15,7 @@ from qa_lightning.scoring.mlqa import LANGUAGES, has_own_rule
 from qa_lightning.suites.suite import RULES, EvaluationSet, Suite
 from qa_lightning.suites.suite_file import read_suite, shipped_suites
 from qa_lightning.utils.errors import UserError
+from qa_lightning.utils.files import check_can_be_folder
 from qa_lightning.utils.terminal import plain_text, printable
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run(arguments: list[str]) -> None:
     options = _options(arguments)
     suite = _chosen(read_suite(options.suite), options)
     output = options.output or Path("evaluations", suite.name)
+    check_can_be_folder(output)
     sets, missing = _present(suite, options)
     _note_rules(sets)
     # Imported here, since they take seconds that --help and a mistake above need not wait for.

@@ -62,6 +62,7 @@ def reading(texts: Mapping[str, str], passes: int = 1) -> Iterator[WatchedTexts]
         watched = WatchedTexts(texts, report)
         try:
             yield watched
+            watched.report = lambda _: None  # what reads them later is another piece of work
         except KeyboardInterrupt:
             progress.stop()
             print(f"stopped after reading {watched.done:,} of {total:,} files; no answers", file=sys.stderr)

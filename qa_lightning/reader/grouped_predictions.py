@@ -50,6 +50,8 @@ def answers_by_question(
     Returns:
         For each question its text as ``question``, and what a Reader returns for it.
     """
+    # Rows are taken out of one chunk: of several, each question would have all of them put together.
+    table = table.select(["id", "question", "context", "answers"]).combine_chunks()
     rows_of: dict[str, list[int]] = {}
     for row, question in enumerate(table["question"].to_pylist()):
         rows_of.setdefault(question, []).append(row)

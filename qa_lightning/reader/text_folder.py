@@ -22,7 +22,7 @@ class TextFolder(Mapping[str, str]):
         folder: The folder.
 
     Raises:
-        UserError: Where there is no text in it, or a file cannot be read or is not UTF-8.
+        UserError: Where there is no text in it, or a file cannot be read, or it or its name is not UTF-8.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -86,4 +86,12 @@ def _text_files(folder: Path) -> Iterator[str]:
         for name in files:
             path = Path(where, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path.relative_to(folder).as_posix()
+                yield _checked_name(path.relative_to(folder).as_posix(), folder)
+
+
+def _checked_name(name: str, folder: Path) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(f"{folder}: the name of the file {name!a} is not UTF-8; rename it") from None
+    return name

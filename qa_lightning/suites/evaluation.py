@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qa_lightning.pretrained.ensemble_file import is_ensemble, read_ensemble
 from qa_lightning.pretrained.loading import load_config
+from qa_lightning.runs.folder import resolve_model
 from qa_lightning.suites.models import Model
 from qa_lightning.suites.questions import SetQuestions
 from qa_lightning.suites.scores import SetScores, keep_scores, kept_scores
@@ -91,4 +92,4 @@ def _ask(reader: Reader, folder: Path, model: Model, asked: SetQuestions, title:
 def _check_there(path: str) -> None:
     """Finds out whether a model is there, while nothing has been asked yet."""
     for name in read_ensemble(path).members if is_ensemble(path) else [path]:
-        load_config(name)
+        load_config(resolve_model(name))

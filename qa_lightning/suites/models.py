@@ -84,7 +84,7 @@ def model_fingerprint(name: str) -> str:
 def _parts(name: str) -> list[Any]:
     if is_ensemble(name):
         ensemble = read_ensemble(name)
-        return [ensemble.weights, ensemble.settings, *map(_parts, ensemble.members)]
+        return [ensemble.weights, ensemble.settings, *(_parts(resolve_model(member)) for member in ensemble.members)]
     path = Path(name)
     if path.is_file():
         return [_stamp(path)]

@@ -19,6 +19,9 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "–": "--",
+    # Behind the end of a row, LaTeX takes these for what belongs to it.
+    "[": "{[}",
+    "*": "{*}",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
 

@@ -137,6 +137,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(workshop, ignore_errors=True)
 
 
+def check_can_be_folder(path: Path) -> None:
+    """Checks that a folder is there, or could be made; long work would otherwise end where its results are written.
+
+    Raises:
+        UserError: Where it, or what it is to be in, is something else.
+    """
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), None)
+    if there is not None and not os.path.isdir(there):
+        raise UserError(f"{there} is no folder, where results are to be written; name another place, or move it away")
+
+
 def in_scratch_folder(work: Callable[[Path], T]) -> T:
     """Calls a function with an empty folder, which is removed afterwards, and returns what it returns.
 

@@ -164,6 +164,21 @@ def test_a_plain_model_of_transformers(data: dict[str, str], tmp_path: Path) -> 
     assert not (model / "qa_lightning.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # how peft asks transformers
+def test_an_adapter_of_peft(data: dict[str, str], tmp_path: Path) -> None:
+    """It has neither a configuration nor settings of ours; a Reader takes it."""
+    peft = pytest.importorskip("peft", reason="adapters need the package peft")
+    from transformers import AutoModelForQuestionAnswering
+
+    base = letters_folder(tmp_path / "base")
+    network = AutoModelForQuestionAnswering.from_pretrained(base)
+    network = peft.get_peft_model(network, peft.LoraConfig(r=2, target_modules=["query"], task_type="QUESTION_ANS"))
+    network.save_pretrained(tmp_path / "adapter")
+    assert main(["calibrate", str(tmp_path / "adapter"), "--data", data["answers"]]) == 0
+    reader = Reader.from_pretrained(tmp_path / "adapter")
+    assert reader.settings.temperature == load_settings(str(tmp_path / "adapter"))["calibration"]["temperature"] != 1
+
+
 def test_a_run_gets_a_page_a_table_and_a_report(
     data: dict[str, str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +294,10 @@ def test_training_data_that_have_gone_are_said_not_to_be_checked(
         (["model", "--data", "null.json", "--remove"], "give --data FILE, or --remove"),
         (["model", "--remove", "--output", "o"], "--output goes with --data"),
         (["model", "--data", "null.json", "--language", "tlh-x"], "tlh-x"),
+        (
+            ["model", "--data", "null.json", "--output", "null.json/o"],
+            "null.json is no folder, where results are to be",
+        ),
         (["user/name", "--data", "null.json"], "user/name: no such folder"),
         (["run/checkpoints/best.ckpt", "--data", "null.json"], "is a checkpoint, whose settings are part of it"),
         (["empty", "--data", "null.json"], "empty: there is no model in this folder"),

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from qa_lightning import Reader
+from qa_lightning.cli import file_progress
 from qa_lightning.cli.main import main
+from qa_lightning.utils.pace import Interval
 from tests import forked
 from tests.cli.mistakes import error_of
 from tests.tiny import PASSAGES, tiny_folder
@@ -132,6 +134,15 @@ def test_only_the_paragraphs_that_bm25_ranks_first_are_read(
     assert line["document"] == str(file)
 
 
+def test_files_that_are_read_again_are_not_counted_again(
+    model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(file_progress, "Interval", lambda: Interval(0.0))
+    assert main(asked(model, folder, *QUESTIONS, "--retrieve", "2")) == 0
+    shown = [line for line in capsys.readouterr().err.splitlines() if "files read" in line]
+    assert [line.split("files read ")[1][:3] for line in shown] == ["1/3", "2/3", "3/3"]
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_question_without_a_word_in_the_texts_is_not_answered(
     model: Path, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -159,6 +170,13 @@ def test_mistakes_are_refused_in_one_line(
     (folder / "notes/latin.txt").write_bytes("Füße".encode("latin-1"))
     assert "notes/latin.txt: not UTF-8 at byte 1; save it" in error_of(asked(none, folder, "Who?"), capsys)
     (folder / "notes/latin.txt").unlink()
+    if os.name != "nt":
+        named = os.path.join(os.fsencode(folder), b"notes/F\xfc\xdfe.txt")
+        Path(os.fsdecode(named)).write_text("Ada")
+        assert "the name of the file 'notes/F\\udcfc\\udcdfe.txt' is not UTF-8" in error_of(
+            asked(none, folder, "Who?"), capsys
+        )
+        os.unlink(named)
     assert "--retrieve must be at least 1, not 0" in error_of(asked(none, folder, "Who?", "--retrieve", "0"), capsys)
     assert "question 2: its question is empty" in error_of(asked(model, folder, "Who?", " "), capsys)
     assert "legacy=True answers as" in error_of(asked(model, folder, "Who?", "--legacy"), capsys)

@@ -192,6 +192,20 @@ def test_what_has_changed_is_asked_again(
     assert asked_again() == ["en"]
 
 
+def test_an_ensemble_may_name_runs(
+    tmp_path: Path, tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = shutil.copytree(tiny, tmp_path / "run/best_model")
+    (tmp_path / "run/config.yaml").write_text("{}")
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/ensemble.json").write_text(json.dumps({"members": [{"model": "../run"}]}))
+    assert evaluate("--model", tmp_path / "both", tiny) == 0
+    assert asked == ["both", "tiny"]
+    (best / "config.json").write_text((best / "config.json").read_text() + "\n")
+    assert evaluate("--model", tmp_path / "both", tiny) == 0
+    assert asked == ["both", "tiny", "both"]
+
+
 def test_several_models_stand_in_one_table(
     tmp_path: Path, tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -357,6 +371,15 @@ def test_models_that_cannot_be_are_found_first(tmp_path: Path, tiny: Path, capsy
     absent = ["evaluate", "--suite", "two.yaml", "--model", str(tiny), str(tmp_path / "absent")]
     assert str(tmp_path / "absent") in error_of(absent, capsys)
     assert not Path("evaluations").exists()
+
+
+@pytest.mark.parametrize("output", ["en.json", "en.json/more"])
+def test_a_place_that_is_no_folder_is_found_before_any_model_is_asked(
+    tiny: Path, asked: list[str], capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    said = error_of(["evaluate", "--suite", "two.yaml", "--model", str(tiny), "--output", output], capsys)
+    assert said.startswith("error: en.json is no folder, where results are to be written")
+    assert asked == []
 
 
 def test_a_file_that_cannot_be_read_is_found_before_any_model_is_asked(

@@ -85,7 +85,7 @@ def test_a_matrix_with_holes_has_no_means_there() -> None:
 def test_every_text_is_escaped() -> None:
     assert escape_latex(HOSTILE) == (
         r"50\% of \$x\_1\$ \& \{\#\} \textasciitilde{}\textasciicircum{} "
-        r"\textbackslash{}emph\{\textless{}b\textgreater{}`*a*`\textless{}/b\textgreater{}\} [l](u) | !"
+        r"\textbackslash{}emph\{\textless{}b\textgreater{}`{*}a{*}`\textless{}/b\textgreater{}\} {[}l](u) | !"
     )
     assert escape_markdown(HOSTILE) == (r"50% of $x\_1$ \& \{\#\} \~^ \\emph\{\<b\>\`\*a\*\`\</b\>\} \[l\](u) \| \!")
     assert escape_markdown("two\nlines") == escape_latex("two\nlines") == "two lines"
@@ -94,3 +94,9 @@ def test_every_text_is_escaped() -> None:
     assert HOSTILE not in to_latex(paper_tables(suite, rows))
     lines = to_markdown(paper_tables(suite, rows)).splitlines()
     assert [line.replace(r"\|", "").count("|") for line in lines[2:]] == [3, 3, 3]
+
+
+def test_no_row_begins_with_what_latex_takes_for_a_part_of_the_last_one() -> None:
+    """``\\\\`` and ``\\midrule`` look for a star and for a length in brackets, on the next line too."""
+    latex = to_latex(paper_tables(PLAIN, [row("[v2] m", "a", 50), row("*n", "a", 60)]))
+    assert [line[:4] for line in latex.splitlines() if "m &" in line or "n &" in line] == ["{[}v", "{*}n"]

@@ -253,18 +253,27 @@ class _Runner:
         """Stops what runs, and leaves it to go on later; what has just come to its end counts."""
         held = [work for work in self._work if work is not None]
         self._work = [None] * len(self._work)
-        for work in held:
-            work.process.stop()
-        for work in held:
-            status = work.process.wait()
-            values = self._values(self._curves(work))
-            if status == 0 and values:
-                self._report(work, values, runs=False)
-                self._study.finish(work.trial, "complete", values, work.seconds)
-            elif work.stops:
-                self._study.finish(work.trial, "pruned", values, work.seconds)
-            else:
-                self._study.leave(work.trial, work.seconds)
+        try:
+            for work in held:
+                work.process.stop()
+            for work in held:
+                self._leave_one(work, work.process.wait())
+        except (
+            KeyboardInterrupt
+        ):  # the second one, mostly: trials save their state for longer than one waits for the first
+            for work in held:
+                work.process.kill()
+            raise
+
+    def _leave_one(self, work: _Work, status: int) -> None:
+        values = self._values(self._curves(work))
+        if status == 0 and values:
+            self._report(work, values, runs=False)
+            self._study.finish(work.trial, "complete", values, work.seconds)
+        elif work.stops:
+            self._study.finish(work.trial, "pruned", values, work.seconds)
+        else:
+            self._study.leave(work.trial, work.seconds)
 
 
 def _in_words(values: Mapping[str, Any]) -> str:

@@ -17,9 +17,11 @@ import yaml
 
 from qa_lightning.cli.main import main
 from qa_lightning.experiments import sweep as runner
-from qa_lightning.experiments import sweep_report
+from qa_lightning.experiments import sweep_report, sweep_study
+from qa_lightning.experiments.journal import is_free
 from qa_lightning.experiments.sweep_file import read_sweep
 from qa_lightning.experiments.sweep_study import SweepStudy
+from qa_lightning.experiments.trial_process import TrialProcess
 from tests import forked
 from tests.conftest import ROOT
 from tests.experiments.sweeps import LR, SIZES, rows_of, write_sweep
@@ -233,6 +235,44 @@ def test_a_second_ctrl_c_ends_trials_at_once(held: tuple[Path, Path, list[Any]])
         with pytest.raises(ProcessLookupError):
             os.kill(int((folder / f"trial-00{number}/pid").read_text()), 0)
     assert [row["state"] for row in rows_of(folder)] == ["not ended", "not ended"]
+
+
+def test_a_ctrl_c_while_trials_save_their_state_ends_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(process: TrialProcess) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrialProcess, "wait", interrupt)
+    # What it does not log ends the sweep, which asks the trial to save its state; it does not heed that.
+    path = write_sweep(tmp_path / "a.yaml", metric={"name": "val/F1"})
+    assert sweep(path, tmp_path / "sweep", "--", "--hold", str(tmp_path / "hold"), "--stubborn") == 130
+    assert "Go on with:" in capsys.readouterr().err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "sweep/trial-000/pid").read_text()), 0)
+
+
+def test_a_sweep_begins_where_another_process_was_killed_before_it_had_a_journal(tmp_path: Path) -> None:
+    (tmp_path / "sweep/.claims/next").mkdir(parents=True)
+    path = write_sweep(tmp_path / "a.yaml", run_cap=1)
+    assert sweep(path, tmp_path / "sweep") == 0
+    assert len(rows_of(tmp_path / "sweep")) == 1
+
+
+def test_claims_are_looked_at_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who looks at a claim holds it for a moment: another process that had just begun the trial could not take it.
+    study = SweepStudy(tmp_path / "sweep", read_sweep(write_sweep(tmp_path / "a.yaml", **GRID)))
+    trial = study.next(None)
+    assert trial is not None
+    turns: list[bool] = []
+
+    def look(folder: Path) -> bool:
+        turns.append(not is_free(tmp_path / "sweep/.claims/next"))
+        return is_free(folder)
+
+    monkeypatch.setattr(sweep_study, "is_free", look)
+    assert study.orphans() == []
+    assert turns == [True]
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def run_trainings(
     spent, work = 0.0, 0.0
     for number, training in enumerate(trainings, 1):
         before = experiment.done.get(training.name, {"commands": 0.0, "seconds": 0.0})
-        if before["commands"] == len(training.commands) and RunFolder(training.scored).metrics.is_file():
+        if before["commands"] == len(training.commands) and RunFolder(training.scored).questions.is_file():
             say(_line(number, len(trainings), training, "done before"))
             continue
         seconds = _train(experiment, training)

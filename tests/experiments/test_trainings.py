@@ -171,6 +171,17 @@ def test_of_several_sets_the_first_is_scored(tmp_path: Path) -> None:
     assert first_set(tmp_path / "de") == tmp_path / "de"
 
 
+def test_a_training_with_several_sets_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+    training = Training("t", tmp_path / "t", (("fit",),))
+    work_in(tmp_path, training)
+    (tmp_path / "t/en").mkdir()
+    (tmp_path / "t/per_question.parquet").rename(tmp_path / "t/en/per_question.parquet")
+    (tmp_path / "t/metrics.json").write_text(json.dumps({"val/en/f1": 62.5, "val/mean_f1": 62.5}))
+    (tmp_path / "t/config.yaml").touch()
+    assert work_in(tmp_path, training) == ["1 of 1: t: F1 62.50, done before"]
+    assert len(commands) == 1
+
+
 def test_settings_stand_behind_what_a_module_prints_when_it_is_imported() -> None:
     assert parse_settings("my: {module\n# lightning.pytorch==2.6\nmodel: {a: 1}\n") == {"model": {"a": 1}}
     assert parse_settings("model: {a: 1}\n") == {"model": {"a": 1}}

@@ -372,6 +372,17 @@ def test_a_metric_that_is_never_logged(tmp_path: Path, capsys: pytest.CaptureFix
     assert "trial 0 never logged 'test/f1'; it logged train/loss, val/f1" in capsys.readouterr().err
 
 
+def test_a_trial_whose_metric_is_no_number_fails_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As when its loss is not a number, it logs all but that; the first to be drawn has it.
+    path = write_sweep(tmp_path / "a.yaml", **GRID | {"parameters": {"metric": {"values": ["val/f1", "val/other"]}}})
+    assert sweep(path, tmp_path / "sweep", "--seed", "1") == 0
+    assert {row["parameters.metric"]: row["state"] for row in rows_of(tmp_path / "sweep")} == {
+        "val/f1": "complete",
+        "val/other": "failed",
+    }
+    assert "trial 1 failed (status 0): it never logged a number as val/f1; its output" in capsys.readouterr().out
+
+
 def test_a_program_that_cannot_be_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_sweep(tmp_path / "a.yaml", command=["no-such-program", "${args}"])
     assert sweep(path, tmp_path / "sweep") == 2

@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 
 from qa_lightning.experiments import trainings
-from qa_lightning.experiments.fit_settings import parse_settings
+from qa_lightning.experiments.fit_settings import parse_settings, require_validation
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import Training, error_of, first_set, in_words, run_to_end, run_trainings
 from qa_lightning.runs.questions import write_table
@@ -188,6 +188,12 @@ def test_settings_stand_behind_what_a_module_prints_when_it_is_imported() -> Non
     for printed in ("my: {module\n", "", "words\n"):
         with pytest.raises(UserError, match="fit --print_config printed no settings"):
             parse_settings(printed)
+
+
+def test_what_has_nothing_to_score_is_refused_but_where_the_data_are_of_a_users_class() -> None:
+    require_validation({"data": {"class_path": "mine.Data", "init_args": {"folder": "here"}}})
+    with pytest.raises(UserError, match="there is nothing to score"):
+        require_validation({"data": {"init_args": {"validation_file": None, "train_file": "here"}}})
 
 
 def test_errors_and_times_in_words() -> None:

@@ -178,6 +178,11 @@ def test_questions_are_the_same_read_from_the_file_that_was_written(mapped: bool
     write_examples(tmp_path / "again.parquet", table, written)
     again = read_examples(files=str(tmp_path / "again.parquet"), columns=written, **options).table
     assert again.to_pylist() == table.to_pylist()
+    # An experiment that goes on finds the same questions in it, or says that they are others.
+    write_examples(tmp_path / "again.parquet", table, written)
+    for other in (table.take([1, 0, 2]), table.filter([True, False, True])):
+        with pytest.raises(UserError, match=r"again\.parquet: the data have changed since the experiment was begun"):
+            write_examples(tmp_path / "again.parquet", other, written)
 
 
 def test_questions_have_the_titles_of_their_articles(tmp_path: Path) -> None:

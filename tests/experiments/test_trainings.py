@@ -171,6 +171,14 @@ def test_of_several_sets_the_first_is_scored(tmp_path: Path) -> None:
     assert first_set(tmp_path / "de") == tmp_path / "de"
 
 
+def test_a_training_without_questions_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+    training = Training("t", tmp_path / "t", (("fit",),))  # as one on texts
+    work_in(tmp_path, training)
+    (tmp_path / "t/per_question.parquet").unlink()
+    work_in(tmp_path, training)
+    assert len(commands) == 1
+
+
 def test_a_training_with_several_sets_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
     training = Training("t", tmp_path / "t", (("fit",),))
     work_in(tmp_path, training)

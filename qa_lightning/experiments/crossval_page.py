@@ -32,9 +32,9 @@ def folds_table(folds: Sequence[Mapping[str, Any]], *, brief: bool = False) -> C
     left_out = (HAS_ANSWER, NO_ANSWER, "paragraphs") if brief else ()
     names = [
         name
-        for name, value in folds[0].items()
+        for name in folds[0]
         if name not in ("fold", "run", f"{HAS_ANSWER}exact", f"{NO_ANSWER}exact")
-        and value is not None
+        and any(row[name] is not None for row in folds)
         and not name.startswith(left_out)
     ]
     rows = [(f"fold {row['fold']}", *(_cell(name, row[name]) for name in names)) for row in folds]

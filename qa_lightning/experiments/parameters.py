@@ -58,11 +58,13 @@ class Parameter:
         path: The names of the mappings that it stands in, and its own.
         distribution: One of `FIELDS`.
         settings: What that is given by, complete.
+        in_grid: Whether its values are those of a grid: steps from min on, as W&B makes them, not multiples of q.
     """
 
     path: tuple[str, ...]
     distribution: str
     settings: Mapping[str, Any]
+    in_grid: bool = False
 
     @property
     def name(self) -> str:
@@ -116,7 +118,7 @@ class Parameter:
             return list(range(int(low), int(high) + 1))
         import numpy as np
 
-        return [float(value) for value in np.arange(low, high, self.settings["q"])]
+        return list(np.arange(low, high, self.settings["q"]).tolist())
 
     def value(self, drawn: Any) -> Any:
         """What a trial is given for what was drawn."""
@@ -128,6 +130,8 @@ class Parameter:
         if not self.distribution.startswith("q_"):
             return number
         step = self.settings["q"]
+        if self.in_grid:  # whole where all settings are; Optuna draws it as a fraction
+            return int(number) if all(isinstance(value, int) for value in self.settings.values()) else number
         rounded = round(number / step) * step
         return int(rounded) if isinstance(step, int) else float(rounded)
 

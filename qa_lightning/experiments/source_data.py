@@ -84,17 +84,29 @@ def write_examples(path: Path, table: pa.Table, column_names: Mapping[str, str] 
         path: Where to.
         table: A table with the columns of `examples.EXAMPLES`.
         column_names: Our names of columns and what the data call them: trainings read the file by these.
+
+    Raises:
+        UserError: The file is there with other questions, which trainings of the experiment have seen.
     """
-    if path.is_file():
-        return
     names = COLUMNS | dict(column_names or {})
     texts, starts = (table[name].combine_chunks() for name in ("gold_texts", "gold_starts"))
     columns = {names[name]: table[name] for name in ("id", "question", "context")}
     columns[names["answers"]] = pa.StructArray.from_arrays([texts, starts], ["text", "answer_start"])
     if column_names and "answer_start" in column_names:
         columns[names["answer_start"]] = starts
+    if path.is_file():
+        if not _are_equal(pq.read_table(path), pa.table(columns)):
+            raise UserError(f"{path}: the data have changed since the experiment was begun; name a new --output")
+        return
     with whole_file(path) as unfinished:
         pq.write_table(pa.table(columns), unfinished, compression="zstd")
+
+
+def _are_equal(written: pa.Table, table: pa.Table) -> bool:
+    # Texts are compared, not their numbers in a dictionary, which may hold more of them than are in use.
+    types = [pa.string() if pa.types.is_dictionary(field.type) else field.type for field in table.schema]
+    schema = pa.schema(list(zip(table.column_names, types, strict=True)))
+    return bool(written.column_names == table.column_names and written.cast(schema).equals(table.cast(schema)))
 
 
 def train_flags(path: Path) -> list[str]:

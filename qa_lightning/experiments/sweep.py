@@ -206,12 +206,16 @@ class _Runner:
     def _check_logged(self, work: _Work, curves: Curves, status: int | None) -> None:
         """Ends the sweep where a trial has come to its end without the metric, or has validated without it.
 
+        Where another trial has it, the name is right: it was no number in this one, which fails alone.
+
         Raises:
             UserError: Where it is so.
         """
         name = self._sweep.metric.name
         validated = name.startswith("val/") and any(other.startswith("val/") for other in curves)
         if status == 0 or (status is None and validated):
+            if any(trial.intermediate_values for trial in self._study.trials()):
+                return
             logged = ", ".join(sorted(curves)) or "nothing (is trainer.logger false?)"
             raise UserError(f"metric.name: trial {work.trial.number} never logged {name!r}; it logged {logged}")
 
@@ -243,7 +247,8 @@ class _Runner:
     def _fail(self, work: _Work, status: int) -> None:
         number = work.trial.number
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        line = f"trial {number} failed ({how}): {work.process.error()}; its output is in {work.process.log}"
+        said = work.process.error() if status else f"it never logged a number as {self._sweep.metric.name}"
+        line = f"trial {number} failed ({how}): {said}; its output is in {work.process.log}"
         self._failures += 1
         if self._failures == MOST_FAILURES and not self._ended_well:
             raise UserError(f"the first {MOST_FAILURES} trials failed; the last: {line}")
@@ -253,18 +258,27 @@ class _Runner:
         """Stops what runs, and leaves it to go on later; what has just come to its end counts."""
         held = [work for work in self._work if work is not None]
         self._work = [None] * len(self._work)
-        for work in held:
-            work.process.stop()
-        for work in held:
-            status = work.process.wait()
-            values = self._values(self._curves(work))
-            if status == 0 and values:
-                self._report(work, values, runs=False)
-                self._study.finish(work.trial, "complete", values, work.seconds)
-            elif work.stops:
-                self._study.finish(work.trial, "pruned", values, work.seconds)
-            else:
-                self._study.leave(work.trial, work.seconds)
+        try:
+            for work in held:
+                work.process.stop()
+            for work in held:
+                self._leave_one(work, work.process.wait())
+        except (
+            KeyboardInterrupt
+        ):  # the second one, mostly: trials save their state for longer than one waits for the first
+            for work in held:
+                work.process.kill()
+            raise
+
+    def _leave_one(self, work: _Work, status: int) -> None:
+        values = self._values(self._curves(work))
+        if status == 0 and values:
+            self._report(work, values, runs=False)
+            self._study.finish(work.trial, "complete", values, work.seconds)
+        elif work.stops:
+            self._study.finish(work.trial, "pruned", values, work.seconds)
+        else:
+            self._study.leave(work.trial, work.seconds)
 
 
 def _in_words(values: Mapping[str, Any]) -> str:

@@ -83,11 +83,11 @@ def _distribution(where: str, settings: Mapping[str, Any]) -> str:
     """The distribution that is named, or else the one that W&B takes for what is given."""
     if "distribution" in settings:
         name = settings["distribution"]
-        if name not in FIELDS:
+        if not isinstance(name, str) or name not in FIELDS:
             near = difflib.get_close_matches(str(name), FIELDS, n=1)
             known = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(FIELDS)}"
             raise UserError(f"{where}: unknown distribution {name!r}; {known}")
-        return str(name)
+        return name
     if "value" in settings:
         return "constant"
     if "values" in settings:

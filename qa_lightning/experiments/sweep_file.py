@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ def _sweep(path: Path, content: Any) -> Sweep:
         if names.count(name) > 1:
             raise UserError(f"parameters: {name} is there twice, nested and with a point; keep one")
     if method == "grid":
+        parameters = tuple(replace(parameter, in_grid=True) for parameter in parameters)
         _check_grid(parameters)
     program = content.get("program", "")
     command = content.get("command")

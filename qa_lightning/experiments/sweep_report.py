@@ -28,6 +28,7 @@ from qa_lightning.utils.terminal import shortened
 
 _FAMILIES = {"grid": "every combination", "random": "random draws", "bayes": "TPE (Bayesian optimisation)"}
 _LONGEST = 24
+_DRAWN = ("complete", "stopped")
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
 
@@ -72,7 +73,8 @@ def _parts(study: SweepStudy, rows: Sequence[TrialRow], best: TrialRow | None) -
             [f"Trial {best.number}, in {best.folder}. {BEST} is its config, which fit takes with --config."],
             tables=[ComparisonTable("Its parameters", ("parameter", "value"), settings)] if settings else [],
         )
-        known = sorted((row for row in rows if row.value is not None), key=_end)
+        # One that failed or has not ended has no value to compare with the others' best.
+        known = sorted((row for row in rows if row.value is not None and row.state in _DRAWN), key=_end)
         trials = Trials(
             values=np.array([row.value for row in known], dtype=np.float64),
             ended=np.array([row.state == "complete" for row in known]),

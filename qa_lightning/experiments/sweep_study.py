@@ -81,7 +81,9 @@ class SweepStudy:
         from optuna.storages.journal import JournalFileBackend
 
         path = folder / JOURNAL
-        if not path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # Claims come first: another process may be at just this place, or was killed there.
+        others = [file.name for file in folder.iterdir() if file.name != _CLAIMS] if folder.is_dir() else []
+        if not path.exists() and (others or (folder.exists() and not folder.is_dir())):
             raise UserError(f"{folder}: not empty, and no folder of a sweep; name a new one with --sweep_dir")
         self._turn = JournalLock(folder / _CLAIMS / "next")
         lock: Any = JournalLock(folder / _CLAIMS / "journal")
@@ -139,8 +141,10 @@ class SweepStudy:
         """The numbers of trials whose sweep is gone, but whose training has not yet ended."""
         from optuna.trial import TrialState
 
-        running = (trial.number for trial in self.trials() if trial.state == TrialState.RUNNING)
-        return [number for number in running if is_free(self._claim_of(number))]
+        # In turn: what looks whether a claim is free holds it for that moment, in which nobody else could take it.
+        with self._taking_turns():
+            running = (trial.number for trial in self.trials() if trial.state == TrialState.RUNNING)
+            return [number for number in running if is_free(self._claim_of(number))]
 
     def repeat_failed(self) -> int:
         """Has the trials that failed tried again, and returns how many these are."""

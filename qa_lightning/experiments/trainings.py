@@ -98,7 +98,7 @@ def run_trainings(
     spent, work = 0.0, 0.0
     for number, training in enumerate(trainings, 1):
         before = experiment.done.get(training.name, {"commands": 0.0, "seconds": 0.0})
-        if before["commands"] == len(training.commands) and RunFolder(training.scored).metrics.is_file():
+        if before["commands"] == len(training.commands) and _is_scored(training.scored):
             say(_line(number, len(trainings), training, "done before"))
             continue
         seconds = _train(experiment, training)
@@ -118,6 +118,11 @@ def first_set(folder: Path) -> Path:
         return folder
     scores = _names_of_sets(folder)
     return next((folder / name for name in scores if RunFolder(folder / name).questions.is_file()), folder)
+
+
+def _is_scored(folder: Path) -> bool:
+    # The scores of named sets stand above their questions, and a training on texts has no questions.
+    return RunFolder(folder).questions.is_file() or RunFolder(folder).metrics.is_file()
 
 
 def in_words(seconds: float) -> str:

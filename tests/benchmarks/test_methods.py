@@ -10,8 +10,10 @@ from benchmarks.method_settings import METHODS, METHODS_WITH_NULL, OF_SEVERAL, P
 from qa_lightning.cli.main import main
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import run_trainings
+from qa_lightning.runs.questions import write_table
 from tests.experiments.processes import forked_trainings
 from tests.pretraining.texts import masked_folder, write_text
+from tests.runs.test_comparison import table_of
 from tests.tiny import tiny_folder
 from tests.training import SETTINGS, write_long
 
@@ -70,6 +72,17 @@ def test_a_method_may_begin_with_the_contexts(tmp_path: Path) -> None:
         for seed in setup.seeds:
             config = (setup.run(method, seed).path / "config.yaml").read_text()
             assert f"model_name_or_path: {setup.pretraining(method).best_model}\n" in config
+
+
+def test_seeds_that_share_runs_are_not_tested_as_if_they_were_independent(tmp_path: Path) -> None:
+    setup = methods.Setup("model", tmp_path / "a.json", tmp_path / "b.json", tmp_path, (0, 1, 2), {})
+    for better, method in enumerate(("plain", "EMA", "soup of two")):
+        for seed in setup.seeds:
+            scores = [10.0 * better + seed, 50.0 + 2 * seed]
+            write_table(setup.run(method, seed).questions, table_of(scores, [0, 1]))
+    assert methods.comparison_with_plain(setup, "EMA").differences["f1"].p_over_seeds is not None
+    found = methods.comparison_with_plain(setup, "soup of two").differences["f1"]
+    assert (found.difference, found.p_over_seeds, found.interval_over_runs) == (10.0, None, None)
 
 
 def test_plain_runs_are_the_teachers(tmp_path: Path) -> None:

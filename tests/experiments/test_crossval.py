@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import torch
 
 from qa_lightning.cli.main import main
 from qa_lightning.data.sources import read_examples
+from qa_lightning.experiments.crossval_page import folds_table
 from qa_lightning.experiments.source_data import group_numbers, read_train, write_examples
 from qa_lightning.runs.questions import read_questions
 from qa_lightning.scoring.thresholds import best_threshold
@@ -176,6 +178,11 @@ def test_questions_are_the_same_read_from_the_file_that_was_written(mapped: bool
     write_examples(tmp_path / "again.parquet", table, written)
     again = read_examples(files=str(tmp_path / "again.parquet"), columns=written, **options).table
     assert again.to_pylist() == table.to_pylist()
+    # An experiment that goes on finds the same questions in it, or says that they are others.
+    write_examples(tmp_path / "again.parquet", table, written)
+    for other in (table.take([1, 0, 2]), table.filter([True, False, True])):
+        with pytest.raises(UserError, match=r"again\.parquet: the data have changed since the experiment was begun"):
+            write_examples(tmp_path / "again.parquet", other, written)
 
 
 def test_questions_have_the_titles_of_their_articles(tmp_path: Path) -> None:
@@ -200,3 +207,13 @@ def test_what_cannot_be_divided_is_refused() -> None:
 
 def test_questions_on_one_paragraph_are_one_group() -> None:
     assert group_numbers(table_of([1, 2, 3], [5, 4, 5])).tolist() == [0, 1, 0]
+
+
+def test_scores_that_the_first_fold_has_none_of_are_shown_of_the_others() -> None:
+    rows: list[dict[str, Any]] = [
+        {"fold": 1, "run": "fold-1", "threshold": None, "f1": 50.0, "NoAns_f1": None},
+        {"fold": 2, "run": "fold-2", "threshold": None, "f1": 60.0, "NoAns_f1": 70.0},
+    ]
+    table = folds_table(rows)
+    assert table.head == ("", "f1", "NoAns_f1")
+    assert list(table.rows) == [("fold 1", "50.00", "–"), ("fold 2", "60.00", "70.00")]

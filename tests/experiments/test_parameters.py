@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,16 @@ def test_the_ends_of_probabilities(drawn: float) -> None:
 
 def test_grids() -> None:
     def grid(**settings: Any) -> list[Any]:
-        parameter = read_parameter(("x",), settings)
-        return [parameter.value(drawn) for drawn in parameter.grid()]
+        parameter = replace(read_parameter(("x",), settings), in_grid=True)
+        # Optuna gives back steps as fractions.
+        return [parameter.value(float(drawn) if "q" in settings else drawn) for drawn in parameter.grid()]
 
     assert grid(min=2, max=4) == [2, 3, 4]
     assert grid(values=[8, "a", 8, None]) == [8, "a", None]
     assert grid(distribution="q_uniform", min=0.0, max=1.0, q=0.25) == [0.0, 0.25, 0.5, 0.75]  # as W&B: without max
+    # Steps begin at min, which is no multiple of q, and are whole where all of it is.
+    assert list(map(str, grid(distribution="q_uniform", min=1, max=7, q=2))) == ["1", "3", "5"]
+    assert grid(distribution="q_uniform", min=0.05, max=0.3, q=0.1) == pytest.approx([0.05, 0.15, 0.25])
 
 
 def test_nested_values_and_constants() -> None:

@@ -17,9 +17,11 @@ import yaml
 
 from qa_lightning.cli.main import main
 from qa_lightning.experiments import sweep as runner
-from qa_lightning.experiments import sweep_report
+from qa_lightning.experiments import sweep_report, sweep_study
+from qa_lightning.experiments.journal import is_free
 from qa_lightning.experiments.sweep_file import read_sweep
 from qa_lightning.experiments.sweep_study import SweepStudy
+from qa_lightning.experiments.trial_process import TrialProcess
 from tests import forked
 from tests.conftest import ROOT
 from tests.experiments.sweeps import LR, SIZES, rows_of, write_sweep
@@ -235,6 +237,44 @@ def test_a_second_ctrl_c_ends_trials_at_once(held: tuple[Path, Path, list[Any]])
     assert [row["state"] for row in rows_of(folder)] == ["not ended", "not ended"]
 
 
+def test_a_ctrl_c_while_trials_save_their_state_ends_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(process: TrialProcess) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrialProcess, "wait", interrupt)
+    # What it does not log ends the sweep, which asks the trial to save its state; it does not heed that.
+    path = write_sweep(tmp_path / "a.yaml", metric={"name": "val/F1"})
+    assert sweep(path, tmp_path / "sweep", "--", "--hold", str(tmp_path / "hold"), "--stubborn") == 130
+    assert "Go on with:" in capsys.readouterr().err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "sweep/trial-000/pid").read_text()), 0)
+
+
+def test_a_sweep_begins_where_another_process_was_killed_before_it_had_a_journal(tmp_path: Path) -> None:
+    (tmp_path / "sweep/.claims/next").mkdir(parents=True)
+    path = write_sweep(tmp_path / "a.yaml", run_cap=1)
+    assert sweep(path, tmp_path / "sweep") == 0
+    assert len(rows_of(tmp_path / "sweep")) == 1
+
+
+def test_claims_are_looked_at_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who looks at a claim holds it for a moment: another process that had just begun the trial could not take it.
+    study = SweepStudy(tmp_path / "sweep", read_sweep(write_sweep(tmp_path / "a.yaml", **GRID)))
+    trial = study.next(None)
+    assert trial is not None
+    turns: list[bool] = []
+
+    def look(folder: Path) -> bool:
+        turns.append(not is_free(tmp_path / "sweep/.claims/next"))
+        return is_free(folder)
+
+    monkeypatch.setattr(sweep_study, "is_free", look)
+    assert study.orphans() == []
+    assert turns == [True]
+
+
 @pytest.mark.slow
 def test_two_sweeps_share_a_folder(held: tuple[Path, Path, list[Any]]) -> None:
     path, folder, command = held
@@ -330,6 +370,17 @@ def test_a_metric_that_is_never_logged(tmp_path: Path, capsys: pytest.CaptureFix
     path = write_sweep(tmp_path / "b.yaml", metric={"name": "test/f1"})
     assert sweep(path, tmp_path / "other") == 2
     assert "trial 0 never logged 'test/f1'; it logged train/loss, val/f1" in capsys.readouterr().err
+
+
+def test_a_trial_whose_metric_is_no_number_fails_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # As when its loss is not a number, it logs all but that; the first to be drawn has it.
+    path = write_sweep(tmp_path / "a.yaml", **GRID | {"parameters": {"metric": {"values": ["val/f1", "val/other"]}}})
+    assert sweep(path, tmp_path / "sweep", "--seed", "1") == 0
+    assert {row["parameters.metric"]: row["state"] for row in rows_of(tmp_path / "sweep")} == {
+        "val/f1": "complete",
+        "val/other": "failed",
+    }
+    assert "trial 1 failed (status 0): it never logged a number as val/f1; its output" in capsys.readouterr().out
 
 
 def test_a_program_that_cannot_be_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

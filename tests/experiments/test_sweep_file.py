@@ -104,6 +104,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (parameter(min=2, max=1), "parameters.x: min 2 is greater than max 1"),
     (parameter(min=2), "parameters.x has neither value, values, min and max, nor a distribution"),
     (parameter(distribution="unifrom", min=1, max=2), "unknown distribution 'unifrom'; did you mean 'uniform'?"),
+    (parameter(distribution=["uniform"], min=1, max=2), "parameters.x: unknown distribution ['uniform']"),
     (parameter(distribution="uniform", min=1), "parameters.x: uniform needs max"),
     (parameter(distribution="uniform", min=1, max=2, mu=0), "parameters.x: uniform has no 'mu'"),
     (parameter(distribution="int_uniform", min=1, max=2.5), "int_uniform lies between whole numbers"),

@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 
 from qa_lightning.experiments import trainings
-from qa_lightning.experiments.fit_settings import parse_settings
+from qa_lightning.experiments.fit_settings import parse_settings, require_validation
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import Training, error_of, first_set, in_words, run_to_end, run_trainings
 from qa_lightning.runs.questions import write_table
@@ -171,12 +171,37 @@ def test_of_several_sets_the_first_is_scored(tmp_path: Path) -> None:
     assert first_set(tmp_path / "de") == tmp_path / "de"
 
 
+def test_a_training_without_questions_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+    training = Training("t", tmp_path / "t", (("fit",),))  # as one on texts
+    work_in(tmp_path, training)
+    (tmp_path / "t/per_question.parquet").unlink()
+    work_in(tmp_path, training)
+    assert len(commands) == 1
+
+
+def test_a_training_with_several_sets_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+    training = Training("t", tmp_path / "t", (("fit",),))
+    work_in(tmp_path, training)
+    (tmp_path / "t/en").mkdir()
+    (tmp_path / "t/per_question.parquet").rename(tmp_path / "t/en/per_question.parquet")
+    (tmp_path / "t/metrics.json").write_text(json.dumps({"val/en/f1": 62.5, "val/mean_f1": 62.5}))
+    (tmp_path / "t/config.yaml").touch()
+    assert work_in(tmp_path, training) == ["1 of 1: t: F1 62.50, done before"]
+    assert len(commands) == 1
+
+
 def test_settings_stand_behind_what_a_module_prints_when_it_is_imported() -> None:
     assert parse_settings("my: {module\n# lightning.pytorch==2.6\nmodel: {a: 1}\n") == {"model": {"a": 1}}
     assert parse_settings("model: {a: 1}\n") == {"model": {"a": 1}}
     for printed in ("my: {module\n", "", "words\n"):
         with pytest.raises(UserError, match="fit --print_config printed no settings"):
             parse_settings(printed)
+
+
+def test_what_has_nothing_to_score_is_refused_but_where_the_data_are_of_a_users_class() -> None:
+    require_validation({"data": {"class_path": "mine.Data", "init_args": {"folder": "here"}}})
+    with pytest.raises(UserError, match="there is nothing to score"):
+        require_validation({"data": {"init_args": {"validation_file": None, "train_file": "here"}}})
 
 
 def test_errors_and_times_in_words() -> None:

@@ -81,7 +81,7 @@ def reader(browser: Any, tmp_path: Path) -> Iterator[Reader]:
 def test_everything_is_shown_and_nothing_asked_for(reader: Reader) -> None:
     page = reader.page
     assert page.title() == "run"
-    assert page.locator("figure svg").count() == 8
+    assert page.locator("figure svg").count() == 9
     assert all(box["width"] > 200 for box in (figure.bounding_box() for figure in page.locator("figure svg").all()))
     assert len(reader.questions()) == 6
     assert reader.texts("#filters button") == [
@@ -280,7 +280,7 @@ def test_every_control_has_a_name(reader: Reader) -> None:
     named = reader.page.locator("input, select").evaluate_all("found => found.map(element => element.labels.length)")
     assert named == [1, 1]
     assert all(name for name in reader.texts("button"))
-    assert reader.page.locator("figure [role=img][aria-label]").count() == 8
+    assert reader.page.locator("figure [role=img][aria-label]").count() == 9
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])

@@ -35,6 +35,7 @@ from qa_lightning.ensembling.soup import make_soup
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import Training, run_trainings
 from qa_lightning.pretraining import TextDataModule
+from qa_lightning.reader.examples import predict_examples
 from qa_lightning.reader.reader import Reader
 from qa_lightning.runs.comparison import Comparison, compare
 from qa_lightning.runs.folder import RunFolder
@@ -193,15 +194,7 @@ def put_together(setup: Setup, method: str, seed: int) -> None:
     table = read_examples(
         split="validation", files=str(setup.validation), training=False, version_2_with_negative=setup.null_allowed
     ).table
-    rows = table.select(["id", "question", "context", "gold_texts"]).to_pylist()
-    records = [{"question": row["question"], "context": row["context"]} for row in rows]
-    predictions = []
-    for number, (row, said) in enumerate(
-        zip(rows, Reader.from_pretrained(str(run.best_model)).predictions(records), strict=True)
-    ):
-        golds = tuple(row["gold_texts"])
-        question = replace(said.question, row=number, id=row["id"], golds=golds, gold_spans=(None,) * len(golds))
-        predictions.append(replace(said, question=question))
+    predictions = predict_examples(Reader.from_pretrained(str(run.best_model)), table)
     write_table(run.questions, tabulate(predictions, rule_name(None, null_allowed=setup.null_allowed)))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from qa_lightning.decoding.answers import RankedSpans
+from qa_lightning.decoding.answers import RankedSpans, span_scores
 from qa_lightning.decoding.documents import BestOfDocuments
 from qa_lightning.reader.document_answers import format_document_answers, no_answer_in_documents
 from qa_lightning.reader.documents import predict_from_documents
@@ -74,5 +74,5 @@ def _ranked(answers: list[Mapping[str, Any]], size: int) -> RankedSpans:
     own, nulls = rows[rows["end"] > 0], rows[rows["end"] == 0]
     spans, scores = np.zeros((1, size), dtype=ANSWER), np.full((1, size), -np.inf)
     spans[0, : len(own)] = own
-    scores[0, : len(own)] = own["start_logit"].astype(np.float64) + own["end_logit"]
+    scores[0, : len(own)] = span_scores(own)
     return RankedSpans(spans, scores, np.array([len(own)]), nulls if len(nulls) else None)

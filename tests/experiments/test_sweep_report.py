@@ -14,7 +14,7 @@ from qa_lightning.experiments.sweep_report import write_report
 from qa_lightning.experiments.sweep_study import SweepStudy
 from qa_lightning.report.sweep_drawing import choice_scale, number_scale
 from tests.experiments.sweeps import LR, write_sweep
-from tests.report.chromium import chromium
+from tests.report.chromium import OfflinePage, chromium
 from tests.report.runs import HOSTILE
 from tests.report.test_comparison_page import Cells
 
@@ -134,13 +134,8 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_all_of_it_offline(browser: Any, study: SweepStudy, width: int) -> None:
     url = (study.folder / "sweep.html").as_uri()
-    page = browser.new_page(viewport={"width": width, "height": 844})
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(url)
+    opened = OfflinePage(browser, url, width)
+    page = opened.page
     *parts, trials = page.locator(".scroll").all()
     for part in [*parts, *([trials] if width < 500 else [])]:  # on a desk, the table of all trials may be scrolled
         scroll, client = part.evaluate("part => [part.scrollWidth, part.clientWidth]")
@@ -154,6 +149,6 @@ def test_a_browser_shows_all_of_it_offline(browser: Any, study: SweepStudy, widt
         assert box["width"] > 250
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
-    assert (complaints, requests) == ([], [url])
+    assert (opened.complaints, opened.requests) == ([], [url])
     assert page.evaluate("window.hacked ?? null") is None
     page.close()

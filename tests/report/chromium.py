@@ -29,3 +29,22 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+class OfflinePage:
+    """A page in a tab of its own, with all that it complained of and asked for.
+
+    Args:
+        browser: What `chromium` gave.
+        url: The page's address.
+        width: The window's width in pixels.
+    """
+
+    def __init__(self, browser: Any, url: str, width: int) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 844})
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(url)

@@ -17,7 +17,7 @@ from qa_lightning.report.about import About
 from qa_lightning.report.comparison_page import differing_settings
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.run_info import Command, RunInfo, write_run_info
-from tests.report.chromium import chromium
+from tests.report.chromium import OfflinePage, chromium
 from tests.report.runs import HOSTILE, answered, make_run
 
 
@@ -143,19 +143,14 @@ def test_a_browser_shows_all_of_it_offline(browser: Any, tmp_path: Path, width: 
     a, b = make_runs(tmp_path)
     c, d = make_runs(tmp_path / "again")
     url = write_page(tmp_path, a, c, "--vs", b, d).as_uri()
-    page = browser.new_page(viewport={"width": width, "height": 844})
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(url)
+    opened = OfflinePage(browser, url, width)
+    page = opened.page
     for part in page.locator(".scroll, main").all():
         scroll, client = part.evaluate("part => [part.scrollWidth, part.clientWidth]")
         assert scroll <= client, part.text_content()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".changes .card").first.is_visible()
     assert re.search("versus", page.title())
-    assert (complaints, requests) == ([], [url])
+    assert (opened.complaints, opened.requests) == ([], [url])
     assert json.dumps(page.evaluate("window.hacked ?? null")) == "null"
     page.close()

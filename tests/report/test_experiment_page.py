@@ -13,7 +13,7 @@ from qa_lightning.report.experiment_drawing import LearningPoint, learning_curve
 from qa_lightning.report.experiment_page import ExperimentPage, Part, Picture, write_experiment
 from qa_lightning.runs.comparison_tables import ComparisonTable
 from qa_lightning.runs.spread import scores_of_runs, spread_of
-from tests.report.chromium import chromium
+from tests.report.chromium import OfflinePage, chromium
 from tests.report.runs import HOSTILE
 from tests.report.test_comparison_page import Cells
 from tests.runs.test_comparison import table_of
@@ -53,13 +53,8 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_all_of_it_offline(browser: Any, tmp_path: Path, width: int) -> None:
     url = make_page(tmp_path).as_uri()
-    page = browser.new_page(viewport={"width": width, "height": 844})
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(url)
+    opened = OfflinePage(browser, url, width)
+    page = opened.page
     first, second = page.locator("figure svg").all()
     assert all(figure.bounding_box()["width"] > 200 for figure in (first, second))
     assert "seed" in first.text_content()
@@ -68,5 +63,5 @@ def test_a_browser_shows_all_of_it_offline(browser: Any, tmp_path: Path, width: 
     assert "90" not in second.locator("text").all_text_contents()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("window.hacked") is None
-    assert (complaints, requests) == ([], [url])
+    assert (opened.complaints, opened.requests) == ([], [url])
     page.close()

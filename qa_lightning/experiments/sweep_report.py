@@ -23,6 +23,7 @@ from qa_lightning.report.sweep_drawing import (
     slice_chart,
 )
 from qa_lightning.runs.comparison_tables import ComparisonTable
+from qa_lightning.utils.pace import duration
 from qa_lightning.utils.secrets import hide_secrets
 from qa_lightning.utils.terminal import shortened
 
@@ -59,7 +60,7 @@ def _facts(study: SweepStudy, rows: Sequence[TrialRow]) -> list[str]:
     seconds = sum(row.seconds for row in rows)
     metric = shortened(study.sweep.metric.name, 18)
     facts = [_FAMILIES[study.sweep.method], f"{metric} {goal} as can be", f"{len(rows)} trials"]
-    return [*facts, f"{_in_words(seconds)} of training"]
+    return [*facts, f"{duration(seconds)} of training"]
 
 
 def _parts(study: SweepStudy, rows: Sequence[TrialRow], best: TrialRow | None) -> Iterator[Part]:
@@ -163,7 +164,7 @@ def _trials_table(study: SweepStudy, rows: Sequence[TrialRow]) -> ComparisonTabl
             row.state,
             *(_shown(row.parameters).get(name, "–") for name in names),
             f"{len(row.values)}",
-            _in_words(row.seconds),
+            duration(row.seconds),
         )
         for row in ordered
     ]
@@ -205,9 +206,3 @@ def _number(value: float | None) -> str:
 def _end(row: TrialRow) -> float:
     when = row.ended or row.begun
     return 0.0 if when is None else when.timestamp()
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

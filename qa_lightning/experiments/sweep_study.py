@@ -15,7 +15,7 @@ from qa_lightning.experiments.sweep_file import Sweep
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.extras import require
 from qa_lightning.utils.locks import sole_user
-from qa_lightning.utils.secrets import hide_in_arguments
+from qa_lightning.utils.secrets import hide_in_arguments, hide_secrets
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -258,7 +258,10 @@ class SweepStudy:
         now = {
             "method": sweep.method,
             "metric": [sweep.metric.name, "maximize" if sweep.metric.maximize else "minimize"],
-            "parameters": [[list(p.path), p.distribution, dict(p.settings)] for p in sweep.parameters],
+            "parameters": [
+                [list(p.path), p.distribution, {key: hide_secrets(value, p.name) for key, value in p.settings.items()}]
+                for p in sweep.parameters
+            ],
             "command": hide_in_arguments([*sweep.command, *self.flags]),
             "program": sweep.program,
             "seed": self._seed,

@@ -15,6 +15,7 @@ from qa_lightning.experiments.parameters import Parameter, drawn_values, label_o
 from qa_lightning.experiments.sweep_study import SweepStudy
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.utils.files import whole_file
+from qa_lightning.utils.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -115,7 +116,8 @@ def _table(study: SweepStudy, rows: Sequence[TrialRow]) -> pa.Table:
         "folder": pa.array([str(row.folder) for row in rows], pa.string()),
     }
     for parameter in study.sweep.parameters:
-        columns[f"parameters.{parameter.name}"] = _column([row.parameters.get(parameter) for row in rows])
+        values = [hide_secrets(row.parameters.get(parameter), parameter.name) for row in rows]
+        columns[f"parameters.{parameter.name}"] = _column(values)
     return pa.table(columns)
 
 

@@ -19,6 +19,7 @@ from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.history import read_scores
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.locks import sole_user
+from qa_lightning.utils.pace import duration
 from qa_lightning.utils.processes import STARTED_BY
 from qa_lightning.utils.terminal import one_line, printable
 
@@ -108,8 +109,8 @@ def run_trainings(
             for other in trainings[number:]
             if experiment.done.get(other.name, {}).get("commands") != len(other.commands)
         )
-        rest = f"; about {in_words(spent / work * left)} left" if left else ""
-        say(_line(number, len(trainings), training, f"{in_words(seconds)}{rest}"))
+        rest = f"; about {duration(spent / work * left)} left" if left else ""
+        say(_line(number, len(trainings), training, f"{duration(seconds)}{rest}"))
 
 
 def first_set(folder: Path) -> Path:
@@ -123,16 +124,6 @@ def first_set(folder: Path) -> Path:
 def _is_scored(folder: Path) -> bool:
     # The scores of named sets stand above their questions, and a training on texts has no questions.
     return RunFolder(folder).questions.is_file() or RunFolder(folder).metrics.is_file()
-
-
-def in_words(seconds: float) -> str:
-    """A time as people say it: ``34 s``, ``2 min 5 s``, ``3 h 10 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def run_to_end(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -273,6 +274,27 @@ def test_claims_are_looked_at_in_turn(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sweep_study, "is_free", look)
     assert study.orphans() == []
     assert turns == [True]
+
+
+def test_bayes_draws_elsewhere_than_where_a_trial_is_at_work(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path / "a.yaml", method="bayes", run_cap=None, parameters={"model.lr": LR})
+
+    def rates(state: str) -> list[float]:
+        study = SweepStudy(tmp_path / state, read_sweep(path))
+        for _ in range(14):
+            trial = study.next(None)
+            assert trial is not None
+            if trial.number != 12:
+                value = -abs(math.log10(study.trials()[-1].params["model.lr"]) + 3)
+                study.report(trial, value)
+                study.finish(trial, "complete", [value], 1.0)
+            elif state == "fail":
+                study.finish(trial, state, [], 1.0)
+        return [trial.params["model.lr"] for trial in study.trials()]
+
+    at_work, failed = rates("running"), rates("fail")
+    assert at_work[:13] == failed[:13]
+    assert at_work[13] != failed[13]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 from qa_lightning.experiments import trainings
 from qa_lightning.experiments.fit_settings import parse_settings, require_validation
 from qa_lightning.experiments.folder import ExperimentFolder
-from qa_lightning.experiments.trainings import Training, error_of, first_set, in_words, run_to_end, run_trainings
+from qa_lightning.experiments.trainings import Training, error_of, first_set, run_to_end, run_trainings
 from qa_lightning.runs.questions import write_table
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.locks import sole_user
@@ -204,13 +204,10 @@ def test_what_has_nothing_to_score_is_refused_but_where_the_data_are_of_a_users_
         require_validation({"data": {"init_args": {"validation_file": None, "train_file": "here"}}})
 
 
-def test_errors_and_times_in_words() -> None:
+def test_errors_in_a_line() -> None:
     assert error_of("line\nValueError: one\nRuntimeError: two\nat the end\n") == "two"
     assert error_of("killed\n\n") == "killed"
     assert error_of("") == "it said nothing"
-    assert [in_words(seconds) for seconds in (0.4, 59.4, 125, 3600, 11_400)] == [
-        *("0 s", "59 s", "2 min 5 s", "1 h 0 min", "3 h 10 min"),
-    ]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pyarrow as pa
 from qa_lightning.calibrating.fitting import Change, changes, cross_fitted_confidence, fit_temperatures
 from qa_lightning.calibrating.trained_questions import check_not_trained_on
 from qa_lightning.data.sources import read_examples
+from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.decoding.temperatures import PLAIN_SOFTMAX, Temperatures
 from qa_lightning.pretrained.adapter_file import ADAPTER_CONFIG
 from qa_lightning.pretrained.checkpoint_file import is_checkpoint
@@ -70,6 +71,8 @@ def calibrate(
     model: str,
     data: str,
     *,
+    column_names: Mapping[str, str] | None = None,
+    text_format: TextFormat | None = None,
     language: str | None = None,
     device: str | None = None,
     progress: Progress = lambda predictions, _: predictions,
@@ -82,6 +85,8 @@ def calibrate(
         model: The folder of a run, whose best model is taken; that of a model, of one that was exported, or of an
             ensemble.
         data: A file of questions with golds that the model was not trained on.
+        column_names: What the file calls ``id``, ``question``, ``context``, ``answers`` and ``answer_start``.
+        text_format: How it is written, where it is a text file; default: it is detected.
         language: The language of MLQA's rule by which answers are right or wrong; default: SQuAD's rule.
         device: Where to run the model; default: a GPU where there is one.
         progress: Shows how far the questions are.
@@ -95,25 +100,32 @@ def calibrate(
     run = RunFolder(folder).run_of_best_model()
     # A training may replace the model at any moment.
     with nullcontext() if run is None else sole_run(run.path):
-        return _calibrate(folder, data, language, device, progress)
+        null_allowed = _may_say_nothing(folder)
+        questions = read_examples(
+            split="validation",
+            files=data,
+            columns=column_names,
+            text_format=text_format,
+            training=False,
+            version_2_with_negative=null_allowed,
+        ).table
+        check_kinds(questions, data, null_allowed=null_allowed)
+        return _calibrate(folder, data, questions, rule_name(language, null_allowed=null_allowed), device, progress)
 
 
-def _calibrate(folder: Path, data: str, language: str | None, device: str | None, progress: Progress) -> Calibrated:
-    null_allowed = _may_say_nothing(folder)
-    questions = read_examples(
-        split="validation", files=data, training=False, version_2_with_negative=null_allowed
-    ).table
-    check_kinds(questions, data, null_allowed=null_allowed)
+def _calibrate(
+    folder: Path, data: str, questions: pa.Table, rule: str, device: str | None, progress: Progress
+) -> Calibrated:
     pairs = list(zip(questions["question"].to_pylist(), questions["context"].to_pylist(), strict=True))
     unchecked = check_not_trained_on(str(folder), pairs, data)
     reader = Reader.from_pretrained(folder, device=device, **vars(PLAIN_SOFTMAX))
     predictions = chain.from_iterable(progress(_ask(reader, pairs), len(pairs)))
-    table = tabulate(_with_golds(predictions, questions), rule_name(language, null_allowed=null_allowed))
+    table = tabulate(_with_golds(predictions, questions), rule)
     answered = AnsweredQuestions.of_table(table)
     fitted = fit_temperatures(answered)
     before, after = answered.confidence(), cross_fitted_confidence(answered, data)
     result = Calibrated(fitted, table, answered, before, after, changes(answered, before, after), unchecked)
-    found = vars(fitted) if null_allowed else {"temperature": fitted.temperature}
+    found = vars(fitted) if answered.null_allowed else {"temperature": fitted.temperature}
     _write(folder, found, {"data": Path(data).name, "questions": len(table), "fingerprint": fingerprint(table)})
     return result
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.cli.data_format import add_data_format, text_format
 from qa_lightning.utils.files import check_can_be_folder
 from qa_lightning.utils.terminal import plain_text, printable
 
@@ -41,7 +42,13 @@ def run(arguments: list[str]) -> None:
     try:
         with warnings_in_lines():
             done = calibrate(
-                options.model, options.data, language=options.language, device=options.device, progress=_with_progress
+                options.model,
+                options.data,
+                column_names=options.column_names,
+                text_format=text_format(options),
+                language=options.language,
+                device=options.device,
+                progress=_with_progress,
             )
     except KeyboardInterrupt:
         print("stopped: the model is as it was; the same command begins again", file=sys.stderr)
@@ -59,6 +66,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("model", metavar="RUN", help="folder of a run, of a model, of an exported one or an ensemble")
     parser.add_argument("--data", metavar="FILE", help="questions with golds that the model was not trained on")
+    add_data_format(parser)
     parser.add_argument("--language", help="right is what MLQA's rule for this language says; default: SQuAD's")
     parser.add_argument("--device", help="where to run; default: a GPU where there is one")
     parser.add_argument(

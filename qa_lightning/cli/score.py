@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.cli.data_format import add_data_format, text_format
 from qa_lightning.data.sources import read_examples
-from qa_lightning.data.textfiles import TextFormat
 from qa_lightning.runs.predictions import read_predictions, read_probabilities
 from qa_lightning.scoring.figures import Figure, is_threshold
 from qa_lightning.scoring.mlqa import LANGUAGES, check_language, has_own_rule
@@ -106,14 +105,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         help="score by the script for SQuAD 1.1, which differs only where a gold is nothing but articles and "
         "punctuation",
     )
-    parser.add_argument(
-        "--column_names",
-        type=mapping,
-        metavar="NAMES",
-        help="what the data calls id, question, context, answers and answer_start, as in '{answers: answer_text}'",
-    )
-    parser.add_argument("--encoding", help="of the data, where it is not UTF-8")
-    parser.add_argument("--delimiter", metavar="CHARACTER", help="what parts the columns of CSV data")
+    add_data_format(parser)
     parser.add_argument("--output", metavar="FILE", help="write the scores, with all their digits, as JSON")
     options = parser.parse_args(arguments)
     if options.model is not None and options.na_prob is not None:
@@ -135,27 +127,12 @@ def probability(text: str) -> float:
     return value
 
 
-def mapping(text: str) -> dict[str, str]:
-    """Names and values as YAML writes them, for argparse, which names this function where there are none.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in (*value, *value.values())):
-        raise ValueError
-    return value
-
-
 def _read_questions(options: argparse.Namespace) -> pa.Table:
     return read_examples(
         split="validation",
         files=options.data,
         columns=options.column_names,
-        text_format=TextFormat(options.encoding, options.delimiter),
+        text_format=text_format(options),
         training=False,
         version_2_with_negative=True,
         as_published=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -133,6 +134,26 @@ def test_what_asks_a_model_uses_its_temperature(
         assert batcher.ask([Pair(**ROW)], reader.settings).result(timeout=60) == [expected]
     # The former pipeline knew no temperatures.
     assert reader(**ROW, legacy=True) == reader(**ROW, legacy=True, temperature=1.0)
+
+
+def test_a_table_as_training_reads_it(data: dict[str, str], tmp_path: Path) -> None:
+    published = json.loads(Path(data["answers"]).read_text())["data"][0]["paragraphs"]
+    table = tmp_path / "table.csv"
+    with table.open("w", encoding="utf-16", newline="") as file:
+        writer = csv.writer(file, delimiter="|")
+        writer.writerow(["key", "frage", "context", "gold", "answer_start"])
+        writer.writerows(
+            [qa["id"], qa["question"], paragraph["context"], *qa["answers"][0].values()]
+            for paragraph in published
+            for qa in paragraph["qas"]
+        )
+    names = ["--column_names", "{id: key, question: frage, answers: gold}"]
+    flags = [*names, "--encoding", "utf-16", "--delimiter", "|"]
+    first, second = model_of(tmp_path / "first"), model_of(tmp_path / "second")
+    assert main(["calibrate", str(first), "--data", data["answers"]]) == 0
+    assert main(["calibrate", str(second), "--data", str(table), *flags]) == 0
+    found = [load_settings(str(model))["calibration"] for model in (first, second)]
+    assert found[1] == {**found[0], "data": "table.csv"}
 
 
 def test_again_and_away_again(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

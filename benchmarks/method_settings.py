@@ -9,6 +9,15 @@ PLAIN = "plain"
 PLAIN_RUNS = "the runs of plain training"
 """Stands in settings for the best models of all plain runs."""
 
+TRAIN_FILE = "the file to train on"
+"""Stands in settings for it."""
+
+ADDED_FILE = "the file that is mixed in"
+"""Stands in settings for it."""
+
+STRONG = {"model.learning_rate": 4e-4, "model.optimization.layer_decay": 0.9, "ema_decay": 0.95}
+"""What ``configs/recipes/strong.yaml`` changes beside the share of null windows."""
+
 METHODS: dict[str, dict[str, Any]] = {
     PLAIN: {},
     "layer decay": {"model.optimization.layer_decay": 0.9},
@@ -34,7 +43,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "typos": {"data.augmentation.typos": 0.05},
     "shuffled sentences": {"data.augmentation.shuffle_sentences": 0.5},
     "distractors": {"data.augmentation.distractors": 1},
-    "layer decay, EMA": {"model.optimization.layer_decay": 0.9, "ema_decay": 0.98},
+    # Its 3 % of windows without an answer are of contexts that are longer than a window.
+    "layer decay, EMA, null windows": {**STRONG, "data.null_windows": 0.01},
+    "mixing": {
+        "data.train_file": None,
+        "data.train_sets.added.file": ADDED_FILE,
+        "data.train_sets.own.file": TRAIN_FILE,
+        "data.mixing.epoch_windows": 1536,
+        "data.mixing.curriculum": {0: {"own": 1, "added": 1}, 4: {"own": 1}},
+        "trainer.max_epochs": 6,
+    },
 }
 """The settings of each method, beside the common ones, by their dotted names."""
 
@@ -42,13 +60,9 @@ METHODS_WITH_NULL: dict[str, dict[str, Any]] = {
     "focal null": {"model.loss.null_focal_gamma": 2.0},
     "null windows": {"data.null_windows": 0.2},
     "answerability": {"model.head.answerability": True},
-    "layer decay, EMA, null windows": {
-        "model.optimization.layer_decay": 0.9,
-        "ema_decay": 0.98,
-        "data.null_windows": 0.2,
-    },
+    "layer decay, EMA, null windows": {**STRONG, "data.null_windows": 0.2},
 }
-"""Methods that need unanswerable questions."""
+"""Methods that need unanswerable questions, or other settings where there are some."""
 
 PRETRAINING: dict[str, dict[str, Any]] = {
     "pre-training on masked tokens": {
@@ -66,5 +80,5 @@ OF_SEVERAL = ("ensemble of two", "soup of two")
 WITHOUT_NULL = (*METHODS, *PRETRAINING, *OF_SEVERAL)
 """What every set of questions can be trained with."""
 
-ALL = (*WITHOUT_NULL, *METHODS_WITH_NULL)
+ALL = (*dict.fromkeys((*WITHOUT_NULL, *METHODS_WITH_NULL)),)
 """Everything that may be named."""

@@ -20,6 +20,7 @@ import yaml
 
 from benchmarks.harness import SHARED
 from benchmarks.method_settings import (
+    ADDED_FILE,
     ALL,
     METHODS,
     METHODS_WITH_NULL,
@@ -27,6 +28,7 @@ from benchmarks.method_settings import (
     PLAIN,
     PLAIN_RUNS,
     PRETRAINING,
+    TRAIN_FILE,
     WITHOUT_NULL,
 )
 from qa_lightning.data.sources import read_examples
@@ -55,6 +57,7 @@ class Setup:
         output: The folder of runs.
         seeds: One training each.
         settings: More settings by their dotted names, such as ``trainer.max_epochs``.
+        added: The file that is mixed in.
     """
 
     model: str
@@ -63,6 +66,7 @@ class Setup:
     output: Path
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
+    added: Path | None = None
 
     @property
     def null_allowed(self) -> bool:
@@ -81,12 +85,19 @@ class Setup:
             "data.validation_file": str(self.validation),
             "data.version_2_with_negative": self.null_allowed,
         }
-        own = {**METHODS, **METHODS_WITH_NULL}.get(method, {})
+        tables = (METHODS, METHODS_WITH_NULL) if self.null_allowed else (METHODS_WITH_NULL, METHODS)
+        own = {name: settings for table in tables for name, settings in table.items()}.get(method, {})
         settings = {**common, **self.settings, **own}
         if method in PRETRAINING:
             settings["model.model_name_or_path"] = str(self.pretraining(method).best_model)
-        runs = [str(self.run(PLAIN, seed).best_model) for seed in self.seeds]
-        return nested({name: runs if value == PLAIN_RUNS else value for name, value in settings.items()})
+        stand_for = {
+            PLAIN_RUNS: [str(self.run(PLAIN, seed).best_model) for seed in self.seeds],
+            TRAIN_FILE: str(self.train),
+            ADDED_FILE: str(self.added),
+        }
+        return nested(
+            {name: stand_for.get(value, value) if isinstance(value, str) else value for name, value in settings.items()}
+        )
 
     def pretraining_config(self, method: str) -> dict[str, Any]:
         """The config of a training on the contexts, as ``fit`` reads it."""
@@ -246,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="the pretrained encoder: a folder, or a name on the Hub")
     parser.add_argument("--output", type=Path, required=True, help="the folder of runs and of the table")
     parser.add_argument("--train", type=Path, default=SHARED / "data/xquad.en.train.json", help="what to train on")
+    parser.add_argument("--added", type=Path, help="what mixing adds to it (default: PolicyQA's questions)")
     parser.add_argument("--validation", type=Path, default=SHARED / "data/xquad.en.dev.json", help="what to score")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each method (default: 3)")
     parser.add_argument(
@@ -259,11 +271,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.set)}
     seeds = tuple(range(options.seeds))
-    setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings)
+    added = options.added or SHARED / f"data/policyqa{'.v2' if '.v2.' in options.train.name else ''}.dev.json"
+    setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings, added)
     named = options.methods or (ALL if setup.null_allowed else WITHOUT_NULL)
     methods = [method for method in named if method != PLAIN]
     experiment = ExperimentFolder(options.output, "methods")
-    with experiment.at_work({"model": options.model, "train": str(options.train), **settings}):
+    with experiment.at_work({"model": options.model, "train": str(options.train), "added": str(added), **settings}):
         run_trainings(experiment, trainings_of(setup, methods))
         for method in (method for method in methods if method in OF_SEVERAL):
             for seed in seeds:

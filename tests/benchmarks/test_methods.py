@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks import methods
 from benchmarks.method_settings import METHODS, METHODS_WITH_NULL, OF_SEVERAL, PRETRAINING
@@ -11,6 +12,7 @@ from qa_lightning.cli.main import main
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import run_trainings
 from qa_lightning.runs.questions import write_table
+from tests.conftest import ROOT
 from tests.experiments.processes import forked_trainings
 from tests.pretraining.texts import masked_folder, write_text
 from tests.runs.test_comparison import table_of
@@ -91,10 +93,30 @@ def test_plain_runs_are_the_teachers(tmp_path: Path) -> None:
     assert teachers == [str(tmp_path / f"plain/seed-{seed}/best_model") for seed in (0, 1)]
 
 
+@pytest.mark.parametrize(("data", "null_windows"), [("squad.json", 0.01), ("squad.v2.json", 0.2)])
+def test_the_strong_recipe_is_the_row_of_its_name(data: str, null_windows: float, tmp_path: Path) -> None:
+    setup = methods.Setup("model", tmp_path / data, tmp_path / data, tmp_path, (0,), {})
+    row = setup.config("layer decay, EMA, null windows")
+    recipe = yaml.safe_load((ROOT / "configs/recipes/strong.yaml").read_text(encoding="utf-8"))
+    for name in ("learning_rate", "warmup_ratio", "optimization"):
+        assert recipe["model"][name] == row["model"][name]
+    assert recipe["ema_decay"] == row["ema_decay"]
+    assert recipe["trainer"]["max_epochs"] == row["trainer"]["max_epochs"]
+    assert row["data"]["null_windows"] == null_windows
+    assert (recipe["data"]["null_windows"] == null_windows) is (data == "squad.json")
+
+
+def test_mixing_adds_a_file_to_the_one_to_train_on(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("own.json", "dev.json", "added.json")]
+    data = methods.Setup("model", *files[:2], tmp_path, (0,), {}, files[2]).config("mixing")["data"]
+    assert data["train_file"] is None
+    assert data["train_sets"] == {"own": {"file": str(files[0])}, "added": {"file": str(files[2])}}
+
+
 @pytest.mark.parametrize("method", {**METHODS, **METHODS_WITH_NULL})
 def test_each_method_is_a_config_that_fit_takes(method: str, tmp_path: Path) -> None:
     squad = write_long(tmp_path / "squad.v2.json")
-    setup = methods.Setup(str(tiny_folder(tmp_path / "model", layers=2)), squad, squad, tmp_path, (0,), SMALL)
+    setup = methods.Setup(str(tiny_folder(tmp_path / "model", layers=2)), squad, squad, tmp_path, (0,), SMALL, squad)
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(setup.config(method)))
     with pytest.raises(SystemExit, match=r"^0$"):

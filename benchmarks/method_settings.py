@@ -15,8 +15,7 @@ TRAIN_FILE = "the file to train on"
 ADDED_FILE = "the file that is mixed in"
 """Stands in settings for it."""
 
-STRONG = {"model.learning_rate": 4e-4, "model.optimization.layer_decay": 0.9, "ema_decay": 0.95}
-"""What ``configs/recipes/strong.yaml`` changes beside the share of null windows."""
+_DECAY_AND_AVERAGE = {"model.learning_rate": 4e-4, "model.optimization.layer_decay": 0.9, "ema_decay": 0.95}
 
 METHODS: dict[str, dict[str, Any]] = {
     PLAIN: {},
@@ -44,7 +43,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "shuffled sentences": {"data.augmentation.shuffle_sentences": 0.5},
     "distractors": {"data.augmentation.distractors": 1},
     # Its 3 % of windows without an answer are of contexts that are longer than a window.
-    "layer decay, EMA, null windows": {**STRONG, "data.null_windows": 0.01},
+    "layer decay, EMA, null windows": {**_DECAY_AND_AVERAGE, "data.null_windows": 0.01},
     "mixing": {
         "data.train_file": None,
         "data.train_sets.added.file": ADDED_FILE,
@@ -60,7 +59,7 @@ METHODS_WITH_NULL: dict[str, dict[str, Any]] = {
     "focal null": {"model.loss.null_focal_gamma": 2.0},
     "null windows": {"data.null_windows": 0.2},
     "answerability": {"model.head.answerability": True},
-    "layer decay, EMA, null windows": {**STRONG, "data.null_windows": 0.2},
+    "layer decay, EMA, null windows": {**_DECAY_AND_AVERAGE, "data.null_windows": 0.2},
 }
 """Methods that need unanswerable questions, or other settings where there are some."""
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from benchmarks import methods
 from benchmarks.method_settings import METHODS, METHODS_WITH_NULL, OF_SEVERAL, PRETRAINING
@@ -12,7 +11,6 @@ from qa_lightning.cli.main import main
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import run_trainings
 from qa_lightning.runs.questions import write_table
-from tests.conftest import ROOT
 from tests.experiments.processes import forked_trainings
 from tests.pretraining.texts import masked_folder, write_text
 from tests.runs.test_comparison import table_of
@@ -94,16 +92,10 @@ def test_plain_runs_are_the_teachers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("data", "null_windows"), [("squad.json", 0.01), ("squad.v2.json", 0.2)])
-def test_the_strong_recipe_is_the_row_of_its_name(data: str, null_windows: float, tmp_path: Path) -> None:
+def test_unanswerable_questions_may_change_a_row(data: str, null_windows: float, tmp_path: Path) -> None:
     setup = methods.Setup("model", tmp_path / data, tmp_path / data, tmp_path, (0,), {})
-    row = setup.config("layer decay, EMA, null windows")
-    recipe = yaml.safe_load((ROOT / "configs/recipes/strong.yaml").read_text(encoding="utf-8"))
-    for name in ("learning_rate", "warmup_ratio", "optimization"):
-        assert recipe["model"][name] == row["model"][name]
-    assert recipe["ema_decay"] == row["ema_decay"]
-    assert recipe["trainer"]["max_epochs"] == row["trainer"]["max_epochs"]
-    assert row["data"]["null_windows"] == null_windows
-    assert (recipe["data"]["null_windows"] == null_windows) is (data == "squad.json")
+    assert setup.config("layer decay, EMA, null windows")["data"]["null_windows"] == null_windows
+    assert setup.config("null windows")["data"]["null_windows"] == 0.2  # who names it wants it
 
 
 def test_mixing_adds_a_file_to_the_one_to_train_on(tmp_path: Path) -> None:

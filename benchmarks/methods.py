@@ -57,7 +57,7 @@ class Setup:
         output: The folder of runs.
         seeds: One training each.
         settings: More settings by their dotted names, such as ``trainer.max_epochs``.
-        added: The file that is mixed in.
+        added: The file that is mixed in; None: PolicyQA's questions.
     """
 
     model: str
@@ -73,6 +73,11 @@ class Setup:
         """Whether questions may be left unanswered."""
         return ".v2." in self.train.name
 
+    @property
+    def mixed_in(self) -> Path:
+        """The file that is mixed in."""
+        return self.added or SHARED / f"data/policyqa{'.v2' if self.null_allowed else ''}.dev.json"
+
     def config(self, method: str) -> dict[str, Any]:
         """The config of a method, as ``fit`` reads it."""
         common = {
@@ -85,15 +90,14 @@ class Setup:
             "data.validation_file": str(self.validation),
             "data.version_2_with_negative": self.null_allowed,
         }
-        tables = (METHODS, METHODS_WITH_NULL) if self.null_allowed else (METHODS_WITH_NULL, METHODS)
-        own = {name: settings for table in tables for name, settings in table.items()}.get(method, {})
-        settings = {**common, **self.settings, **own}
+        known = METHODS | METHODS_WITH_NULL if self.null_allowed else METHODS_WITH_NULL | METHODS
+        settings = {**common, **self.settings, **known.get(method, {})}
         if method in PRETRAINING:
             settings["model.model_name_or_path"] = str(self.pretraining(method).best_model)
         stand_for = {
             PLAIN_RUNS: [str(self.run(PLAIN, seed).best_model) for seed in self.seeds],
             TRAIN_FILE: str(self.train),
-            ADDED_FILE: str(self.added),
+            ADDED_FILE: str(self.mixed_in),
         }
         return nested(
             {name: stand_for.get(value, value) if isinstance(value, str) else value for name, value in settings.items()}
@@ -271,12 +275,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.set)}
     seeds = tuple(range(options.seeds))
-    added = options.added or SHARED / f"data/policyqa{'.v2' if '.v2.' in options.train.name else ''}.dev.json"
-    setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings, added)
+    setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings, options.added)
     named = options.methods or (ALL if setup.null_allowed else WITHOUT_NULL)
     methods = [method for method in named if method != PLAIN]
     experiment = ExperimentFolder(options.output, "methods")
-    with experiment.at_work({"model": options.model, "train": str(options.train), "added": str(added), **settings}):
+    begun_with = {"model": options.model, "train": str(options.train), "added": str(setup.mixed_in), **settings}
+    with experiment.at_work(begun_with):
         run_trainings(experiment, trainings_of(setup, methods))
         for method in (method for method in methods if method in OF_SEVERAL):
             for seed in seeds:

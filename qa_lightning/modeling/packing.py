@@ -49,18 +49,21 @@ class Packing:
             windows: How many of the rows are windows, the others being left out; None: all.
 
         Returns:
-            Start and end logits, zero at padding; floating point ``[rows, length]``, or as the network's head has them.
+            Start and end logits of the windows, zero at padding; floating point ``[windows, length]``, or as the
+            network's head has them.
         """
         mask = inputs["attention_mask"]
         rows, length = mask.shape
+        windows = rows if windows is None else windows
         place = torch.arange(length, device=mask.device)
-        lengths = mask.sum(1) * (torch.arange(rows, device=mask.device) < (rows if windows is None else windows))
+        lengths = mask.sum(1) * (torch.arange(rows, device=mask.device) < windows)
         before = mask.argmax(1)  # padding at the left
         packed = PackedWindows.of(lengths, length, tokens)
         column = (packed.column + before[packed.window]).clamp(max=length - 1)
         row = {name: values[packed.window, column][None] for name, values in inputs.items() if name not in _REPLACED}
         output = network(**row, position_ids=packed.column[None] + self._first_position, packed=packed)
-        taken = (packed.bounds[:rows, None] + (place - before[:, None]).clamp(min=0)).clamp(max=tokens - 1)
+        mask = mask[:windows]
+        taken = (packed.bounds[:windows, None] + (place - before[:windows, None]).clamp(min=0)).clamp(max=tokens - 1)
 
         def unpack(scores: Tensor) -> Tensor:
             scores = scores[0, taken]
@@ -68,7 +71,10 @@ class Packing:
 
         if self._head is None:
             return unpack(output.start_logits), unpack(output.end_logits)
-        return self._head.join(output.token_scores.mapped(unpack), mask, inputs.get("null_position"))
+        null_position = inputs.get("null_position")
+        return self._head.join(
+            output.token_scores.mapped(unpack), mask, None if null_position is None else null_position[:windows]
+        )
 
     def _is_exact(self, network: Any) -> bool:
         """Whether two packed windows of different lengths get the same logits as unpacked."""

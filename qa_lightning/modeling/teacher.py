@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qa_lightning.modeling.attention import use_our_attention
 from qa_lightning.modeling.layers import layer_modules
 from qa_lightning.modeling.network import (
     accepted_inputs,
@@ -146,6 +147,7 @@ class TeacherModel:
                     f"the teacher {self.source} has no question-answering head, so that it would teach at random; "
                     "train it with fit first, or name another one"
                 )
+            use_our_attention(network)  # transformers' own makes the host wait for a GPU
             self._network = network.eval().requires_grad_(False)
             self._longest = longest_input(network)
             self._fingerprint = _fingerprint(network, self.null_at_end)

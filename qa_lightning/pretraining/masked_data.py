@@ -13,7 +13,7 @@ from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.windows import Windows
 from qa_lightning.pretraining.corpus import Corpus
 from qa_lightning.pretraining.masking import NO_LABEL, Draw, Masking, choose_tokens, replace_tokens
-from qa_lightning.pretraining.text_windows import TextDataset
+from qa_lightning.pretraining.text_windows import MOST_TOKENS_OF_A_WORD, TextDataset
 from qa_lightning.records import Batch
 from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
@@ -25,10 +25,13 @@ class MaskedBatch(Batch):
 
     Attributes:
         labels: The token that stood there, where it is predicted, else -100; int64 ``[batch, length]``.
+        places: Where tokens are predicted, counted through all rows of the labels, and behind these some places where
+            none is: their number is known without waiting for a GPU; int64 ``[places]``.
         mean_targets: How many tokens are predicted in a batch of this training, on average.
     """
 
     labels: Tensor
+    places: Tensor
     mean_targets: float = 1.0
 
 
@@ -99,4 +102,6 @@ class MaskedDataset(TextDataset):
         values |= {"inputs": batch.inputs | {"input_ids": torch.cat([masked, ids[count:]])}}
         values |= {"offsets": None, "words": None}
         labels = torch.where(chosen, whole, NO_LABEL)
-        return MaskedBatch(**values, labels=labels, mean_targets=self._mean_targets)
+        most = self.masking.most(self._tokens[rows], MOST_TOKENS_OF_A_WORD) if masks else 0
+        first_those_chosen = torch.sort(chosen.flatten().byte(), descending=True, stable=True).indices
+        return MaskedBatch(**values, labels=labels, places=first_those_chosen[:most], mean_targets=self._mean_targets)

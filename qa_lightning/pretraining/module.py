@@ -114,7 +114,7 @@ class MaskedLanguageModule(StepMixin):
         self.prepare_optimization(is_pretrained=model_name_or_path is not None)
         self._acceleration = Acceleration(self.model, attn_implementation, packing=False, torch_compile=False)
         self.scores: dict[str, dict[str, float]] = {}
-        self._sums = torch.zeros(3, dtype=torch.float64)
+        self._sums: list[Tensor] = []
 
     def prepare_data(self) -> None:
         """Refuses to watch a score that there will not be, before data are read.
@@ -147,7 +147,7 @@ class MaskedLanguageModule(StepMixin):
         self._acceleration.set_up(self.trainer)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Computes the logits of the tokens that a batch's labels stand for; ``[tokens, vocabulary]``.
+        """Computes the logits of the tokens at a batch's places; ``[places, vocabulary]``.
 
         Raises:
             UserError: Where the batch is none of masked tokens.
@@ -158,9 +158,7 @@ class MaskedLanguageModule(StepMixin):
                 "qa_lightning.pretraining.TextDataModule"
             )
         inputs = {name: tensor for name, tensor in batch.inputs.items() if name in self._accepted}
-        beyond = len(inputs["input_ids"]) - len(batch)
-        chosen = torch.nn.functional.pad(batch.labels != NO_LABEL, (0, 0, 0, beyond))
-        return logits_at(self.model, inputs, chosen)
+        return logits_at(self.model, inputs, batch.places)
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         """Computes the loss of the batch's masked tokens, each of which counts the same in a whole epoch.
@@ -176,30 +174,29 @@ class MaskedLanguageModule(StepMixin):
 
     def _loss(self, batch: MaskedBatch) -> tuple[Tensor, Tensor, Tensor]:
         """The sum of the masked tokens' losses, how many are guessed right, and how many there are."""
-        logits = self(batch)
-        targets = batch.labels[batch.labels != NO_LABEL]
-        loss = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-        return loss, (logits.argmax(-1) == targets).sum(), torch.tensor(len(targets), device=loss.device)
+        logits, targets = self(batch), batch.labels.flatten()[batch.places]
+        loss = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=NO_LABEL, reduction="sum")
+        return loss, (logits.argmax(-1) == targets).sum(), (targets != NO_LABEL).sum()
 
     def on_validation_epoch_start(self) -> None:
         """Stops training where a loss was not finite, and starts an evaluation."""
         super().on_validation_epoch_start()
         self.validated_weights = None
-        self._sums = torch.zeros(3, dtype=torch.float64)
+        self._sums = []
 
     def on_test_epoch_start(self) -> None:
         """Starts an evaluation."""
-        self._sums = torch.zeros(3, dtype=torch.float64)
+        self._sums = []
 
     def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
         """Guesses the masked tokens of a batch."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.keep_validated_weights()
-        self._sums += torch.stack([value.detach().double().cpu() for value in self._loss(batch)])
+        self._sums.append(torch.stack([value.detach().float() for value in self._loss(batch)]))
 
     def test_step(self, batch: MaskedBatch, batch_idx: int) -> None:
         """Guesses the masked tokens of a batch."""
-        self._sums += torch.stack([value.detach().double().cpu() for value in self._loss(batch)])
+        self._sums.append(torch.stack([value.detach().float() for value in self._loss(batch)]))
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/loss``, ``val/perplexity`` and ``val/accuracy``."""
@@ -215,7 +212,10 @@ class MaskedLanguageModule(StepMixin):
         self.validated_weights = None
 
     def _finish_evaluation(self, stage: str) -> None:
-        sums: Any = self.trainer.strategy.reduce(self._sums.to(self.device), reduce_op="sum")
+        # Kept by batch until now, as the host would wait for each, and float32 could not hold the sum of all.
+        sums: Any = torch.stack([torch.zeros(3, device=self.device), *self._sums]).cpu().double().sum(0)
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")
         loss, right, count = sums.tolist()
         mean = loss / max(count, 1)
         values = (mean, math.exp(min(mean, 700)), 100 * right / max(count, 1))

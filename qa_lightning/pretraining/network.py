@@ -38,7 +38,7 @@ def load_masked_network(
     )
 
 
-def logits_at(network: Any, inputs: Mapping[str, Tensor], chosen: Tensor) -> Tensor:
+def logits_at(network: Any, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
     """Computes the logits of the tokens that are predicted.
 
     Those of all others, which are most of the work of a small model with a large vocabulary, are not computed.
@@ -46,16 +46,16 @@ def logits_at(network: Any, inputs: Mapping[str, Tensor], chosen: Tensor) -> Ten
     Args:
         network: The network.
         inputs: Its inputs; ``[rows, length]`` each.
-        chosen: The tokens; bool ``[rows, length]``.
+        places: The tokens, counted through all rows; int64 ``[tokens]``.
 
     Returns:
         Floating point ``[tokens, vocabulary]``.
     """
-    head = network.get_output_embeddings()
+    head, shape = network.get_output_embeddings(), inputs["input_ids"].shape
 
     def select(_: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden, *others = arguments
-        return (hidden[chosen] if hidden.shape[:2] == chosen.shape else hidden, *others)
+        return (hidden.flatten(0, 1)[places] if hidden.shape[:2] == shape else hidden, *others)
 
     handle = None if head is None else head.register_forward_pre_hook(select)
     try:
@@ -63,4 +63,4 @@ def logits_at(network: Any, inputs: Mapping[str, Tensor], chosen: Tensor) -> Ten
     finally:
         if handle is not None:
             handle.remove()
-    return logits if logits.dim() == 2 else logits[chosen]  # a head without a layer of its own for this
+    return logits if logits.dim() == 2 else logits.flatten(0, 1)[places]  # a head without a layer of its own for this

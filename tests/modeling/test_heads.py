@@ -18,7 +18,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, LxmertCon
 from qa_lightning.modeling.divergence import symmetric_divergence
 from qa_lightning.modeling.heads import Answerability, HeadConfig, QAHead, TokenScores
 from qa_lightning.modeling.loss import LossConfig, span_loss, training_loss
-from qa_lightning.modeling.network import is_causal_network, load_network
+from qa_lightning.modeling.network import accepted_inputs, is_causal_network, load_network, network_inputs
 from qa_lightning.modeling.objective import ScoredLogits, TrainingPass
 from qa_lightning.modeling.optimization import Optimization
 from qa_lightning.modeling.parameter_groups import parameter_groups
@@ -245,6 +245,15 @@ def test_packing_changes_nothing(folder: Path, values: dict[str, Any]) -> None:
         torch.testing.assert_close(
             module(replace(batch, row_tokens=32)).answerability, module(batch).answerability, rtol=1e-4, atol=1e-4
         )
+
+
+def test_pairs_of_rows_that_fill_a_batch_are_not_scored(folder: Path) -> None:
+    module = module_with(folder, {"type": "biaffine"}, packing=True).eval()
+    inputs, packing = network_inputs(some_batch(), accepted_inputs(module.model)), module._acceleration.packing
+    start, end = packing.logits(module.model, inputs, 32, windows=2)
+    assert (start.shape, end.shape) == ((2, 10), (2, 10, 10))
+    for ours, theirs in zip((start, end), packing.logits(module.model, inputs, 32), strict=True):
+        torch.testing.assert_close(ours, theirs[:2])
 
 
 def test_regularisers_are_added_to_the_loss_of_pairs(folder: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from qa_lightning.cli.main import main
+from qa_lightning.modeling import attention
 from qa_lightning.modeling.distillation import Distillation
 from qa_lightning.modeling.hidden_states import HiddenStateLoss
 from qa_lightning.modeling.module import QALightningModule
@@ -25,6 +26,7 @@ from tests.modeling.test_distillation import step, taught_batch
 from tests.teachers import letters_folder
 from tests.tiny import fit_arguments, tiny_folder, write_squad
 from tests.training import NO_DROPOUT, make_data, make_module, make_trainer, trains
+from tests.waits import Waits
 
 pytestmark = trains
 
@@ -113,6 +115,21 @@ def test_rows_that_fill_a_batch_do_not_count(student: Path, deep: Path) -> None:
     )
     found = [step(taught_module(student, deep), each)[0] for each in (batch, filled)]
     assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_host_does_not_wait_for_a_gpu(
+    student: Path, deep: Path, packing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "_is_on_host", lambda _: False)
+    module = taught_module(student, deep, packing=packing)
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    module._training_has_begun = False  # whether a loss is finite is seen later on a GPU
+    batch = replace(taught_batch(), row_tokens=32 if packing else None)
+    module.training_step(batch, 0)  # which loads the teacher
+    with Waits() as waits:
+        module.training_step(batch, 0).backward()
+    assert waits.seen == []
 
 
 def test_a_module_that_has_been_trained_can_be_copied(student: Path, deep: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from qa_lightning.pretraining.masking import Draw, Masking, choose_tokens, replace_tokens
@@ -22,6 +25,19 @@ def places(windows: int, length: int) -> Tensor:
 def test_counts_by_hand() -> None:
     # 15 % of 20 tokens are 3, of 10 are 1.5, which is rounded up, of 3 less than one token; of none there is none.
     assert Masking().count(torch.tensor([20, 10, 9, 3, 1, 0])).tolist() == [3, 2, 1, 1, 1, 0]
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.booleans(), st.floats(0.01, 0.99))
+def test_no_more_tokens_are_chosen_than_places_are_kept_for(sizes: list[int], whole: bool, share: float) -> None:
+    masking = Masking(share=share, whole_words=whole)
+    tokens = sum(sizes)
+    words = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))[None] if whole else places(1, tokens)
+    candidates = torch.ones(1, tokens, dtype=torch.bool)
+    chosen = choose_tokens(candidates, words, masking.count(torch.tensor([tokens])), draw(1))
+    most = masking.most(np.array([tokens]), 6)
+    assert chosen.sum() <= most <= tokens
+    if not whole:
+        assert chosen.sum() == most
 
 
 def test_so_many_tokens_are_chosen_and_no_others_than_may_be() -> None:

@@ -14,15 +14,18 @@ from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoTokenizer
 
 from qa_lightning.cli.main import main
+from qa_lightning.modeling import attention
 from qa_lightning.modeling.module import QALightningModule
 from qa_lightning.pretraining import MaskedLanguageModule, TextDataModule
 from qa_lightning.pretraining.masked_data import MaskedBatch, MaskedDataset
+from qa_lightning.pretraining.masking import Masking
 from qa_lightning.pretraining.recurring_spans import RecurringSpans
 from qa_lightning.pretraining.span_data import SpanDataset
 from tests.commands import run_command
 from tests.pretraining.texts import fit_masked, fit_text, masked_folder, write_text
 from tests.tiny import fit_arguments, tiny_folder, write_squad
-from tests.training import make_trainer, trains
+from tests.training import NO_DROPOUT, make_trainer, trains
+from tests.waits import Waits
 
 pytestmark = trains
 
@@ -83,6 +86,61 @@ def test_masked_tokens_are_scored_on_held_out_text(runs: dict[Command, Path], fi
     assert metrics["val/loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert metrics["val/accuracy"] == pytest.approx(100 * sum(right) / len(right))
     assert not (run / "predictions.json").exists()
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+@pytest.mark.parametrize("batch_shapes", [None, 2])
+def test_places_are_those_of_the_labels(
+    files: dict[str, Path], tmp_path: Path, whole_words: bool, batch_shapes: int | None
+) -> None:
+    data = TextDataModule(
+        str(files["model"]),
+        train_file=str(files["train"]),
+        max_length=24,
+        batch_size=5,
+        batch_shapes=batch_shapes,
+        masking=Masking(whole_words=whole_words),
+    )
+    module = MaskedLanguageModule(str(files["model"]), max_length=24)
+    trainer = make_trainer(tmp_path, max_steps=0)
+    trainer.fit(module, data)
+    module.eval()
+    for batch in data.train_dataloader():
+        labels = batch.labels.flatten()[batch.places]
+        assert len(set(batch.places.tolist())) == len(batch.places)
+        assert labels[labels != -100].tolist() == batch.labels[batch.labels != -100].tolist()
+        logits = module.model(**batch.inputs).logits
+        theirs = torch.nn.functional.cross_entropy(
+            logits[: len(batch)].flatten(0, 1), batch.labels.flatten(), reduction="sum"
+        )
+        loss, _, count = module._loss(batch)
+        torch.testing.assert_close(loss, theirs)
+        assert count == (batch.labels != -100).sum()
+
+
+def test_no_step_waits_for_a_gpu(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, steps = Waits(), []
+
+    def watched(step: Any) -> Any:
+        def run(self: Any, *arguments: Any) -> Any:
+            steps.append(step.__name__)
+            with waits:
+                return step(self, *arguments)
+
+        return run
+
+    for name in ("training_step", "validation_step"):
+        monkeypatch.setattr(MaskedLanguageModule, name, watched(getattr(MaskedLanguageModule, name)))
+    monkeypatch.setattr(MaskedLanguageModule, "check_loss", lambda *_: None)  # which is deferred on a GPU
+    monkeypatch.setattr(MaskedDataset, "gather", watched(MaskedDataset.gather))
+    monkeypatch.setattr(attention, "_is_on_host", lambda _: False)
+    data = TextDataModule(
+        str(files["model"]), train_file=str(files["train"]), validation_file=str(files["held"]), max_length=24
+    )
+    module = MaskedLanguageModule(str(files["model"]), max_length=24, config_overrides=NO_DROPOUT)
+    make_trainer(tmp_path, max_epochs=1).fit(module, data)
+    assert {"training_step", "validation_step", "gather"} == set(steps)
+    assert waits.seen == []
 
 
 def test_training_lowers_the_loss(runs: dict[Command, Path]) -> None:

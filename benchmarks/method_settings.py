@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 PLAIN = "plain"
@@ -81,3 +82,15 @@ WITHOUT_NULL = (*METHODS, *PRETRAINING, *OF_SEVERAL)
 
 ALL = (*dict.fromkeys((*WITHOUT_NULL, *METHODS_WITH_NULL)),)
 """Everything that may be named."""
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted names, as a YAML file has them."""
+    config: dict[str, Any] = {}
+    for name, value in settings.items():
+        *sections, key = name.split(".")
+        section = config
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[key] = value
+    return config

@@ -30,6 +30,7 @@ from benchmarks.method_settings import (
     PRETRAINING,
     TRAIN_FILE,
     WITHOUT_NULL,
+    nested,
 )
 from qa_lightning.data.sources import read_examples
 from qa_lightning.ensembling.ensemble import make_ensemble
@@ -161,27 +162,15 @@ def _with_init_args(name: str) -> str:
     return f"{section}.init_args.{key}" if section in ("model", "data") else name
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted names, as a YAML file has them."""
-    config: dict[str, Any] = {}
-    for name, value in settings.items():
-        *sections, key = name.split(".")
-        section = config
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[key] = value
-    return config
+def trainings_of(setup: Setup, methods: Sequence[str]) -> tuple[list[Training], list[Training]]:
+    """The trainings of the plain method and of some others, whose configs are written: first those that others need."""
+    texts = [_training(setup.pretraining(m), setup.pretraining_config(m), 0) for m in methods if m in PRETRAINING]
+    others = [training for method in methods if method not in OF_SEVERAL for training in _of_seeds(setup, method)]
+    return [*_of_seeds(setup, PLAIN), *texts], others
 
 
-def trainings_of(setup: Setup, methods: Sequence[str]) -> list[Training]:
-    """The trainings of some methods and the plain one, whose configs are written, in the order of what they need."""
-    trainings = []
-    for method in (PLAIN, *methods):
-        if method in PRETRAINING:
-            trainings.append(_training(setup.pretraining(method), setup.pretraining_config(method), 0))
-        if method not in OF_SEVERAL:
-            trainings += [_training(setup.run(method, seed), setup.config(method), seed) for seed in setup.seeds]
-    return trainings
+def _of_seeds(setup: Setup, method: str) -> list[Training]:
+    return [_training(setup.run(method, seed), setup.config(method), seed) for seed in setup.seeds]
 
 
 def _training(run: RunFolder, config: Mapping[str, Any], seed: int) -> Training:
@@ -264,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--added", type=Path, help="what mixing adds to it (default: PolicyQA's questions)")
     parser.add_argument("--validation", type=Path, default=SHARED / "data/xquad.en.dev.json", help="what to score")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each method (default: 3)")
+    parser.add_argument("--workers", type=int, default=1, help="trainings side by side, one GPU for each (default: 1)")
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -281,7 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = ExperimentFolder(options.output, "methods")
     begun_with = {"model": options.model, "train": str(options.train), "added": str(setup.mixed_in), **settings}
     with experiment.at_work(begun_with):
-        run_trainings(experiment, trainings_of(setup, methods))
+        for trainings in trainings_of(setup, methods):
+            run_trainings(experiment, trainings, workers=options.workers)
         for method in (method for method in methods if method in OF_SEVERAL):
             for seed in seeds:
                 put_together(setup, method, seed)

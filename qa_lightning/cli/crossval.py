@@ -36,6 +36,7 @@ def run(arguments: list[str]) -> None:
             command=command_of(VERB, arguments),
             group_by=options.group_by,
             seed=options.seed,
+            workers=options.workers,
             say=say,
         )
     from qa_lightning.experiments.crossval_page import folds_table, how_made, scores_table

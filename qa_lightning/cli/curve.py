@@ -36,7 +36,15 @@ def run(arguments: list[str]) -> None:
 
     with says_how_to_go_on(VERB, arguments):
         command = command_of(VERB, arguments)
-        curve = run_curve(options.output, options.fractions, options.seeds, fit, command=command, say=say)
+        curve = run_curve(
+            options.output,
+            options.fractions,
+            options.seeds,
+            fit,
+            command=command,
+            workers=options.workers,
+            say=say,
+        )
     from qa_lightning.experiments.curve_page import curve_table, how_made, what_more_data_brings
 
     print_table(curve_table(curve))

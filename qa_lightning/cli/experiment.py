@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from qa_lightning.cli.arguments import VerbParser
+from qa_lightning.cli.arguments import VerbParser, at_least
 from qa_lightning.cli.overview import PROGRAM
 from qa_lightning.cli.resume_command import same_command
 from qa_lightning.utils.secrets import hide_in_arguments
@@ -33,6 +33,9 @@ def experiment_parser(verb: str, description: str) -> VerbParser:
         type=Path,
         required=True,
         help="the folder of its trainings, table and page; the same command goes on with what is there",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=at_least(1), default=1, help="trainings side by side, one GPU for each (1)"
     )
     return parser
 

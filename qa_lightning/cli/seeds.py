@@ -27,6 +27,6 @@ def run(arguments: list[str]) -> None:
 
     with says_how_to_go_on(VERB, arguments):
         command = command_of(VERB, arguments)
-        spreads = run_seeds(options.output, options.seeds, fit, command=command, say=say)
+        spreads = run_seeds(options.output, options.seeds, fit, command=command, workers=options.workers, say=say)
     print_table(spread_table(spreads))
     print(f"The page is {options.output}/seeds.html, the table {options.output}/seeds.parquet")

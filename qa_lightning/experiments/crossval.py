@@ -54,6 +54,7 @@ def run_crossval(
     command: str,
     group_by: str = PARAGRAPH,
     seed: int = 0,
+    workers: int = 1,
     say: Callable[[str], None] = print,
 ) -> CrossValidation:
     """Trains on all folds but one and predicts that one, for each fold, unless that was done; writes run and page.
@@ -68,6 +69,7 @@ def run_crossval(
         command: The command that is shown on the page.
         group_by: ``paragraph``, or a column whose equal values are in one fold, such as ``title``.
         seed: Of the choice of folds.
+        workers: How many trainings are at work side by side.
         say: Prints a line.
 
     Raises:
@@ -87,7 +89,7 @@ def run_crossval(
     recorded = as_recorded(settings) | {"--folds": str(folds), "--group_by": group_by, "--seed": str(seed)}
     with experiment.at_work(recorded):
         trainings = _trainings(output, table, of_question, arguments, data.get("column_names"))
-        run_trainings(experiment, trainings, say)
+        run_trainings(experiment, trainings, say, workers=workers)
         pooled = pool([read_questions(training.scored) for training in trainings], table["id"].to_pylist())
         found = CrossValidation(pooled, metrics_of(pooled.table), _rows(experiment, trainings, pooled))
         _write(experiment, found, command, group_by)

@@ -57,6 +57,7 @@ def run_curve(
     arguments: Sequence[str],
     *,
     command: str,
+    workers: int = 1,
     say: Callable[[str], None] = print,
 ) -> LearningCurve:
     """Trains on each share of the data with each seed, unless that was done; writes ``curve.parquet``, ``curve.html``.
@@ -67,6 +68,7 @@ def run_curve(
         seeds: The seeds, of the training and of the choice of paragraphs; more can be added later.
         arguments: The arguments of ``fit``.
         command: The command that is shown on the page.
+        workers: How many trainings are at work side by side.
         say: Prints a line.
 
     Raises:
@@ -84,7 +86,7 @@ def run_curve(
     with experiment.at_work(as_recorded(settings, ["seed_everything"])):
         flags = [*arguments, *_validation_flags(output, data)]
         shares = list(_shares(output, table, fractions, seeds, flags, data.get("column_names")))
-        run_trainings(experiment, [share.training for share in shares], say)
+        run_trainings(experiment, [share.training for share in shares], say, workers=workers)
         folders = [share.training.scored for share in shares]
         scores = scores_of_runs({str(folder): read_questions(folder) for folder in folders})
         curve = _summarize(shares, scores, fractions, len(seeds))

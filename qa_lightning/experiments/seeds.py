@@ -23,7 +23,13 @@ _RESERVED = {"--seed_everything": "the seeds are those of --seeds"}
 
 
 def run_seeds(
-    output: Path, seeds: Sequence[int], arguments: Sequence[str], *, command: str, say: Callable[[str], None] = print
+    output: Path,
+    seeds: Sequence[int],
+    arguments: Sequence[str],
+    *,
+    command: str,
+    workers: int = 1,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Spread]:
     """Trains with each seed, unless that was done, and writes ``seeds.parquet`` and ``seeds.html``.
 
@@ -32,6 +38,7 @@ def run_seeds(
         seeds: The seeds, two at least; more can be added later.
         arguments: The arguments of ``fit``.
         command: The command that is shown on the page.
+        workers: How many trainings are at work side by side.
         say: Prints a line.
 
     Returns:
@@ -48,7 +55,7 @@ def run_seeds(
     experiment = ExperimentFolder(output, VERB)
     trainings = [training_of(output, seed, arguments) for seed in dict.fromkeys(seeds)]
     with experiment.at_work(as_recorded(settings, ["seed_everything"])):
-        run_trainings(experiment, trainings, say)
+        run_trainings(experiment, trainings, say, workers=workers)
         scores = scores_of_runs({str(training.scored): read_questions(training.scored) for training in trainings})
         spreads = spread_of(scores)
         experiment.write_rows(_rows(output, seeds, trainings, spreads, experiment))

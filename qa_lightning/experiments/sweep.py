@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from qa_lightning.experiments.devices import devices_of
 from qa_lightning.experiments.sweep_command import render, write_json_file
 from qa_lightning.experiments.sweep_study import SweepStudy, Trial
 from qa_lightning.experiments.sweep_table import write_tables
-from qa_lightning.experiments.trial_process import TrialProcess, devices_of
+from qa_lightning.experiments.trial_process import TrialProcess
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.history import Curves, read_curves
 from qa_lightning.utils.errors import UserError

@@ -1,31 +1,31 @@
-"""Starts trainings as processes, one after the other: those that are done are not done again, others go on."""
+"""Does the trainings of an experiment as processes: those that are done are not done again, others go on."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
+from qa_lightning.experiments import processes
+from qa_lightning.experiments.devices import devices_of
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.runs.folder import RunFolder
 from qa_lightning.runs.history import read_scores
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.locks import sole_user
 from qa_lightning.utils.pace import duration
-from qa_lightning.utils.processes import STARTED_BY
-from qa_lightning.utils.terminal import one_line, printable
+from qa_lightning.utils.terminal import printable
 
-_ERROR = re.compile(r"^(?:error: |[\w.]*(?:Error|Exception): )(.*)$", re.MULTILINE)
 _PATIENCE = 60.0
 """Seconds that a process may take to end whose experiment was killed."""
+
+_MOMENT = 0.1
+"""Seconds that one training is waited for before another is looked at."""
 
 
 @dataclass(frozen=True)
@@ -55,62 +55,50 @@ class Training:
         return first_set(self.run if verb == "fit" else self.run / verb)
 
 
-class Process(Protocol):
-    """What is used of a process, as `subprocess.Popen` has it."""
-
-    def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102 - see above
-    def send_signal(self, number: int, /) -> None: ...  # noqa: D102
-    def kill(self) -> None: ...  # noqa: D102
-
-
-def start(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> Process:
-    """Starts a command of this package as a process of its own, which ends when this one does.
-
-    It is in a session of its own, so that Ctrl-C reaches it once, through this process.
-
-    Args:
-        arguments: The command line from the verb on.
-        output: The file that it writes to.
-        errors: The file that it writes errors to; None: the same.
-    """
-    return subprocess.Popen(  # noqa: S603 - these are this program's own arguments
-        [sys.executable, "-m", "qa_lightning", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT if errors is None else errors,
-        env=os.environ | {STARTED_BY: str(os.getpid())},
-        start_new_session=True,
-    )
-
-
 def run_trainings(
-    experiment: ExperimentFolder, trainings: Sequence[Training], say: Callable[[str], None] = print
+    experiment: ExperimentFolder, trainings: Sequence[Training], say: Callable[[str], None] = print, *, workers: int = 1
 ) -> None:
     """Does each training that is not done yet, and says so in a line: its scores, its seconds, and what is left.
 
+    What ends this process, or one of the trainings, ends those at work in a good moment, from which they can go on.
+
     Args:
         experiment: The folder, which notes what is done, and keeps the output of each training in ``NAME.log``.
-        trainings: The trainings, in their order.
+        trainings: The trainings, in the order in which they begin.
         say: Prints a line.
+        workers: How many are at work side by side. Of several, each has one GPU, where there are any.
 
     Raises:
         UserError: One failed; the message has its own, and where its output is.
     """
-    spent, work = 0.0, 0.0
-    for number, training in enumerate(trainings, 1):
-        before = experiment.done.get(training.name, {"commands": 0.0, "seconds": 0.0})
-        if before["commands"] == len(training.commands) and _is_scored(training.scored):
-            say(_line(number, len(trainings), training, "done before"))
-            continue
-        seconds = _train(experiment, training)
-        spent, work = spent + seconds, work + training.work
-        left = sum(
-            other.work
-            for other in trainings[number:]
-            if experiment.done.get(other.name, {}).get("commands") != len(other.commands)
-        )
-        rest = f"; about {duration(spent / work * left)} left" if left else ""
-        say(_line(number, len(trainings), training, f"{duration(seconds)}{rest}"))
+    waiting = deque(training for training in trainings if not _is_done(experiment, training))
+    ended = 0
+    for training in trainings:
+        if training not in waiting:
+            ended += 1
+            say(_line(ended, len(trainings), training, "done before"))
+    devices, work = devices_of(workers), _Pace(workers)
+    at_work: dict[int, _Work] = {}
+    try:
+        while waiting or at_work:
+            for worker in range(workers):
+                if waiting and worker not in at_work:
+                    at_work[worker] = _Work(experiment, waiting.popleft(), devices[worker])
+            for worker, each in list(at_work.items()):
+                if each.goes_on():
+                    continue
+                del at_work[worker]
+                ended += 1
+                work.add(each.training.work, each.seconds)
+                left = [*waiting, *(other.training for other in at_work.values())]
+                rest = f"; about {duration(work.seconds_of(left))} left" if left else ""
+                say(_line(ended, len(trainings), each.training, f"{duration(each.seconds)}{rest}"))
+    except BaseException as reason:
+        processes.stop([each.process for each in at_work.values() if each.process is not None], reason)
+        raise
+    finally:
+        for each in at_work.values():
+            each.note()
 
 
 def first_set(folder: Path) -> Path:
@@ -126,65 +114,101 @@ def _is_scored(folder: Path) -> bool:
     return RunFolder(folder).questions.is_file() or RunFolder(folder).metrics.is_file()
 
 
-def run_to_end(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> int:
-    """Runs a command of this package and returns its status; what ends this process ends it, in a good moment.
+class _Pace:
+    """How long trainings take.
 
-    Ctrl-C and SIGTERM are passed on once, and a second Ctrl-C as well, at which a training ends without saving.
-    Arguments are those of `start`.
+    Args:
+        workers: How many are at work side by side.
     """
-    process = start(arguments, output, errors)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        _stop(process, signal.SIGINT)
-        raise
-    except BaseException:
-        _stop(process, signal.SIGTERM)
-        raise
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._work = self._seconds = 0.0
+
+    def add(self, work: float, seconds: float) -> None:
+        """Takes note of a training: its work, and the seconds that it took."""
+        self._work, self._seconds = self._work + work, self._seconds + seconds
+
+    def seconds_of(self, left: Sequence[Training]) -> float:
+        """The seconds that those will take that are left."""
+        side_by_side = min(self._workers, len(left))
+        return self._seconds / self._work * sum(training.work for training in left) / side_by_side
 
 
-def error_of(text: str) -> str:
-    """What a command that failed says of it in a line: its error, or else the last that it said."""
-    found = _ERROR.findall(text)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return one_line(found[-1] if found else lines[-1] if lines else "it said nothing")
+class _Work:
+    """A training at work: what is left of its commands, one after the other.
 
+    Args:
+        experiment: The experiment's folder.
+        training: The training.
+        device: What its environment has besides this process'.
 
-def _train(experiment: ExperimentFolder, training: Training) -> float:
-    """Does what is left of a training, and returns the seconds that it took, with those of earlier attempts."""
-    before = experiment.done.get(training.name, {"commands": 0.0, "seconds": 0.0})
-    done, seconds = int(before["commands"]), before["seconds"]
-    if not RunFolder(training.run).holds_a_model:
-        done, seconds = 0, 0.0
-    done = min(done, len(training.commands) - 1)  # what it left last is gone
-    _wait_for(training.run)
-    log = experiment.path / f"{training.name}.log"
-    while done < len(training.commands):
-        begun, size = time.monotonic(), log.stat().st_size if log.exists() else 0
+    Attributes:
+        training: The training.
+        process: The process at work; None where it has ended.
+        seconds: The seconds that it took until it was noted last, with those of earlier attempts.
+    """
+
+    def __init__(self, experiment: ExperimentFolder, training: Training, device: Mapping[str, str]) -> None:
+        self._experiment = experiment
+        self._device = device
+        self.training = training
+        self._done, self.seconds = _done_before(experiment, training)
+        if not RunFolder(training.run).holds_a_model:
+            self._done, self.seconds = 0, 0.0
+        self._done = min(self._done, len(training.commands) - 1)  # what it left last is gone
+        self.process: processes.Process | None = None
+        self._begun, self._begin_of_log = 0.0, 0
+        _wait_for(training.run)
+        self._log = experiment.path / f"{training.name}.log"
+        self._begin()
+
+    def goes_on(self) -> bool:
+        """Waits a moment for the end of a command, after which the next one begins; false after the last.
+
+        Raises:
+            UserError: A command failed.
+        """
+        assert self.process is not None
         try:
-            with log.open("ab") as output:
-                status = run_to_end(training.command(done), output)
-        finally:
-            seconds += time.monotonic() - begun
-            experiment.note(training.name, done, seconds)
+            status = self.process.wait(_MOMENT)
+        except subprocess.TimeoutExpired:
+            return True
+        self.process = None
         if status:
-            said = log.read_bytes()[size:].decode(errors="replace")
-            raise UserError(f"{training.name} failed (status {status}): {error_of(said)}; its output is in {log}")
-        done += 1
-        experiment.note(training.name, done, seconds)
-    return seconds
+            said = processes.error_of(self._log.read_bytes()[self._begin_of_log :].decode(errors="replace"))
+            raise UserError(f"{self.training.name} failed (status {status}): {said}; its output is in {self._log}")
+        self._done += 1
+        self.note()
+        if self._done == len(self.training.commands):
+            return False
+        self._begin()
+        return True
+
+    def note(self) -> None:
+        """Notes what is done, and the seconds that it took."""
+        now = time.monotonic()
+        self.seconds += now - self._begun
+        self._begun = now
+        self._experiment.note(self.training.name, self._done, self.seconds)
+
+    def _begin(self) -> None:
+        self._begun = time.monotonic()
+        with self._log.open("ab") as output:
+            self._begin_of_log = output.tell()
+            command = self.training.command(self._done)
+            self.process = processes.start(command, output, environment=self._device)
 
 
-def _stop(process: Process, number: int) -> None:
-    """Ends a process by a signal and waits for it; Ctrl-C meanwhile is passed on, too."""
-    process.send_signal(number)
-    while True:
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-        else:
-            return
+def _done_before(experiment: ExperimentFolder, training: Training) -> tuple[int, float]:
+    """How many commands of a training are noted as done, and the seconds that they took."""
+    noted = experiment.done.get(training.name, {"commands": 0.0, "seconds": 0.0})
+    return int(noted["commands"]), noted["seconds"]
+
+
+def _is_done(experiment: ExperimentFolder, training: Training) -> bool:
+    """Whether nothing is left of a training."""
+    return _done_before(experiment, training)[0] == len(training.commands) and _is_scored(training.scored)
 
 
 def _wait_for(run: Path) -> None:

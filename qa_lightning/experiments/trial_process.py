@@ -12,14 +12,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from qa_lightning.experiments.trainings import error_of
+from qa_lightning.experiments.processes import error_of
 from qa_lightning.utils.errors import UserError
 
 _PATIENCE = 600.0
 """Seconds that a process may take to end after a SIGTERM: a validation ends first, and a checkpoint is written."""
 
 _TAIL = 20_000
-_GPUS = "CUDA_VISIBLE_DEVICES"
 _DEATH_SIGNAL = 1
 """Linux' ``PR_SET_PDEATHSIG``: the signal that a process gets when the one that started it is gone."""
 
@@ -89,22 +88,6 @@ class TrialProcess:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(self._begin, size - _TAIL))
             return error_of(stream.read().decode(errors="replace"))
-
-
-def devices_of(workers: int) -> list[dict[str, str]]:
-    """The GPU of each worker, as its environment names it; of one worker, all of them."""
-    if workers == 1:
-        return [{}]
-    named = os.environ.get(_GPUS)
-    if named is None:
-        import torch
-
-        gpus = list(map(str, range(torch.cuda.device_count())))
-    else:
-        gpus = [name for name in named.split(",") if name.strip()]
-    if not gpus:
-        return [{} for _ in range(workers)]
-    return [{_GPUS: gpus[worker % len(gpus)]} for worker in range(workers)]
 
 
 def _end_with_starter() -> Callable[[], None] | None:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from qa_lightning.experiments import trainings
+from qa_lightning.experiments import processes
 from tests import forked
 from tests.training import SETTINGS
 
 
 class Begun:
-    """The commands that were begun, and the last of their processes."""
+    """The commands that were begun, the last of their processes, and how many were at work at once, at most."""
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
         self.last: forked.Forked | None = None
+        self.most = 0
+        self._processes: list[forked.Forked] = []
 
-    def start(self, arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> forked.Forked:
-        """Starts a command as `trainings.start` does."""
+    def start(
+        self,
+        arguments: Sequence[str],
+        output: IO[bytes],
+        errors: IO[bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> forked.Forked:
+        """Starts a command as `processes.start` does."""
         self.commands.append(list(arguments))
-        self.last = forked.Forked(["-m", "qa_lightning", *arguments], cwd=Path.cwd(), stdout=output)
+        own = {**os.environ, **(environment or {})}
+        self.last = forked.Forked(["-m", "qa_lightning", *arguments], env=own, cwd=Path.cwd(), stdout=output)
+        self._processes.append(self.last)
+        self.most = max(self.most, sum(process.poll() is None for process in self._processes))
         return self.last
 
     def fits(self) -> list[str]:
@@ -38,7 +50,7 @@ def forked_trainings() -> Iterator[Begun]:
     """Has experiments start forked processes."""
     found = Begun()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainings, "start", found.start)
+        patch.setattr(processes, "start", found.start)
         yield found
 
 

@@ -135,7 +135,9 @@ def test_shares_of_the_synthetic_corpus_are_scored_on_its_validation_questions(
     flags += ["--data.version_2_with_negative", "true", "--data.doc_stride", "8", "--trainer.accelerator", "cpu"]
     flags += ["--trainer.max_steps", "1"]
     command = ["curve", "--fractions", "0.5,1", "--seeds", "1", *flags, "--output", str(tmp_path / "curve")]
-    assert main(command) == 0
+    begun.most = 0
+    assert main([*command, "--workers", "2"]) == 0
+    assert begun.most == 2
     rows = pq.read_table(tmp_path / "curve/curve.parquet").to_pylist()
     assert [row["questions"] for row in rows] == [8, 16]
     assert read_questions(tmp_path / "curve" / rows[0]["run"])["id"].to_pylist()[0] == "validation-0-0"

@@ -102,6 +102,26 @@ def test_an_interrupted_experiment_goes_on_to_the_same_weights(
 
 
 @pytest.mark.slow
+def test_two_workers_train_the_same_also_where_both_were_interrupted(
+    trained: Path, flags: list[str], begun: Begun, tmp_path: Path
+) -> None:
+    command = ["seeds", "--output", str(tmp_path / "seeds"), "--seeds", "2", "--workers", "2", *flags]
+    before, begun.most = len(begun.fits()), 0
+    with ctrl_c_when(tmp_path / "seeds/seed-1/checkpoints/last.ckpt"):
+        assert main(command) == 130
+    assert begun.most == 2
+    assert not (tmp_path / "seeds/seeds.parquet").exists()
+    assert main(command) == 0
+    assert begun.fits()[before : before + 2] == ["seed-0", "seed-1"]
+    assert "seed-1" in begun.fits()[before + 2 :]
+    for seed in (0, 1):
+        found, expected = (last_checkpoint(folder / f"seed-{seed}") for folder in (tmp_path / "seeds", trained))
+        assert all(torch.equal(found["state_dict"][name], expected["state_dict"][name]) for name in found["state_dict"])
+    ours, theirs = (pq.read_table(folder / "seeds.parquet") for folder in (tmp_path / "seeds", trained))
+    assert ours.drop_columns("seconds") == theirs.drop_columns("seconds")
+
+
+@pytest.mark.slow
 def test_other_settings_are_refused_where_trainings_are(
     trained: Path, flags: list[str], begun: Begun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,14 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
-from qa_lightning.experiments import trainings
+from qa_lightning.experiments import processes, trainings
 from qa_lightning.experiments.fit_settings import parse_settings, require_validation
 from qa_lightning.experiments.folder import ExperimentFolder
-from qa_lightning.experiments.trainings import Training, error_of, first_set, run_to_end, run_trainings
+from qa_lightning.experiments.processes import error_of, run_to_end
+from qa_lightning.experiments.trainings import Training, first_set, run_trainings
 from qa_lightning.runs.questions import write_table
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.locks import sole_user
@@ -55,7 +56,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     clock = [0.0]
     monkeypatch.setattr(trainings.time, "monotonic", lambda: clock[0])
 
-    def start(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | None = None) -> Fake:
+    def start(arguments: Sequence[str], output: IO[bytes], **_: Any) -> Fake:
         begun.append(list(arguments))
         run = Path(arguments[arguments.index("--run_dir") + 1])
         folder = run if arguments[0] == "fit" else run / arguments[0]
@@ -69,7 +70,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         clock[0] += 30
         return Fake(0)
 
-    monkeypatch.setattr(trainings, "start", start)
+    monkeypatch.setattr(processes, "start", start)
     return begun
 
 
@@ -135,10 +136,114 @@ def test_what_ends_it_is_passed_on(
     tmp_path: Path,
 ) -> None:
     process = Fake(*waits)
-    monkeypatch.setattr(trainings, "start", lambda *_: process)
+    monkeypatch.setattr(processes, "start", lambda *_: process)
     with (tmp_path / "log").open("wb") as output, pytest.raises(raised):
         run_to_end(["fit"], output)
     assert (process.signals, process.waits) == (signals, [])
+
+
+class SideBySide:
+    """Processes that end, or fail, in the order that a test says; none before its turn.
+
+    Args:
+        statuses: The status of each, by the name of its run's folder; of others, they run until they are stopped.
+    """
+
+    def __init__(self, **statuses: int | BaseException) -> None:
+        self.statuses = statuses
+        self.running: list[str] = []
+        self.most = 0
+        self.signals: dict[str, list[int]] = {}
+        self.devices: dict[str, str] = {}
+
+    def start(
+        self, arguments: Sequence[str], output: IO[bytes], errors: Any = None, environment: Any = None
+    ) -> processes.Process:
+        run = Path(arguments[arguments.index("--run_dir") + 1])
+        self.devices[run.name] = environment.get("CUDA_VISIBLE_DEVICES", "all")
+        self.running.append(run.name)
+        self.most = max(self.most, len(self.running))
+        return OneOf(self, run)
+
+
+class OneOf:
+    """One of `SideBySide`."""
+
+    def __init__(self, others: SideBySide, run: Path) -> None:
+        self.others, self.run = others, run
+
+    def wait(self, timeout: float | None = None) -> int:
+        others, name = self.others, self.run.name
+        if others.signals.get(name):
+            return 128 + others.signals[name][-1]
+        if name not in others.statuses or next(each for each in others.statuses if each in others.running) != name:
+            raise subprocess.TimeoutExpired(name, timeout or 0)
+        status = others.statuses[name]
+        if isinstance(status, BaseException):
+            raise status
+        others.running.remove(name)
+        if status == 0:
+            (self.run / "best_model").mkdir(parents=True)
+            write_table(self.run / "per_question.parquet", table_of([50.0], [0]))
+        return status
+
+    def send_signal(self, number: int) -> None:
+        self.others.signals.setdefault(self.run.name, []).append(number)
+
+    def kill(self) -> None:
+        raise AssertionError("nothing is killed")
+
+
+def work_side_by_side(folder: Path, workers: int, of: SideBySide, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(processes, "start", of.start)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    named = [Training(name, folder / name, (("fit",),)) for name in "abcd"]
+    experiment, said = ExperimentFolder(folder, "seeds"), []
+    with experiment.at_work({}):
+        run_trainings(experiment, named, said.append, workers=workers)
+    return said
+
+
+def test_several_trainings_are_at_work_side_by_side_each_on_a_gpu_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes = SideBySide(b=0, c=0, a=0, d=0)  # the second one ends first
+    said = work_side_by_side(tmp_path, 2, fakes, monkeypatch)
+    assert [line.split(",")[0].split(": ")[:2] for line in said] == [
+        [f"{number} of 4", name] for number, name in enumerate("bcad", 1)
+    ]
+    assert fakes.most == 2
+    assert fakes.devices == {"a": "3", "b": "5", "c": "5", "d": "5"}
+    alone = SideBySide(a=0, b=0, c=0, d=0)
+    work_side_by_side(tmp_path / "alone", 1, alone, monkeypatch)
+    assert (alone.most, set(alone.devices.values())) == (1, {"all"})
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "raised", "number"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, signal.SIGINT),
+        (SystemExit(143), SystemExit, signal.SIGTERM),
+        (2, UserError, signal.SIGTERM),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "a failure"],
+)
+def test_what_ends_one_ends_all_in_a_good_moment(
+    ended_by: int | BaseException,
+    raised: type[BaseException],
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fakes = SideBySide(a=0, c=ended_by)
+    with pytest.raises(raised):
+        work_side_by_side(tmp_path, 3, fakes, monkeypatch)
+    signals = {"b": [number], "c": [number]}  # the fourth has not begun
+    if ended_by == 2:  # which has ended by itself
+        del signals["c"]
+    assert fakes.signals == signals
+    noted = json.loads((tmp_path / "experiment.json").read_text())["trainings"]
+    assert {name: of["commands"] for name, of in noted.items()} == {"a": 1, "b": 0, "c": 0}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +322,7 @@ def test_a_training_stops_and_saves_when_its_experiment_is_killed(tmp_path: Path
     run = tmp_path / "run"
     flags = [*short_training(tmp_path / "model", squad, squad, epochs=100_000), "--run_dir", str(run)]
     code = (
-        "import sys, time\nfrom qa_lightning.experiments.trainings import start\n"
+        "import sys, time\nfrom qa_lightning.experiments.processes import start\n"
         "with open(sys.argv[1], 'wb') as log:\n    start(['fit', *sys.argv[2:]], log)\ntime.sleep(600)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

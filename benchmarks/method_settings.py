@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 PLAIN = "plain"
+STRONG = "strong"
 
-PLAIN_RUNS = "the runs of plain training"
-"""Stands in settings for the best models of all plain runs."""
+
+@dataclass(frozen=True)
+class RunsOf:
+    """Stands in settings for the best models of all runs of a method."""
+
+    method: str
+
 
 TRAIN_FILE = "the file to train on"
 """Stands in settings for it."""
@@ -17,6 +24,14 @@ ADDED_FILE = "the file that is mixed in"
 """Stands in settings for it."""
 
 _DECAY_AND_AVERAGE = {"model.learning_rate": 4e-4, "model.optimization.layer_decay": 0.9, "ema_decay": 0.95}
+
+_STRONG = {
+    "model.learning_rate": 3e-4,
+    "model.optimization.layer_decay": 0.9,
+    "ema_decay": 0.98,
+    "data.batch_size": 8,
+}
+"""Those of ``configs/recipes/strong.yaml``."""
 
 METHODS: dict[str, dict[str, Any]] = {
     PLAIN: {},
@@ -39,7 +54,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "FGM": {"model.regularization.fgm": 1.0},
     "AWP": {"model.regularization.awp": 1.0, "model.regularization.awp_start_epoch": 1},
     "SMART": {"model.regularization.smart": 1.0},
-    "distillation of plain runs": {"model.teacher.model_name_or_path": PLAIN_RUNS},
+    "distillation of plain runs": {"model.teacher.model_name_or_path": RunsOf(PLAIN)},
     "typos": {"data.augmentation.typos": 0.05},
     "shuffled sentences": {"data.augmentation.shuffle_sentences": 0.5},
     "distractors": {"data.augmentation.distractors": 1},
@@ -53,6 +68,9 @@ METHODS: dict[str, dict[str, Any]] = {
         "data.mixing.curriculum": {0: {"own": 1, "added": 1}, 4: {"own": 1}},
         "trainer.max_epochs": 6,
     },
+    STRONG: _STRONG,
+    "strong, null windows": {**_STRONG, "data.null_windows": 0.01},
+    "strong, distilled": {**_STRONG, "model.teacher.model_name_or_path": RunsOf(STRONG)},
 }
 """The settings of each method, beside the common ones, by their dotted names."""
 
@@ -61,6 +79,7 @@ METHODS_WITH_NULL: dict[str, dict[str, Any]] = {
     "null windows": {"data.null_windows": 0.2},
     "answerability": {"model.head.answerability": True},
     "layer decay, EMA, null windows": {**_DECAY_AND_AVERAGE, "data.null_windows": 0.2},
+    "strong, null windows": {**_STRONG, "data.null_windows": 0.2},
 }
 """Methods that need unanswerable questions, or other settings where there are some."""
 

@@ -26,10 +26,10 @@ from benchmarks.method_settings import (
     METHODS_WITH_NULL,
     OF_SEVERAL,
     PLAIN,
-    PLAIN_RUNS,
     PRETRAINING,
     TRAIN_FILE,
     WITHOUT_NULL,
+    RunsOf,
     nested,
 )
 from qa_lightning.data.sources import read_examples
@@ -79,6 +79,11 @@ class Setup:
         """The file that is mixed in."""
         return self.added or SHARED / f"data/policyqa{'.v2' if self.null_allowed else ''}.dev.json"
 
+    def settings_of(self, method: str) -> dict[str, Any]:
+        """The settings of a method beside the common ones, by their dotted names."""
+        known = METHODS | METHODS_WITH_NULL if self.null_allowed else METHODS_WITH_NULL | METHODS
+        return known.get(method, {})
+
     def config(self, method: str) -> dict[str, Any]:
         """The config of a method, as ``fit`` reads it."""
         common = {
@@ -91,18 +96,17 @@ class Setup:
             "data.validation_file": str(self.validation),
             "data.version_2_with_negative": self.null_allowed,
         }
-        known = METHODS | METHODS_WITH_NULL if self.null_allowed else METHODS_WITH_NULL | METHODS
-        settings = {**common, **self.settings, **known.get(method, {})}
+        settings = {**common, **self.settings, **self.settings_of(method)}
         if method in PRETRAINING:
             settings["model.model_name_or_path"] = str(self.pretraining(method).best_model)
-        stand_for = {
-            PLAIN_RUNS: [str(self.run(PLAIN, seed).best_model) for seed in self.seeds],
-            TRAIN_FILE: str(self.train),
-            ADDED_FILE: str(self.mixed_in),
-        }
-        return nested(
-            {name: stand_for.get(value, value) if isinstance(value, str) else value for name, value in settings.items()}
-        )
+        files = {TRAIN_FILE: str(self.train), ADDED_FILE: str(self.mixed_in)}
+
+        def meant(value: Any) -> Any:
+            if isinstance(value, RunsOf):
+                return [str(self.run(value.method, seed).best_model) for seed in self.seeds]
+            return files.get(value, value) if isinstance(value, str) else value
+
+        return nested({name: meant(value) for name, value in settings.items()})
 
     def pretraining_config(self, method: str) -> dict[str, Any]:
         """The config of a training on the contexts, as ``fit`` reads it."""
@@ -165,8 +169,11 @@ def _with_init_args(name: str) -> str:
 def trainings_of(setup: Setup, methods: Sequence[str]) -> tuple[list[Training], list[Training]]:
     """The trainings of the plain method and of some others, whose configs are written: first those that others need."""
     texts = [_training(setup.pretraining(m), setup.pretraining_config(m), 0) for m in methods if m in PRETRAINING]
-    others = [training for method in methods if method not in OF_SEVERAL for training in _of_seeds(setup, method)]
-    return [*_of_seeds(setup, PLAIN), *texts], others
+    values = (value for method in methods for value in setup.settings_of(method).values())
+    needed = dict.fromkeys([PLAIN, *(value.method for value in values if isinstance(value, RunsOf))])
+    others = [method for method in methods if method not in {*OF_SEVERAL, *needed}]
+    first, then = ([each for name in names for each in _of_seeds(setup, name)] for names in (needed, others))
+    return [*first, *texts], then
 
 
 def _of_seeds(setup: Setup, method: str) -> list[Training]:

@@ -21,6 +21,8 @@ from tests.offline_wandb import read_offline_run
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 NAMES = [path.stem for path in CONFIGS]
+RECIPES = sorted((ROOT / "configs/recipes").glob("*.yaml"))
+ALL = [pytest.param(path, id=path.stem) for path in (*CONFIGS, *RECIPES)]
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,15 @@ def test_fit_validate_predict(name: str, thinned: Path, build: Build, workplace:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_goes_with_any_model_and_questions(path: Path, thinned: Path, build: Build, workplace: Path) -> None:
+    run = workplace / "runs" / path.stem
+    local = [*files(thinned, "xquad.en"), "--model.model_name_or_path", build(standins.distilbert), *SHORT]
+    run_to_the_end("fit", "--config", str(path), "--run_dir", str(run), *local)
+    check_run(run, questions(thinned / "data/xquad.en.dev.json"), with_negative=False)
+
+
+@pytest.mark.slow
 def test_the_quickstart_in_small(workplace: Path) -> None:
     """As it is but for its numbers: its own corpus, model and tokenizer."""
     (workplace / "configs").symlink_to(ROOT / "configs")
@@ -331,7 +342,7 @@ def test_wandb_gets_config_scores_samples_and_the_model(shared: Path, build: Bui
     assert any("best" in aliases and paths == {"model.ckpt"} for aliases, paths in models)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", ALL)
 def test_the_printed_config_reads_as_the_same(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -346,7 +357,7 @@ def test_the_printed_config_reads_as_the_same(
     assert printed[0] == printed[1]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", ALL)
 def test_the_commands_in_the_comments_are_understood(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

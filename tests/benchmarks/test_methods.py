@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks import methods
 from benchmarks.method_settings import METHODS, METHODS_WITH_NULL, OF_SEVERAL, PRETRAINING
@@ -11,6 +12,7 @@ from qa_lightning.cli.main import main
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import run_trainings
 from qa_lightning.runs.questions import write_table
+from tests.conftest import ROOT
 from tests.experiments.processes import forked_trainings
 from tests.pretraining.texts import masked_folder, write_text
 from tests.runs.test_comparison import table_of
@@ -91,10 +93,30 @@ def test_plain_runs_are_the_teachers(tmp_path: Path) -> None:
     assert teachers == [str(tmp_path / f"plain/seed-{seed}/best_model") for seed in (0, 1)]
 
 
+def test_what_others_learn_from_or_begin_with_is_trained_first(tmp_path: Path) -> None:
+    setup = methods.Setup("model", tmp_path / "a.json", tmp_path / "b.json", tmp_path, (0, 1), {})
+    named = ["EMA", "strong, distilled", "strong", "soup of two"]
+    needed, others = ([training.name for training in part] for part in methods.trainings_of(setup, named))
+    assert needed == ["plain-seed-0", "plain-seed-1", "strong-seed-0", "strong-seed-1"]
+    assert others == ["EMA-seed-0", "EMA-seed-1", "strong+distilled-seed-0", "strong+distilled-seed-1"]
+    teachers = setup.config("strong, distilled")["model"]["teacher"]["model_name_or_path"]
+    assert teachers == [str(tmp_path / f"strong/seed-{seed}/best_model") for seed in (0, 1)]
+
+
+def test_the_strong_recipe_is_the_row_of_its_name(tmp_path: Path) -> None:
+    row = methods.Setup("model", tmp_path / "a.json", tmp_path / "a.json", tmp_path, (0,), {}).config("strong")
+    recipe = yaml.safe_load((ROOT / "configs/recipes/strong.yaml").read_text(encoding="utf-8"))
+    of_row = {"ema_decay": row["ema_decay"], "trainer": {"max_epochs": row["trainer"]["max_epochs"]}}
+    of_row["model"] = {name: row["model"][name] for name in row["model"] if name != "model_name_or_path"}
+    of_row["data"] = {"batch_size": row["data"]["batch_size"]}
+    assert recipe == {"seed_everything": recipe["seed_everything"], **of_row}
+
+
 @pytest.mark.parametrize(("data", "null_windows"), [("squad.json", 0.01), ("squad.v2.json", 0.2)])
 def test_unanswerable_questions_may_change_a_row(data: str, null_windows: float, tmp_path: Path) -> None:
     setup = methods.Setup("model", tmp_path / data, tmp_path / data, tmp_path, (0,), {})
-    assert setup.config("layer decay, EMA, null windows")["data"]["null_windows"] == null_windows
+    for method in ("layer decay, EMA, null windows", "strong, null windows"):
+        assert setup.config(method)["data"]["null_windows"] == null_windows
     assert setup.config("null windows")["data"]["null_windows"] == 0.2  # who names it wants it
 
 

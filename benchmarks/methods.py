@@ -32,6 +32,7 @@ from benchmarks.method_settings import (
     RunsOf,
     nested,
 )
+from qa_lightning.cli.arguments import at_least
 from qa_lightning.data.sources import read_examples
 from qa_lightning.ensembling.ensemble import make_ensemble
 from qa_lightning.ensembling.soup import make_soup
@@ -260,7 +261,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--added", type=Path, help="what mixing adds to it (default: PolicyQA's questions)")
     parser.add_argument("--validation", type=Path, default=SHARED / "data/xquad.en.dev.json", help="what to score")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each method (default: 3)")
-    parser.add_argument("--workers", type=int, default=1, help="trainings side by side, one GPU for each (default: 1)")
+    parser.add_argument(
+        "--workers", type=at_least(1), default=1, help="trainings side by side, one GPU for each (default: 1)"
+    )
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -274,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = tuple(range(options.seeds))
     setup = Setup(options.model, options.train, options.validation, options.output, seeds, settings, options.added)
     named = options.methods or (ALL if setup.null_allowed else WITHOUT_NULL)
-    methods = [method for method in named if method != PLAIN]
+    methods = [method for method in dict.fromkeys(named) if method != PLAIN]
     experiment = ExperimentFolder(options.output, "methods")
     begun_with = {"model": options.model, "train": str(options.train), "added": str(setup.mixed_in), **settings}
     with experiment.at_work(begun_with):

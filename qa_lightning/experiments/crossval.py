@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qa_lightning.experiments.devices import recorded_devices
 from qa_lightning.experiments.fit_settings import as_recorded, check_arguments, data_settings, read_settings
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.folds import assign_folds
@@ -87,6 +88,7 @@ def run_crossval(
     of_question = assign_folds(group_numbers(table), answerable, folds, seed=seed)
     experiment = ExperimentFolder(output, VERB)
     recorded = as_recorded(settings) | {"--folds": str(folds), "--group_by": group_by, "--seed": str(seed)}
+    recorded |= recorded_devices(settings, workers)
     with experiment.at_work(recorded):
         trainings = _trainings(output, table, of_question, arguments, data.get("column_names"))
         run_trainings(experiment, trainings, say, workers=workers)

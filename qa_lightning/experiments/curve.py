@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from qa_lightning.experiments.devices import recorded_devices
 from qa_lightning.experiments.fit_settings import (
     as_recorded,
     check_arguments,
@@ -83,7 +84,8 @@ def run_curve(
     data = data_settings(settings)
     table = read_train(data, scored=False)
     experiment = ExperimentFolder(output, VERB)
-    with experiment.at_work(as_recorded(settings, ["seed_everything"])):
+    recorded = as_recorded(settings, ["seed_everything"]) | recorded_devices(settings, workers)
+    with experiment.at_work(recorded):
         flags = [*arguments, *_validation_flags(output, data)]
         shares = list(_shares(output, table, fractions, seeds, flags, data.get("column_names")))
         run_trainings(experiment, [share.training for share in shares], say, workers=workers)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from qa_lightning.experiments.processes import error_of, run_to_end
+from qa_lightning.experiments.commands import error_of, run_to_end
 from qa_lightning.runs.run_info import flat_settings
 from qa_lightning.utils.errors import UserError
 from qa_lightning.utils.secrets import hide_secrets

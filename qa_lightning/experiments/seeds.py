@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from qa_lightning.experiments.devices import recorded_devices
 from qa_lightning.experiments.fit_settings import as_recorded, check_arguments, read_settings, require_validation
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import Training, run_trainings
@@ -54,7 +55,8 @@ def run_seeds(
     require_validation(settings)
     experiment = ExperimentFolder(output, VERB)
     trainings = [training_of(output, seed, arguments) for seed in dict.fromkeys(seeds)]
-    with experiment.at_work(as_recorded(settings, ["seed_everything"])):
+    recorded = as_recorded(settings, ["seed_everything"]) | recorded_devices(settings, workers)
+    with experiment.at_work(recorded):
         run_trainings(experiment, trainings, say, workers=workers)
         scores = scores_of_runs({str(training.scored): read_questions(training.scored) for training in trainings})
         spreads = spread_of(scores)

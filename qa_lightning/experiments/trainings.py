@@ -6,12 +6,12 @@ import json
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qa_lightning.experiments import processes
+from qa_lightning.experiments import commands
 from qa_lightning.experiments.devices import devices_of
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.runs.folder import RunFolder
@@ -66,39 +66,40 @@ def run_trainings(
         experiment: The folder, which notes what is done, and keeps the output of each training in ``NAME.log``.
         trainings: The trainings, in the order in which they begin.
         say: Prints a line.
-        workers: How many are at work side by side. Of several, each has one GPU, where there are any.
+        workers: How many are at work side by side, one at least. Of several, each has one GPU, where there are any.
 
     Raises:
         UserError: One failed; the message has its own, and where its output is.
+        ValueError: There are no workers.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    trainings = list(dict.fromkeys(trainings))
     waiting = deque(training for training in trainings if not _is_done(experiment, training))
     ended = 0
     for training in trainings:
         if training not in waiting:
             ended += 1
             say(_line(ended, len(trainings), training, "done before"))
-    devices, work = devices_of(workers), _Pace(workers)
-    at_work: dict[int, _Work] = {}
+    devices, pace = devices_of(workers), _Pace(workers)
+    running: dict[int, _Running] = {}
     try:
-        while waiting or at_work:
+        while waiting or running:
             for worker in range(workers):
-                if waiting and worker not in at_work:
-                    at_work[worker] = _Work(experiment, waiting.popleft(), devices[worker])
-            for worker, each in list(at_work.items()):
+                if waiting and worker not in running:
+                    running[worker] = _Running(experiment, waiting.popleft(), devices[worker])
+            for worker, each in list(running.items()):
                 if each.goes_on():
                     continue
-                del at_work[worker]
+                del running[worker]
                 ended += 1
-                work.add(each.training.work, each.seconds)
-                left = [*waiting, *(other.training for other in at_work.values())]
-                rest = f"; about {duration(work.seconds_of(left))} left" if left else ""
+                pace.add(each.training.work, each.seconds)
+                left = pace.seconds_left(waiting, running.values())
+                rest = f"; about {duration(left)} left" if waiting or running else ""
                 say(_line(ended, len(trainings), each.training, f"{duration(each.seconds)}{rest}"))
     except BaseException as reason:
-        processes.stop([each.process for each in at_work.values() if each.process is not None], reason)
+        _stop(list(running.values()), reason, say)
         raise
-    finally:
-        for each in at_work.values():
-            each.note()
 
 
 def first_set(folder: Path) -> Path:
@@ -129,13 +130,16 @@ class _Pace:
         """Takes note of a training: its work, and the seconds that it took."""
         self._work, self._seconds = self._work + work, self._seconds + seconds
 
-    def seconds_of(self, left: Sequence[Training]) -> float:
-        """The seconds that those will take that are left."""
-        side_by_side = min(self._workers, len(left))
-        return self._seconds / self._work * sum(training.work for training in left) / side_by_side
+    def seconds_left(self, waiting: Collection[Training], running: Collection[_Running]) -> float:
+        """Estimates the seconds until all others have ended."""
+        each = self._seconds / self._work
+        of_running = [max(0.0, each * other.training.work - other.seconds_by_now) for other in running]
+        total = sum(of_running) + sum(each * training.work for training in waiting)
+        side_by_side = max(1, min(self._workers, len(waiting) + len(running)))
+        return max(total / side_by_side, *of_running, 0.0)
 
 
-class _Work:
+class _Running:
     """A training at work: what is left of its commands, one after the other.
 
     Args:
@@ -157,7 +161,7 @@ class _Work:
         if not RunFolder(training.run).holds_a_model:
             self._done, self.seconds = 0, 0.0
         self._done = min(self._done, len(training.commands) - 1)  # what it left last is gone
-        self.process: processes.Process | None = None
+        self.process: commands.Process | None = None
         self._begun, self._begin_of_log = 0.0, 0
         _wait_for(training.run)
         self._log = experiment.path / f"{training.name}.log"
@@ -176,7 +180,8 @@ class _Work:
             return True
         self.process = None
         if status:
-            said = processes.error_of(self._log.read_bytes()[self._begin_of_log :].decode(errors="replace"))
+            self.note()
+            said = commands.error_of(self._log.read_bytes()[self._begin_of_log :].decode(errors="replace"))
             raise UserError(f"{self.training.name} failed (status {status}): {said}; its output is in {self._log}")
         self._done += 1
         self.note()
@@ -185,19 +190,42 @@ class _Work:
         self._begin()
         return True
 
+    @property
+    def seconds_by_now(self) -> float:
+        """The seconds that it took, those since the last note among them."""
+        return self.seconds + time.monotonic() - self._begun
+
     def note(self) -> None:
         """Notes what is done, and the seconds that it took."""
-        now = time.monotonic()
-        self.seconds += now - self._begun
-        self._begun = now
+        self.seconds = self.seconds_by_now
+        self._begun = time.monotonic()
         self._experiment.note(self.training.name, self._done, self.seconds)
+
+    def leave(self, status: int) -> None:
+        """Notes what is done after it was stopped, where it may just have come to its end."""
+        self._done += status == 0
+        self.note()
 
     def _begin(self) -> None:
         self._begun = time.monotonic()
         with self._log.open("ab") as output:
             self._begin_of_log = output.tell()
             command = self.training.command(self._done)
-            self.process = processes.start(command, output, environment=self._device)
+            self.process = commands.start(command, output, environment=self._device)
+
+
+def _stop(running: Sequence[_Running], reason: BaseException, say: Callable[[str], None]) -> None:
+    """Ends trainings in a good moment, and notes what is done of them."""
+    left = {each: each.process for each in running if each.process is not None}
+    if isinstance(reason, UserError) and left:
+        say("A training failed; those beside it save their state and end")
+    try:
+        for each, status in zip(left, commands.stop(list(left.values()), reason), strict=True):
+            each.leave(status)
+    except BaseException:
+        for each in left:
+            each.note()
+        raise
 
 
 def _done_before(experiment: ExperimentFolder, training: Training) -> tuple[int, float]:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from qa_lightning.experiments.processes import error_of
+from qa_lightning.experiments.commands import error_of
 from qa_lightning.utils.errors import UserError
 
 _PATIENCE = 600.0

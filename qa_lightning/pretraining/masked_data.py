@@ -13,7 +13,7 @@ from qa_lightning.data.encode import TokenizedSplit
 from qa_lightning.data.windows import Windows
 from qa_lightning.pretraining.corpus import Corpus
 from qa_lightning.pretraining.masking import NO_LABEL, Draw, Masking, choose_tokens, replace_tokens
-from qa_lightning.pretraining.text_windows import MOST_TOKENS_OF_A_WORD, TextDataset
+from qa_lightning.pretraining.text_windows import TextDataset, longest_words
 from qa_lightning.records import Batch
 from qa_lightning.utils.arrays import IntArray
 from qa_lightning.utils.errors import UserError
@@ -25,13 +25,14 @@ class MaskedBatch(Batch):
 
     Attributes:
         labels: The token that stood there, where it is predicted, else -100; int64 ``[batch, length]``.
-        places: Where tokens are predicted, counted through all rows of the labels, and behind these some places where
-            none is: their number is known without waiting for a GPU; int64 ``[places]``.
+        target_positions: Where tokens are predicted, counted through all rows of the labels; where words are chosen as
+            a whole, behind these some others, so that their number is known without waiting for a GPU; int64
+            ``[positions]``.
         mean_targets: How many tokens are predicted in a batch of this training, on average.
     """
 
     labels: Tensor
-    places: Tensor
+    target_positions: Tensor
     mean_targets: float = 1.0
 
 
@@ -63,6 +64,8 @@ class MaskedDataset(TextDataset):
         special = np.array(tokenizer.all_special_ids, dtype=np.int64)
         self.ordinary = torch.from_numpy(np.setdiff1d(np.arange(tokenizer.vocab_size), special))
         self._tokens = windows.last.astype(np.int64) - windows.first
+        self._most = masking.most(self._tokens, longest_words(encoded, windows))
+        self.counts = masking.count(torch.arange(int(self._tokens.max(initial=0)) + 1))
         self._mean_targets = 1.0
 
     def follow(self, sampler: Any) -> None:
@@ -73,7 +76,7 @@ class MaskedDataset(TextDataset):
     def to(self, device: torch.device) -> MaskedDataset:
         """Moves the columns to the device on which batches are wanted, and returns the data set itself."""
         super().to(device)
-        self.ordinary = self.ordinary.to(device)
+        self.ordinary, self.counts = self.ordinary.to(device), self.counts.to(device)
         return self
 
     def __getitem__(self, rows: IntArray) -> Batch:
@@ -94,7 +97,7 @@ class MaskedDataset(TextDataset):
         places = batch.inputs["attention_mask"][:count].cumsum(1) - 1
         words = places if batch.words is None or not self.masking.whole_words else batch.words[..., 0]
         draw = Draw(self.seed, self.epoch, torch.from_numpy(np.asarray(rows, dtype=np.int64)).to(ids.device))
-        wanted = self.masking.count(candidates.sum(1)) if masks else torch.zeros_like(draw.windows)
+        wanted = self.counts[candidates.sum(1)] if masks else torch.zeros_like(draw.windows)
         chosen = choose_tokens(candidates, words, wanted, draw)
         whole = ids[:count]
         masked = replace_tokens(whole, chosen, places, self.masking, draw, self.mask_id, self.ordinary)
@@ -102,6 +105,6 @@ class MaskedDataset(TextDataset):
         values |= {"inputs": batch.inputs | {"input_ids": torch.cat([masked, ids[count:]])}}
         values |= {"offsets": None, "words": None}
         labels = torch.where(chosen, whole, NO_LABEL)
-        most = self.masking.most(self._tokens[rows], MOST_TOKENS_OF_A_WORD) if masks else 0
-        first_those_chosen = torch.sort(chosen.flatten().byte(), descending=True, stable=True).indices
-        return MaskedBatch(**values, labels=labels, places=first_those_chosen[:most], mean_targets=self._mean_targets)
+        those_first = torch.sort(chosen.flatten().byte(), descending=True, stable=True).indices
+        positions = those_first[: int(self._most[rows].sum()) if masks else 0]
+        return MaskedBatch(**values, labels=labels, target_positions=positions, mean_targets=self._mean_targets)

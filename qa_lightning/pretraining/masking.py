@@ -49,16 +49,15 @@ class Masking:
         """How many of so many tokens are predicted; int64, 0 where there is no token."""
         return (self.share * tokens.double() + 0.5).long().clamp(min=1).minimum(tokens)
 
-    def most(self, tokens: NDArray[np.int64], tokens_of_a_word: int) -> int:
-        """How many tokens can be predicted of all windows together; those of a last word are chosen with its first.
+    def most(self, tokens: NDArray[np.int64], longest_words: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many tokens are predicted at most, as those of a word are chosen together; int64 ``[windows]``.
 
         Args:
             tokens: Tokens of each window; ``[windows]``.
-            tokens_of_a_word: Most tokens that a word has.
+            longest_words: How many of them the longest word of each window has; ``[windows]``.
         """
-        beyond = tokens_of_a_word - 1 if self.whole_words else 0
         counts = self.count(torch.from_numpy(tokens)).numpy()
-        return int(np.minimum(counts + beyond, tokens).sum())
+        return np.minimum(counts + longest_words - 1, tokens) if self.whole_words else counts
 
     def mean_count(self, tokens: NDArray[np.int64], batches: int) -> float:
         """How many tokens are predicted in a batch of training, on average.

@@ -147,7 +147,7 @@ class MaskedLanguageModule(StepMixin):
         self._acceleration.set_up(self.trainer)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Computes the logits of the tokens at a batch's places; ``[places, vocabulary]``.
+        """Computes the logits at a batch's target positions; ``[positions, vocabulary]``.
 
         Raises:
             UserError: Where the batch is none of masked tokens.
@@ -158,7 +158,7 @@ class MaskedLanguageModule(StepMixin):
                 "qa_lightning.pretraining.TextDataModule"
             )
         inputs = {name: tensor for name, tensor in batch.inputs.items() if name in self._accepted}
-        return logits_at(self.model, inputs, batch.places)
+        return logits_at(self.model, inputs, batch.target_positions)
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         """Computes the loss of the batch's masked tokens, each of which counts the same in a whole epoch.
@@ -174,7 +174,7 @@ class MaskedLanguageModule(StepMixin):
 
     def _loss(self, batch: MaskedBatch) -> tuple[Tensor, Tensor, Tensor]:
         """The sum of the masked tokens' losses, how many are guessed right, and how many there are."""
-        logits, targets = self(batch), batch.labels.flatten()[batch.places]
+        logits, targets = self(batch), batch.labels.flatten()[batch.target_positions]
         loss = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=NO_LABEL, reduction="sum")
         return loss, (logits.argmax(-1) == targets).sum(), (targets != NO_LABEL).sum()
 

@@ -38,7 +38,7 @@ def load_masked_network(
     )
 
 
-def logits_at(network: Any, inputs: Mapping[str, Tensor], places: Tensor) -> Tensor:
+def logits_at(network: Any, inputs: Mapping[str, Tensor], positions: Tensor) -> Tensor:
     """Computes the logits of the tokens that are predicted.
 
     Those of all others, which are most of the work of a small model with a large vocabulary, are not computed.
@@ -46,7 +46,7 @@ def logits_at(network: Any, inputs: Mapping[str, Tensor], places: Tensor) -> Ten
     Args:
         network: The network.
         inputs: Its inputs; ``[rows, length]`` each.
-        places: The tokens, counted through all rows; int64 ``[tokens]``.
+        positions: The tokens, counted through all rows; int64 ``[tokens]``.
 
     Returns:
         Floating point ``[tokens, vocabulary]``.
@@ -55,7 +55,7 @@ def logits_at(network: Any, inputs: Mapping[str, Tensor], places: Tensor) -> Ten
 
     def select(_: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden, *others = arguments
-        return (hidden.flatten(0, 1)[places] if hidden.shape[:2] == shape else hidden, *others)
+        return (hidden.flatten(0, 1)[positions] if hidden.shape[:2] == shape else hidden, *others)
 
     handle = None if head is None else head.register_forward_pre_hook(select)
     try:
@@ -63,4 +63,5 @@ def logits_at(network: Any, inputs: Mapping[str, Tensor], places: Tensor) -> Ten
     finally:
         if handle is not None:
             handle.remove()
-    return logits if logits.dim() == 2 else logits.flatten(0, 1)[places]  # a head without a layer of its own for this
+    # A head without a layer of its own for this gives the logits of all tokens.
+    return logits if logits.dim() == 2 else logits.flatten(0, 1)[positions]

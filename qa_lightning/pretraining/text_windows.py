@@ -78,6 +78,22 @@ def select_windows(
     return encoded.select(keep), replace(kept, example=np.arange(len(kept), dtype=np.int32))
 
 
+def longest_words(encoded: TokenizedSplit, windows: Windows) -> NDArray[np.int64]:
+    """How many tokens the longest word of each window has, 1 where words are not known; int64 ``[windows]``."""
+    if encoded.words is None:
+        return np.ones(len(windows), dtype=np.int64)
+    starts = encoded.words[:, 0].astype(np.int64)
+    visible = np.flatnonzero(encoded.contexts.offsets[:, 0] < encoded.contexts.offsets[:, 1])
+    begins = np.diff(starts[visible], prepend=-1) != 0
+    word = begins.cumsum() - 1
+    sizes = np.ones(len(starts) + 1, dtype=np.int64)  # with one behind the last token, where the last window may end
+    sizes[visible] = np.bincount(word)[word]
+    begin = encoded.contexts.bounds[encoded.context_index[windows.example]] + windows.first
+    limits = np.stack([begin, begin + windows.last - windows.first], axis=1).ravel()
+    longest: NDArray[np.int64] = np.maximum.reduceat(sizes, limits)[::2]
+    return longest
+
+
 class TextDataset(WindowDataset):
     """The windows of plain text, which a subclass makes something of that can be predicted, anew in each epoch.
 

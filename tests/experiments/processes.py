@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from qa_lightning.experiments import processes
+from qa_lightning.experiments import commands
 from tests import forked
 from tests.training import SETTINGS
 
@@ -31,7 +31,7 @@ class Begun:
         errors: IO[bytes] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> forked.Forked:
-        """Starts a command as `processes.start` does."""
+        """Starts a command as `commands.start` does."""
         self.commands.append(list(arguments))
         own = {**os.environ, **(environment or {})}
         self.last = forked.Forked(["-m", "qa_lightning", *arguments], env=own, cwd=Path.cwd(), stdout=output)
@@ -50,7 +50,7 @@ def forked_trainings() -> Iterator[Begun]:
     """Has experiments start forked processes."""
     found = Begun()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "start", found.start)
+        patch.setattr(commands, "start", found.start)
         yield found
 
 

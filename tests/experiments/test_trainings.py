@@ -10,14 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
 
-from qa_lightning.experiments import processes, trainings
+from qa_lightning.experiments import commands, trainings
+from qa_lightning.experiments.commands import error_of, run_to_end
+from qa_lightning.experiments.devices import recorded_devices
 from qa_lightning.experiments.fit_settings import parse_settings, require_validation
 from qa_lightning.experiments.folder import ExperimentFolder
-from qa_lightning.experiments.processes import error_of, run_to_end
 from qa_lightning.experiments.trainings import Training, first_set, run_trainings
 from qa_lightning.runs.questions import write_table
 from qa_lightning.utils.errors import UserError
@@ -50,7 +52,7 @@ class Fake:
 
 
 @pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands that were begun; each leaves what a run leaves, and takes 30 seconds."""
     begun: list[list[str]] = []
     clock = [0.0]
@@ -70,7 +72,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         clock[0] += 30
         return Fake(0)
 
-    monkeypatch.setattr(processes, "start", start)
+    monkeypatch.setattr(commands, "start", start)
     return begun
 
 
@@ -81,7 +83,7 @@ def work_in(folder: Path, *named: Training) -> list[str]:
     return said
 
 
-def test_each_training_has_a_line_with_what_is_left(commands: list[list[str]], tmp_path: Path) -> None:
+def test_each_training_has_a_line_with_what_is_left(begun: list[list[str]], tmp_path: Path) -> None:
     named = [Training(f"t{i}", tmp_path / f"t{i}", (("fit", "--x"),), work) for i, work in enumerate((1.0, 3.0, 2.0))]
     assert work_in(tmp_path, *named[:1]) == ["1 of 1: t0: F1 62.50, EM 0.00, 30 s"]
     # Another object, as of another process, goes on: of work 3 done in 30 s, work 2 is left.
@@ -90,24 +92,24 @@ def test_each_training_has_a_line_with_what_is_left(commands: list[list[str]], t
         "2 of 3: t1: F1 62.50, EM 0.00, 30 s; about 20 s left",
         "3 of 3: t2: F1 62.50, EM 0.00, 30 s",
     ]
-    assert commands[1] == ["fit", "--x", "--run_dir", str(tmp_path / "t1"), "--ckpt_path", "last"]
-    assert len(commands) == 3
+    assert begun[1] == ["fit", "--x", "--run_dir", str(tmp_path / "t1"), "--ckpt_path", "last"]
+    assert len(begun) == 3
 
 
-def test_a_training_whose_folder_is_gone_is_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+def test_a_training_whose_folder_is_gone_is_done_again(begun: list[list[str]], tmp_path: Path) -> None:
     training = Training("t", tmp_path / "t", (("fit",), ("validate", "--y")))
     assert training.scored == tmp_path / "t/validate"
     work_in(tmp_path, training)
-    assert [command[0] for command in commands] == ["fit", "validate"]
+    assert [command[0] for command in begun] == ["fit", "validate"]
     shutil.rmtree(tmp_path / "t/validate")
     work_in(tmp_path, training)
-    assert [command[0] for command in commands] == ["fit", "validate", "validate"]
+    assert [command[0] for command in begun] == ["fit", "validate", "validate"]
     shutil.rmtree(tmp_path / "t")
     work_in(tmp_path, training)
-    assert [command[0] for command in commands[3:]] == ["fit", "validate"]
+    assert [command[0] for command in begun[3:]] == ["fit", "validate"]
 
 
-def test_a_failure_is_said_in_one_line_and_what_was_done_stays_done(commands: list[list[str]], tmp_path: Path) -> None:
+def test_a_failure_is_said_in_one_line_and_what_was_done_stays_done(begun: list[list[str]], tmp_path: Path) -> None:
     good, bad = (
         Training("good", tmp_path / "good", (("fit",),)),
         Training("bad", tmp_path / "bad", (("fit", "--fails"),)),
@@ -117,7 +119,7 @@ def test_a_failure_is_said_in_one_line_and_what_was_done_stays_done(commands: li
         work_in(tmp_path, good, bad)
     with pytest.raises(UserError):
         work_in(tmp_path, good, bad)
-    assert [Path(command[command.index("--run_dir") + 1]).name for command in commands] == ["good", "bad", "bad"]
+    assert [Path(command[command.index("--run_dir") + 1]).name for command in begun] == ["good", "bad", "bad"]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,9 @@ def test_a_failure_is_said_in_one_line_and_what_was_done_stays_done(commands: li
         ([KeyboardInterrupt(), 130], KeyboardInterrupt, [signal.SIGINT]),
         ([KeyboardInterrupt(), KeyboardInterrupt(), 1], KeyboardInterrupt, [signal.SIGINT, signal.SIGINT]),
         ([SystemExit(143), 143], SystemExit, [signal.SIGTERM]),
+        # What stops already is not ended at once by the first Ctrl-C, but by the second.
+        ([SystemExit(143), KeyboardInterrupt(), 143], SystemExit, [signal.SIGTERM]),
+        ([SystemExit(143), *2 * [KeyboardInterrupt()], 1], SystemExit, [signal.SIGTERM, signal.SIGINT]),
     ],
 )
 def test_what_ends_it_is_passed_on(
@@ -136,7 +141,7 @@ def test_what_ends_it_is_passed_on(
     tmp_path: Path,
 ) -> None:
     process = Fake(*waits)
-    monkeypatch.setattr(processes, "start", lambda *_: process)
+    monkeypatch.setattr(commands, "start", lambda *_: process)
     with (tmp_path / "log").open("wb") as output, pytest.raises(raised):
         run_to_end(["fit"], output)
     assert (process.signals, process.waits) == (signals, [])
@@ -158,7 +163,7 @@ class SideBySide:
 
     def start(
         self, arguments: Sequence[str], output: IO[bytes], errors: Any = None, environment: Any = None
-    ) -> processes.Process:
+    ) -> commands.Process:
         run = Path(arguments[arguments.index("--run_dir") + 1])
         self.devices[run.name] = environment.get("CUDA_VISIBLE_DEVICES", "all")
         self.running.append(run.name)
@@ -194,29 +199,72 @@ class OneOf:
         raise AssertionError("nothing is killed")
 
 
-def work_side_by_side(folder: Path, workers: int, of: SideBySide, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(processes, "start", of.start)
+def work_side_by_side(
+    folder: Path, workers: int, of: SideBySide, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setattr(commands, "start", of.start)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     named = [Training(name, folder / name, (("fit",),)) for name in "abcd"]
-    experiment, said = ExperimentFolder(folder, "seeds"), []
+    experiment = ExperimentFolder(folder, "seeds")
     with experiment.at_work({}):
-        run_trainings(experiment, named, said.append, workers=workers)
-    return said
+        run_trainings(experiment, [*named, named[0]], said.append, workers=workers)  # one is named twice
 
 
 def test_several_trainings_are_at_work_side_by_side_each_on_a_gpu_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fakes = SideBySide(b=0, c=0, a=0, d=0)  # the second one ends first
-    said = work_side_by_side(tmp_path, 2, fakes, monkeypatch)
+    fakes, said = SideBySide(b=0, c=0, a=0, d=0), []  # the second one ends first
+    work_side_by_side(tmp_path, 2, fakes, monkeypatch, said)
     assert [line.split(",")[0].split(": ")[:2] for line in said] == [
         [f"{number} of 4", name] for number, name in enumerate("bcad", 1)
     ]
     assert fakes.most == 2
     assert fakes.devices == {"a": "3", "b": "5", "c": "5", "d": "5"}
+    # After the first, about as much is left as of two others in turn.
+    assert [re.sub(r"\d+", "N", line.rpartition("; ")[2]) for line in said[:3]] == ["about N s left"] * 3
+    assert "left" not in said[3]
     alone = SideBySide(a=0, b=0, c=0, d=0)
-    work_side_by_side(tmp_path / "alone", 1, alone, monkeypatch)
+    work_side_by_side(tmp_path / "alone", 1, alone, monkeypatch, [])
     assert (alone.most, set(alone.devices.values())) == (1, {"all"})
+
+
+def test_what_is_left_of_several_at_work_side_by_side() -> None:
+    def at_work(work: float, seconds: float) -> Any:
+        return SimpleNamespace(training=Training("t", Path("t"), (), work), seconds_by_now=seconds)
+
+    pace = trainings._Pace(3)
+    pace.add(2.0, 60.0)  # 30 s for a unit of work
+    waiting = [Training(name, Path(name), ()) for name in "ab"]
+    assert pace.seconds_left([], []) == 0
+    assert pace.seconds_left([], [at_work(1.0, 29.0), at_work(1.0, 45.0)]) == 1
+    assert pace.seconds_left(waiting, [at_work(1.0, 10.0), at_work(1.0, 20.0)]) == (30 + 30 + 20 + 10) / 3
+    assert pace.seconds_left(waiting, [at_work(10.0, 0.0)]) == 300  # the longest
+
+
+def test_no_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+        run_trainings(ExperimentFolder(tmp_path, "seeds"), [], workers=0)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "workers", "recorded"),
+    [
+        ({}, 1, {"GPUs of a training": "all"}),
+        ({"devices": -1}, 2, {"GPUs of a training": "1"}),
+        ({"devices": 1}, 2, {}),
+        ({"devices": 2}, 1, {}),
+        ({"accelerator": "cpu"}, 2, {}),
+    ],
+)
+def test_all_trainings_of_an_experiment_have_as_many_gpus(
+    trainer: dict[str, Any], workers: int, recorded: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert recorded_devices({"trainer": trainer}, workers) == recorded
+    with pytest.raises(UserError, match=r"--workers 2 gives each training one GPU, but trainer\.devices is 2; leave"):
+        recorded_devices({"trainer": {"devices": 2}}, 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert recorded_devices({"trainer": trainer}, workers) == {}
 
 
 @pytest.mark.parametrize(
@@ -235,9 +283,10 @@ def test_what_ends_one_ends_all_in_a_good_moment(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fakes = SideBySide(a=0, c=ended_by)
+    fakes, said = SideBySide(a=0, c=ended_by), []
     with pytest.raises(raised):
-        work_side_by_side(tmp_path, 3, fakes, monkeypatch)
+        work_side_by_side(tmp_path, 3, fakes, monkeypatch, said)
+    assert said[1:] == (["A training failed; those beside it save their state and end"] if ended_by == 2 else [])
     signals = {"b": [number], "c": [number]}  # the fourth has not begun
     if ended_by == 2:  # which has ended by itself
         del signals["c"]
@@ -276,15 +325,15 @@ def test_of_several_sets_the_first_is_scored(tmp_path: Path) -> None:
     assert first_set(tmp_path / "de") == tmp_path / "de"
 
 
-def test_a_training_without_questions_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+def test_a_training_without_questions_is_not_done_again(begun: list[list[str]], tmp_path: Path) -> None:
     training = Training("t", tmp_path / "t", (("fit",),))  # as one on texts
     work_in(tmp_path, training)
     (tmp_path / "t/per_question.parquet").unlink()
     work_in(tmp_path, training)
-    assert len(commands) == 1
+    assert len(begun) == 1
 
 
-def test_a_training_with_several_sets_is_not_done_again(commands: list[list[str]], tmp_path: Path) -> None:
+def test_a_training_with_several_sets_is_not_done_again(begun: list[list[str]], tmp_path: Path) -> None:
     training = Training("t", tmp_path / "t", (("fit",),))
     work_in(tmp_path, training)
     (tmp_path / "t/en").mkdir()
@@ -292,7 +341,7 @@ def test_a_training_with_several_sets_is_not_done_again(commands: list[list[str]
     (tmp_path / "t/metrics.json").write_text(json.dumps({"val/en/f1": 62.5, "val/mean_f1": 62.5}))
     (tmp_path / "t/config.yaml").touch()
     assert work_in(tmp_path, training) == ["1 of 1: t: F1 62.50, done before"]
-    assert len(commands) == 1
+    assert len(begun) == 1
 
 
 def test_settings_stand_behind_what_a_module_prints_when_it_is_imported() -> None:
@@ -322,7 +371,7 @@ def test_a_training_stops_and_saves_when_its_experiment_is_killed(tmp_path: Path
     run = tmp_path / "run"
     flags = [*short_training(tmp_path / "model", squad, squad, epochs=100_000), "--run_dir", str(run)]
     code = (
-        "import sys, time\nfrom qa_lightning.experiments.processes import start\n"
+        "import sys, time\nfrom qa_lightning.experiments.commands import start\n"
         "with open(sys.argv[1], 'wb') as log:\n    start(['fit', *sys.argv[2:]], log)\ntime.sleep(600)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from qa_lightning.data.windows import Windows
 from qa_lightning.pretraining.masking import Draw, Masking, choose_tokens, replace_tokens
 from qa_lightning.pretraining.random_numbers import hash_places, uniform_places
+from qa_lightning.pretraining.text_windows import longest_words
 from qa_lightning.utils.errors import UserError
 
 
@@ -27,16 +31,32 @@ def test_counts_by_hand() -> None:
     assert Masking().count(torch.tensor([20, 10, 9, 3, 1, 0])).tolist() == [3, 2, 1, 1, 1, 0]
 
 
+def test_the_longest_word_of_each_window() -> None:
+    # Two documents: words of 1, 3 and 1 tokens with one between them that covers nothing, and of 2 and 1.
+    starts, ends = [0, 2, 2, 4, 2, 6, 0, 0, 3], [1, 5, 5, 4, 5, 7, 2, 2, 4]
+    encoded = SimpleNamespace(
+        words=np.array([starts, ends], dtype=np.int32).T,
+        contexts=SimpleNamespace(offsets=np.array([starts, ends], dtype=np.int32).T, bounds=np.array([0, 6, 9])),
+        context_index=np.array([0, 0, 1, 1]),
+    )
+    columns = ([0, 1, 2, 3], [0, 5, 0, 2], [5, 6, 2, 3])
+    windows = Windows(*(np.array(column, dtype=np.int32) for column in columns))
+    assert longest_words(encoded, windows).tolist() == [3, 1, 2, 1]  # type: ignore[arg-type]
+    encoded.words = None
+    assert longest_words(encoded, windows).tolist() == [1] * 4  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.booleans(), st.floats(0.01, 0.99))
-def test_no_more_tokens_are_chosen_than_places_are_kept_for(sizes: list[int], whole: bool, share: float) -> None:
+def test_no_more_tokens_are_chosen_than_are_known_before(sizes: list[int], whole: bool, share: float) -> None:
     masking = Masking(share=share, whole_words=whole)
     tokens = sum(sizes)
     words = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))[None] if whole else places(1, tokens)
     candidates = torch.ones(1, tokens, dtype=torch.bool)
     chosen = choose_tokens(candidates, words, masking.count(torch.tensor([tokens])), draw(1))
-    most = masking.most(np.array([tokens]), 6)
+    most = int(masking.most(np.array([tokens]), np.array([max(sizes)]))[0])
     assert chosen.sum() <= most <= tokens
-    if not whole:
+    if not whole or max(sizes) == 1:
         assert chosen.sum() == most
 
 

@@ -90,7 +90,7 @@ def test_masked_tokens_are_scored_on_held_out_text(runs: dict[Command, Path], fi
 
 @pytest.mark.parametrize("whole_words", [False, True])
 @pytest.mark.parametrize("batch_shapes", [None, 2])
-def test_places_are_those_of_the_labels(
+def test_target_positions_are_those_of_the_labels(
     files: dict[str, Path], tmp_path: Path, whole_words: bool, batch_shapes: int | None
 ) -> None:
     data = TextDataModule(
@@ -106,8 +106,8 @@ def test_places_are_those_of_the_labels(
     trainer.fit(module, data)
     module.eval()
     for batch in data.train_dataloader():
-        labels = batch.labels.flatten()[batch.places]
-        assert len(set(batch.places.tolist())) == len(batch.places)
+        labels = batch.labels.flatten()[batch.target_positions]
+        assert len(set(batch.target_positions.tolist())) == len(batch.target_positions)
         assert labels[labels != -100].tolist() == batch.labels[batch.labels != -100].tolist()
         logits = module.model(**batch.inputs).logits
         theirs = torch.nn.functional.cross_entropy(
@@ -124,7 +124,8 @@ def test_no_step_waits_for_a_gpu(files: dict[str, Path], tmp_path: Path, monkeyp
     def watched(step: Any) -> Any:
         def run(self: Any, *arguments: Any) -> Any:
             steps.append(step.__name__)
-            with waits:
+            with waits, monkeypatch.context() as patch:
+                patch.setattr(torch.Tensor, "cpu", lambda _: pytest.fail("moved to the host"))
                 return step(self, *arguments)
 
         return run

@@ -63,25 +63,29 @@ def run_to_end(arguments: Sequence[str], output: IO[bytes], errors: IO[bytes] | 
         raise
 
 
-def stop(processes: Sequence[Process], reason: BaseException) -> None:
-    """Ends processes in a good moment and waits for them.
+def stop(processes: Sequence[Process], reason: BaseException) -> list[int]:
+    """Ends processes in a good moment, waits for them, and returns their statuses.
 
     Args:
         processes: The processes.
-        reason: Why: Ctrl-C is passed on as such, also a second one, at which a training ends without saving;
-            everything else is a SIGTERM.
+        reason: Why: Ctrl-C is passed on as such; everything else is a SIGTERM. At a second Ctrl-C, or the second since
+            then, trainings end without saving.
     """
     number = signal.SIGINT if isinstance(reason, KeyboardInterrupt) else signal.SIGTERM
     for process in processes:
         process.send_signal(number)
+    presses = 1 if number == signal.SIGINT else 0
+    statuses = []
     for process in processes:
         while True:
             try:
-                process.wait()
+                statuses.append(process.wait())
                 break
             except KeyboardInterrupt:
-                for other in processes:
+                presses += 1
+                for other in processes if presses > 1 else ():
                     other.send_signal(signal.SIGINT)
+    return statuses
 
 
 def error_of(text: str) -> str:

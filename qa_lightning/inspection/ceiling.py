@@ -95,15 +95,18 @@ def _parts_of_golds(
         The example, and the first character and the end, exclusive, of its part; ``[golds]``.
     """
     window, gold, _ = window_gold_pairs(windows, spans)
-    first = np.maximum(spans.first[gold], windows.first[window])
-    last = np.minimum(np.minimum(spans.last[gold] + 1, windows.last[window]), first + max_answer_length)
+    offsets = encoded.contexts.offsets
+    # Answers begin and end with tokens that cover something, as golds do, but not every part of a gold.
+    visible = np.concatenate([[-1], np.flatnonzero(offsets[:, 0] < offsets[:, 1]), [len(offsets)]])
+    shift = encoded.contexts.bounds[encoded.context_index[windows.example[window]]]
+    first = shift + np.maximum(spans.first[gold], windows.first[window])
+    first = visible[np.searchsorted(visible, first)]
+    last = shift + np.minimum(spans.last[gold] + 1, windows.last[window])
+    last = visible[np.searchsorted(visible, np.minimum(last, first + max_answer_length)) - 1]
     order = np.lexsort((first - last, gold))
     best = order[np.diff(gold[order], prepend=-1) > 0]
-    best = best[first[best] < last[best]]
-    example = windows.example[window[best]]
-    begin = encoded.contexts.bounds[encoded.context_index[example]]
-    offsets = encoded.contexts.offsets
-    return example, offsets[begin + first[best], 0], offsets[begin + last[best] - 1, 1]
+    best = best[first[best] <= last[best]]
+    return windows.example[window[best]], offsets[first[best], 0], offsets[last[best], 1]
 
 
 class _Words(NamedTuple):

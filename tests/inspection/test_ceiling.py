@@ -116,6 +116,8 @@ def cases(draw: st.DrawFn) -> Case:
 @example(Case("cat sat", [(0, 3), (4, 7)], 2, 0, ["sat cat"], 2, False, SQUAD_V2))
 @example(Case("ab cd ef", [(0, 2), (3, 5), (6, 8)], 1, 0, ["ab cd"], 3, False, SQUAD_V2))
 @example(Case("a cat", [(0, 1), (2, 5)], 2, 0, [], 2, False, SQUAD_V1))
+@example(Case("cat sat", [(0, 2), (3, 3), (4, 6)], 2, 0, ["cat sat"], 2, False, SQUAD_V1))
+@example(Case("cat sat", [(0, 1), (2, 2), (4, 4), (5, 7)], 2, 0, ["cat sat"], 2, False, SQUAD_V1))
 @example(Case("الالتزام", [(0, 1), (1, 8)], 2, 0, ["ل تزام"], 1, False, "ar"))
 @given(cases())
 def test_the_best_scores_lie_between(case: Case) -> None:

@@ -88,7 +88,7 @@ def covered(encoded: TokenizedSplit, golds: GoldSpans) -> tuple[NDArray[np.int32
 
 def _parts_of_golds(
     encoded: TokenizedSplit, windows: Windows, spans: GoldSpans, max_answer_length: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Of each gold the longest part that can be an answer.
 
     Returns:

@@ -97,7 +97,7 @@ def append_rows(own: AnswerRows, more: AnswerRows, temperatures: Temperatures = 
     # Null has temperatures of its own, so that only spans are on one scale where there are any.
     comparable = np.ones(len(own), dtype=np.bool_) if temperatures == PLAIN_SOFTMAX else own["end"] > 0
     best = int(np.argmax(np.where(comparable, scores, -np.inf)))
-    more["probability"] = own["probability"][best] * np.exp(
-        (span_scores(more) - scores[best]) / temperatures.temperature
-    )
+    # Windows are decoded in float32, where the best answer may be level with one that float64 puts in front of it.
+    behind = np.minimum(span_scores(more) - scores[best], 0)
+    more["probability"] = own["probability"][best] * np.exp(behind / temperatures.temperature)
     return np.concatenate([own, more], dtype=own.dtype)

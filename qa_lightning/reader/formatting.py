@@ -35,7 +35,8 @@ def format_answers(prediction: Predicted, top_k: int, n_best_size: int) -> list[
     Args:
         prediction: The prediction, with any number of answers.
         top_k: Number of answers.
-        n_best_size: Scores are shares of this number of best answers, and of null wherever it is listed.
+        n_best_size: Scores are shares of this number of best answers, and of null wherever it is listed; of the best
+            span in any case.
     """
     found: dict[str, AnswerDict] = {}
     for answer, score in scored_answers(prediction, n_best_size):
@@ -54,7 +55,10 @@ def scored_answers(prediction: Predicted, n_best_size: int) -> Iterator[tuple[An
     """
     rows = prediction.answers.rows
     probabilities, is_null = rows["probability"], rows["end"] == 0
-    total = probabilities[(np.arange(len(probabilities)) < n_best_size) | is_null].sum()
+    kept = (np.arange(len(probabilities)) < n_best_size) | is_null
+    # Where only one answer is kept, the best span is listed behind null all the same.
+    kept |= np.cumsum(~is_null) == 1
+    total = probabilities[kept].sum()
     # Not by probability: a calibrated one of null may be on either side of a span's that it has beaten, or not.
     order = np.argsort(-span_scores(rows), kind="stable")
     if prediction.null_odds is not None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qa_lightning.decoding.answers import answer_questions
@@ -81,6 +81,8 @@ def predict(rows: np.ndarray, null_allowed: bool, threshold: float, *temperature
     )
 
 
+# The score of null is the highest, but by these temperatures it has no probability at all.
+@example(np.array([[(0, 3, 0, -13, 0), (0, 0, 0, -12, 0)]], dtype=ANSWER), True, 0.0, Temperatures(1.0, 0.01, 9.0))
 @given(windows(), st.booleans(), st.floats(-5, 5), TEMPERATURES)
 def test_answers_and_ranks_never_change(
     rows: np.ndarray, null_allowed: bool, threshold: float, temperatures: Temperatures
@@ -99,6 +101,7 @@ def test_answers_and_ranks_never_change(
             for each in (own, calibrated)
         ]
         assert listed[0] == listed[1]
+        assert all(0 <= answer["score"] <= 1 + 1e-9 for answer in format_answers(calibrated, 10, rows.shape[1] - 1))
 
 
 @given(windows(), TEMPERATURES, st.floats(-50, 50))
@@ -151,6 +154,7 @@ SONG = "Mara sang in Oslo and Ivo wrote in Lund . Mara wrote , Ivo sang ."
 
 
 @settings(deadline=None)
+@example({"sang": (3.0, -1.1920928955078125e-07)}, Temperatures(), False, 1)
 @given(
     st.dictionaries(st.sampled_from([*WORDS[2:], TOKENIZER.cls_token]), st.tuples(LOGITS, LOGITS), max_size=8),
     TEMPERATURES,

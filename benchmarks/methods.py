@@ -36,6 +36,7 @@ from qa_lightning.cli.arguments import at_least
 from qa_lightning.data.sources import read_examples
 from qa_lightning.ensembling.ensemble import make_ensemble
 from qa_lightning.ensembling.soup import make_soup
+from qa_lightning.experiments.devices import recorded_devices
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import Training, run_trainings
 from qa_lightning.pretraining import TextDataModule
@@ -280,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     methods = [method for method in dict.fromkeys(named) if method != PLAIN]
     experiment = ExperimentFolder(options.output, "methods")
     begun_with = {"model": options.model, "train": str(options.train), "added": str(setup.mixed_in), **settings}
+    begun_with |= recorded_devices(setup.config(PLAIN), options.workers)
     with experiment.at_work(begun_with):
         for trainings in trainings_of(setup, methods):
             run_trainings(experiment, trainings, workers=options.workers)

@@ -12,6 +12,7 @@ from qa_lightning.cli.main import main
 from qa_lightning.experiments.folder import ExperimentFolder
 from qa_lightning.experiments.trainings import run_trainings
 from qa_lightning.runs.questions import write_table
+from qa_lightning.utils.errors import UserError
 from tests.conftest import ROOT
 from tests.experiments.processes import forked_trainings
 from tests.pretraining.texts import masked_folder, write_text
@@ -74,6 +75,18 @@ def test_a_method_may_begin_with_the_contexts(tmp_path: Path) -> None:
         for seed in setup.seeds:
             config = (setup.run(method, seed).path / "config.yaml").read_text()
             assert f"model_name_or_path: {setup.pretraining(method).best_model}\n" in config
+
+
+def test_trainings_cannot_change_how_many_gpus_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    arguments = ["--model", "model", "--train", "a.json", "--added", "b.json", "--output", str(tmp_path)]
+    begun = {"model": "model", "train": "a.json", "added": "b.json", "GPUs of a training": "all"}
+    with ExperimentFolder(tmp_path, "methods").at_work(begun):
+        pass
+    with pytest.raises(UserError, match="GPUs of a training"):
+        methods.main([*arguments, "--workers", "2"])
+    with pytest.raises(UserError, match=r"each training one GPU, but trainer\.devices is 2"):
+        methods.main([*arguments, "--workers", "2", "--set", "trainer.devices=2"])
 
 
 def test_seeds_that_share_runs_are_not_tested_as_if_they_were_independent(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qa_lightning.utils.arrays import BoolArray, IntArray
+from qa_lightning.utils.arrays import BoolArray, FloatArray, IntArray
 from qa_lightning.utils.errors import UserError
 
 
@@ -13,7 +13,8 @@ def assign_folds(groups: IntArray, answerable: BoolArray, folds: int, *, seed: i
 
     The groups are taken one after the other, the largest first and of equals in random order, each by the fold that
     makes the sum of squared shares, of the answerable questions and of the others, least; of equals, by that with the
-    fewest questions, so that no fold is left empty.
+    fewest questions, so that no fold is left empty. Then single groups change their folds for as long as that makes
+    the sum smaller.
 
     Args:
         groups: The number of each question's group; ``[questions]``.
@@ -44,4 +45,30 @@ def assign_folds(groups: IntArray, answerable: BoolArray, folds: int, *, seed: i
         fold_of_group[group] = fold
         filled[:, fold] += shares[:, group]
         sizes[fold] += counts[:, group].sum()
+    _move_groups(fold_of_group, shares, filled)
     return fold_of_group[of_group]
+
+
+def _move_groups(fold_of_group: IntArray, shares: FloatArray, filled: FloatArray) -> None:
+    """Moves one group after the other to another fold, in place: each time the one that gains most, until none does.
+
+    Args:
+        fold_of_group: The fold of each group; ``[groups]``.
+        shares: The share of each group in both kinds of questions; ``[2, groups]``.
+        filled: The share of each fold; ``[2, folds]``.
+    """
+    every = np.arange(len(fold_of_group))
+    while True:
+        costs = shares.T @ filled
+        gains = costs[every, fold_of_group] - (shares**2).sum(axis=0)
+        gains = gains[:, None] - costs
+        gains[every, fold_of_group] = 0.0
+        # No fold is emptied.
+        gains[np.bincount(fold_of_group)[fold_of_group] == 1] = 0.0
+        group, fold = np.unravel_index(gains.argmax(), gains.shape)
+        # What rounding alone gains would go back and forth.
+        if gains[group, fold] <= 1e-12:
+            return
+        filled[:, fold_of_group[group]] -= shares[:, group]
+        filled[:, fold] += shares[:, group]
+        fold_of_group[group] = fold

@@ -57,12 +57,11 @@ def _move_groups(fold_of_group: IntArray, shares: FloatArray, filled: FloatArray
         shares: The share of each group in both kinds of questions; ``[2, groups]``.
         filled: The share of each fold; ``[2, folds]``.
     """
-    every = np.arange(len(fold_of_group))
+    every, squares = np.arange(len(fold_of_group)), (shares**2).sum(axis=0)
     while True:
         costs = shares.T @ filled
-        gains = costs[every, fold_of_group] - (shares**2).sum(axis=0)
-        gains = gains[:, None] - costs
-        gains[every, fold_of_group] = 0.0
+        # Half of what the sum of squares loses; below 0 for the fold that a group is in.
+        gains = (costs[every, fold_of_group] - squares)[:, None] - costs
         # No fold is emptied.
         gains[np.bincount(fold_of_group)[fold_of_group] == 1] = 0.0
         group, fold = np.unravel_index(gains.argmax(), gains.shape)

@@ -99,10 +99,10 @@ def _parts_of_golds(
     # Answers begin and end with tokens that cover something, as golds do, but not every part of a gold.
     visible = np.concatenate([[-1], np.flatnonzero(offsets[:, 0] < offsets[:, 1]), [len(offsets)]])
     shift = encoded.contexts.bounds[encoded.context_index[windows.example[window]]]
-    first = shift + np.maximum(spans.first[gold], windows.first[window])
-    first = visible[np.searchsorted(visible, first)]
-    last = shift + np.minimum(spans.last[gold] + 1, windows.last[window])
-    last = visible[np.searchsorted(visible, np.minimum(last, first + max_answer_length)) - 1]
+    begin = shift + np.maximum(spans.first[gold], windows.first[window])
+    first = visible[np.searchsorted(visible, begin)]
+    end = shift + np.minimum(spans.last[gold] + 1, windows.last[window])
+    last = visible[np.searchsorted(visible, np.minimum(end, first + max_answer_length)) - 1]
     order = np.lexsort((first - last, gold))
     best = order[np.diff(gold[order], prepend=-1) > 0]
     best = best[first[best] <= last[best]]

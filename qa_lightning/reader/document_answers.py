@@ -80,7 +80,7 @@ def format_document_answers(prediction: DocumentPrediction, top_k: int, n_best_s
     Args:
         prediction: The prediction, with any number of answers.
         top_k: Number of answers.
-        n_best_size: Scores are a softmax over this number of best answers, and null wherever it is listed.
+        n_best_size: As in `format_answers`.
 
     Returns:
         For each answer ``score``, ``start``, ``end`` and ``answer``; ``document``, which holds its best place; and
